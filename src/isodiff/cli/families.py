@@ -1,0 +1,44 @@
+"""`isodiff families`: what can be compared."""
+
+from __future__ import annotations
+
+from isodiff.cli import Answer
+from isodiff.families import FAMILIES
+from isodiff.network.flops import training_flops
+from isodiff.network.shape import Backbone, Shape
+from isodiff.units import short
+
+
+def run(*, shape: str = "25k", length: int = 128, vocab_size: int = 257) -> Answer:
+    """List the families: exact likelihood or bound, training FLOPs per token, reference.
+
+    Args:
+        shape: size at which FLOPs are counted.
+        length: tokens per sequence.
+        vocab_size: clean vocabulary.
+    """
+    size, rows = Shape.parse(shape), {}
+    for name, cls in sorted(FAMILIES.items()):
+        family = cls(vocab_size=vocab_size)  # type: ignore[call-arg]
+        views = family.training_views(2, length)
+        flops, _ = training_flops(
+            views,
+            shape=size,
+            backbone=Backbone(),
+            vocab_size=vocab_size,
+            timed=family.time_conditioned,
+        )
+        rows[name] = {
+            "nickname": cls.nickname,
+            "likelihood": cls.kind,
+            "training_flops_per_token": flops / (2 * length),
+            "reference": cls.reference,
+        }
+    lines = [f"{'family':<15} {'nickname':<9} {'likelihood':<10} {'FLOPs/token':>11}  reference"]
+    lines += [
+        f"{name:<15} {row['nickname']:<9} {row['likelihood']:<10} "
+        f"{short(row['training_flops_per_token']):>11}  {row['reference']}"
+        for name, row in rows.items()
+    ]
+    lines.append(f"FLOPs: training, exact, shape {size}, length {length}, vocabulary {vocab_size}")
+    return Answer({"families": rows}, "\n".join(lines))

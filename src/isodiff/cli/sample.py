@@ -1,0 +1,163 @@
+"""`isodiff sample RUN`: text from a trained run. The flags include those of its family's sampler."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import torch
+import tyro
+
+from isodiff.cli import Answer
+from isodiff.errors import InputError
+from isodiff.families import blank, family_named, sample
+from isodiff.families.base import HOLE, Sampler
+from isodiff.files import read_json
+from isodiff.rng import Streams
+from isodiff.train.run import Trained, load
+from isodiff.types import Tokens
+
+USAGE = (
+    "usage: isodiff sample RUN [options]\n\n"
+    "isodiff sample RUN --help shows the options, which depend on the run's family."
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """What `isodiff sample` needs beside the sampler's own options.
+
+    Attributes:
+        num: how many texts.
+        length: tokens per text, prompt included; the training length by default.
+        prompt: how every text begins.
+        suffix: how every text ends; families that write from left to right cannot.
+        hole: each occurrence of this mark in prompt and suffix is one token to fill in.
+        to_end: cut every text at its first end of document; a family that can stop there does.
+        seed: of the draws; text i of a seed is the same whatever the number and the batch.
+        batch_size: texts drawn at a time.
+        corpus: the run's corpus, if it has moved.
+        device: cpu, cuda, ...
+        threads: CPU threads; 0 leaves the default.
+    """
+
+    num: int = 4
+    length: int | None = None
+    prompt: str = ""
+    suffix: str = ""
+    hole: str | None = None
+    to_end: bool = False
+    seed: int = 0
+    batch_size: int = 64
+    corpus: Path | None = None
+    device: str = "cpu"
+    threads: int = 0
+
+
+def command(argv: list[str]) -> Answer:
+    """Parse `RUN [options]` and draw."""
+    if not argv or argv[0].startswith("-"):
+        if argv and argv[0] in ("-h", "--help"):
+            return Answer({}, USAGE)
+        raise InputError("which run? give its folder first")
+    folder = Path(argv[0])
+    if not (folder / "spec.json").exists():
+        raise InputError(f"{folder} is not a run; it has no spec.json")
+    cls = family_named(read_json(folder / "spec.json")["family"]["name"])
+    hints = get_type_hints(cls.sampler)
+    own = [
+        (field.name, hints[field.name], dataclasses.field(default=field.default))
+        for field in dataclasses.fields(cls.sampler)
+        if field.name != "stop"  # the end of a document: `to_end` sets it
+    ]
+    both = dataclasses.make_dataclass("Sample", own, bases=(Options,), frozen=True, kw_only=True)
+    chosen: Any = tyro.cli(
+        both,
+        args=argv[1:],
+        prog="isodiff sample RUN",
+        description=f"Draw texts from a run ({cls.name}).\n\n{cls.sampler.__doc__}",
+    )
+    return run(folder, {name: getattr(chosen, name) for name, _, _ in own}, chosen)
+
+
+def run(folder: Path, settings: dict[str, Any], options: Options) -> Answer:
+    """Draw the texts."""
+    if options.num < 1 or options.batch_size < 1:
+        raise InputError("num and batch_size must be at least 1")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    trained = load(folder, corpus=options.corpus, device=options.device)
+    eos = trained.corpus.tokenizer.eos
+    stops = {field.name for field in dataclasses.fields(trained.family.sampler)} & {"stop"}
+    if options.to_end and stops:
+        settings = {**settings, "stop": eos}
+    sampler = trained.family.sampler(**settings)
+    start = canvas(trained, options)
+    began = time.monotonic()
+    tokens, nfe = drawn(trained, start, sampler, options)
+    seconds = time.monotonic() - began
+    samples = []
+    for row, count in zip(tokens.cpu().numpy(), nfe.tolist(), strict=True):
+        ends = (row == eos).nonzero()[0]
+        kept = row[: ends[0]] if options.to_end and len(ends) else row
+        text = trained.corpus.tokenizer.decode(kept)
+        samples.append({"text": text, "tokens": kept.tolist(), "nfe": count})
+    value = {
+        "run": trained.spec.id,
+        "family": trained.family.name,
+        "sampler": dataclasses.asdict(sampler),
+        "samples": samples,
+        "seed": options.seed,
+        "tokens_per_second": int((start == HOLE).sum()) * options.num / seconds,
+        "batch": min(options.num, options.batch_size),
+        "dtype": str(next(trained.network.parameters()).dtype).removeprefix("torch."),
+        "device": options.device,
+    }
+    texts = "\n\n----\n\n".join(one["text"] for one in samples)
+    speed = f"{value['tokens_per_second']:.0f} tokens/s at batch {value['batch']}"
+    return Answer(value, f"{texts}\n\n{float(nfe.float().mean()):.1f} network evaluations, {speed}")
+
+
+def canvas(trained: Trained, options: Options) -> Tokens:
+    """One text to fill, (1, L): prompt, holes, suffix.
+
+    Raises:
+        InputError: they leave nothing to write.
+    """
+    length = options.length or trained.spec.length
+    first, last = (
+        encoded(trained, text, options.hole) for text in (options.prompt, options.suffix)
+    )
+    holes = length - len(first) - len(last)
+    if holes < 0 or HOLE not in first + last + [HOLE] * holes:
+        raise InputError(
+            f"prompt and suffix have {len(first) + len(last)} tokens, which leaves nothing to write of "
+            f"{length}; shorten them or give a larger --length"
+        )
+    return torch.tensor([first + [HOLE] * holes + last], device=options.device)
+
+
+def encoded(trained: Trained, text: str, hole: str | None) -> list[int]:
+    """Token numbers of a text, its marks as holes."""
+    ids: list[int] = []
+    for number, part in enumerate(text.split(hole) if hole else [text]):
+        ids += [HOLE] * (number > 0)
+        if part:
+            ids += trained.corpus.tokenizer.encode(part).tolist()
+    return ids
+
+
+def drawn(
+    trained: Trained, start: Tokens, sampler: Sampler, options: Options
+) -> tuple[Tokens, torch.Tensor]:
+    """All texts, batch by batch."""
+    tokens, nfe = [blank(0, start.shape[1])], [torch.zeros(0, dtype=torch.long)]
+    for first in range(0, options.num, options.batch_size):
+        count = min(options.batch_size, options.num - first)
+        rng = Streams(options.seed, count, first=first, device=options.device)
+        found = sample(trained.family, trained.network, start.expand(count, -1), sampler, rng=rng)
+        tokens.append(found[0].cpu())
+        nfe.append(found[1].cpu())
+    return torch.cat(tokens), torch.cat(nfe)

@@ -1,0 +1,1 @@
+"""Data: documents to token shards (`corpora`), token shards to batches (`tokens`)."""

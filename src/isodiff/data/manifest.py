@@ -1,0 +1,131 @@
+"""`corpus.json`: what a prepared corpus is, checked when read."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    NonNegativeInt,
+    PositiveInt,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
+
+from isodiff.errors import InputError
+from isodiff.files import read_json, write_json
+from isodiff.record import canonical
+
+VERSION = 1
+FILE = "corpus.json"
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+Cut = Literal["blank lines", "lines", "spaces"]
+# A name without a folder: a manifest never leads out of its own.
+FileName = Annotated[str, StringConstraints(pattern=r"^[a-z]+[-.][a-z0-9]+\.(bin|npy)$")]
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One file of raw little-endian token ids."""
+
+    file: FileName
+    num_tokens: PositiveInt
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """One split: its shards in order, its document index, its counts.
+
+    `index` is an int64 .npy [num_documents, 2]: first token of the document, its UTF-8 bytes.
+    `num_tokens` counts the end-of-document token of every document; `num_bytes` does not.
+    """
+
+    shards: tuple[Shard, ...]
+    index: FileName
+    num_tokens: PositiveInt
+    num_bytes: PositiveInt
+    num_documents: PositiveInt
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The tokenizer by name and fingerprint; a subword tokenizer lies in `tokenizer.json`."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """All of `corpus.json`. `cut` says where documents were divided so that they could be split."""
+
+    content_sha256: str
+    source: tuple[str, ...]
+    cut: Cut | None
+    validation: float
+    test: float
+    tokenizer: Vocabulary
+    vocab_size: PositiveInt
+    eos: NonNegativeInt
+    dtype: Literal["<u2", "<u4"]
+    exact_bytes: bool
+    splits: dict[SplitName, Split]
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of what fixes every token: documents in order, tokenizer, split."""
+        fixed = {
+            "version": VERSION,
+            "content_sha256": self.content_sha256,
+            "tokenizer": asdict(self.tokenizer),
+            "cut": self.cut,
+            "validation": self.validation,
+            "test": self.test,
+        }
+        return hashlib.sha256(canonical(fixed).encode()).hexdigest()
+
+    def write(self, folder: Path) -> None:
+        """Write `corpus.json` into `folder`."""
+        head = {"format": "isodiff corpus", "version": VERSION, "hash": self.hash}
+        write_json(folder / FILE, head | asdict(self))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a prepared corpus.
+
+    Raises:
+        InputError: no corpus there, a foreign or newer `corpus.json`, a field missing or altered.
+    """
+    path = folder / FILE
+    if not path.exists():
+        raise InputError(
+            f"{folder} is not a prepared corpus (it has no {FILE}); "
+            f"make one with `isodiff corpus prepare ... --out {folder}`"
+        )
+    value: Any = read_json(path)
+    if not isinstance(value, dict) or value.get("format") != "isodiff corpus":
+        raise InputError(
+            f"{path} was not written by isodiff; prepare the corpus into another folder"
+        )
+    if value.get("version") != VERSION:
+        raise InputError(
+            f"{path} has format version {value.get('version')}; this isodiff reads {VERSION}; "
+            "prepare the corpus again"
+        )
+    try:
+        manifest = TypeAdapter(Manifest).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"{path}: field {field!r}: {first['msg'].lower()}; prepare the corpus again"
+        ) from None
+    if set(manifest.splits) != set(SPLITS):
+        raise InputError(f"{path} does not have the splits {', '.join(SPLITS)}; prepare it again")
+    if value.get("hash") != manifest.hash:
+        raise InputError(f"{path} was altered: its hash does not fit its fields; prepare it again")
+    return manifest

@@ -1,0 +1,192 @@
+"""Subword tokenizers of the `tokenizers` library: trained here, GPT-2's, or any tokenizer.json."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from isodiff.data.text import END_MARK, Tokenizer
+from isodiff.errors import InputError
+
+FILE = "tokenizer.json"
+# In order of preference; the first that the vocabulary has ends a document.
+END_TOKENS = (END_MARK, "<|end_of_text|>", "</s>", "<eos>", "[EOS]", "[SEP]")
+BYTE_ALPHABET = frozenset(pre_tokenizers.ByteLevel.alphabet())
+
+
+class Subword(Tokenizer):
+    """A `tokenizers` tokenizer, used for plain text only.
+
+    Special tokens spelt out in a text are read as text; nothing is added, padded or truncated.
+    """
+
+    def __init__(self, source: str, name: str) -> None:
+        """Build from the text of a tokenizer.json; any exception of the library passes through."""
+        self.name = name
+        self.source = source
+        self.inner = tokenizers.Tokenizer.from_str(source)
+        self.inner.no_truncation()
+        self.inner.no_padding()
+        end = next((t for t in END_TOKENS if self.inner.token_to_id(t) is not None), END_MARK)
+        self.inner.add_special_tokens([end])
+        self.inner.encode_special_tokens = True
+        self.eos = int(self.inner.get_vocab()[end])
+        # Ids may have holes; the largest one counts.
+        self.vocab_size = max(self.inner.get_vocab().values()) + 1
+        self.token_bytes = self.count_bytes() if is_byte_level(json.loads(source)) else None
+
+    def count_bytes(self) -> np.ndarray:
+        """Bytes per id: in a byte-level vocabulary every character of a token is one byte."""
+        count = np.zeros(self.vocab_size, np.int64)
+        for token, index in self.inner.get_vocab().items():
+            count[index] = len(token) if BYTE_ALPHABET.issuperset(token) else len(token.encode())
+        count[self.eos] = 0
+        return count
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the tokenizer.json."""
+        return hashlib.sha256(self.source.encode()).hexdigest()
+
+    def encode(self, text: str) -> np.ndarray:
+        """Token ids of a text."""
+        return np.array(self.inner.encode(text, add_special_tokens=False).ids, np.int64)
+
+    def encode_batch(self, texts: Sequence[str]) -> Iterable[np.ndarray]:
+        """`encode` for several texts, on all cores."""
+        encodings = self.inner.encode_batch_fast(list(texts), add_special_tokens=False)
+        return (np.array(encoding.ids, np.int64) for encoding in encodings)
+
+    def decode_plain(self, ids: np.ndarray) -> str:
+        """Text of ids, special tokens spelt out."""
+        return self.inner.decode(ids.tolist(), skip_special_tokens=False)
+
+    def files(self) -> dict[str, str]:
+        """`tokenizer.json`."""
+        return {FILE: self.source}
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """A byte-level BPE of `size` ids that still has to see its training text."""
+
+    size: int
+
+    @classmethod
+    def parse(cls, name: str) -> Untrained:
+        """`bpe:SIZE`; SIZE counts the 256 bytes, the merges and the end of document."""
+        digits = name.removeprefix("bpe:")
+        if not digits.isascii() or not digits.isdigit() or not 257 <= int(digits) <= 2**24:
+            raise InputError(f"{name!r}: give bpe:SIZE with SIZE in 257..16777216, e.g. bpe:8192")
+        return cls(int(digits))
+
+    @property
+    def name(self) -> str:
+        """`bpe:SIZE`."""
+        return f"bpe:{self.size}"
+
+    def normalise(self, text: str) -> str:
+        """Byte-level BPE takes any text as it is."""
+        return text
+
+    def train(self, texts: Iterator[str]) -> Subword:
+        """Byte-level BPE with GPT-2's pre-tokenizer, trained on `texts` (Sennrich et al. 2016).
+
+        Raises:
+            InputError: the texts do not hold enough distinct pairs for SIZE.
+        """
+        inner = byte_level(models.BPE())
+        trainer = trainers.BpeTrainer(
+            vocab_size=self.size - 1,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        inner.train_from_iterator(texts, trainer)
+        if (found := inner.get_vocab_size()) < self.size - 1:
+            raise InputError(
+                f"the training text has merges for bpe:{found + 1} only, not {self.name}; "
+                f"ask for at most bpe:{found + 1} or give more text"
+            )
+        inner.add_special_tokens([END_MARK])
+        return Subword(inner.to_str(), self.name)
+
+
+def byte_level(model: models.BPE) -> tokenizers.Tokenizer:
+    """GPT-2's pre-tokenizer and decoder around a BPE model."""
+    inner = tokenizers.Tokenizer(model)
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    return inner
+
+
+def is_byte_level(part: Any) -> bool:
+    """Whether a parsed tokenizer.json has a ByteLevel pre-tokenizer, alone or in a sequence."""
+    if isinstance(part, dict) and "model" in part:
+        part = part.get("pre_tokenizer")
+    if not isinstance(part, dict):
+        return False
+    parts = part.get("pretokenizers") or []
+    return part.get("type") == "ByteLevel" or any(map(is_byte_level, parts))
+
+
+def gpt2(folder: Path | None) -> Subword:
+    """GPT-2's tokenizer from its two files, or from the Hugging Face hub when no folder is given.
+
+    Raises:
+        InputError: the folder lacks the files, or the hub cannot be reached.
+    """
+    if folder is None:
+        return gpt2_from_hub()
+    for names in (("encoder.json", "vocab.bpe"), ("vocab.json", "merges.txt")):
+        vocab, merges = (folder / name for name in names)
+        if vocab.is_file() and merges.is_file():
+            break
+    else:
+        raise InputError(
+            f"{folder} has neither encoder.json + vocab.bpe nor vocab.json + merges.txt"
+        )
+    try:
+        inner = byte_level(models.BPE.from_file(str(vocab), str(merges)))
+        if inner.token_to_id(END_MARK) is not None:
+            inner.add_special_tokens([END_MARK])
+        return Subword(inner.to_str(), "gpt2")
+    except Exception as error:  # the library raises bare Exception
+        raise InputError(f"{vocab} and {merges} are not a BPE vocabulary: {error}") from None
+
+
+def gpt2_from_hub() -> Subword:
+    """GPT-2's tokenizer from the Hugging Face hub or its local cache."""
+    try:
+        inner = tokenizers.Tokenizer.from_pretrained("openai-community/gpt2")
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"gpt2 could not be fetched from the Hugging Face hub ({reason}); give gpt2:DIR, "
+            "a folder with GPT-2's encoder.json and vocab.bpe (or vocab.json and merges.txt)"
+        ) from None
+    return Subword(inner.to_str(), "gpt2")
+
+
+def from_file(path: Path, name: str) -> Subword:
+    """A tokenizer.json of the `tokenizers` library.
+
+    Raises:
+        InputError: the file is missing or is not such a tokenizer.
+    """
+    try:
+        return Subword(path.read_text(encoding="utf-8"), name)
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; prepare the corpus again") from None
+    except OSError:
+        raise
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} is not a tokenizer of the tokenizers library: {reason}") from None

@@ -1,0 +1,194 @@
+"""Text to token ids and back: bytes, text8's 27 symbols; subwords in `subword.py`.
+
+Every vocabulary is 0..V-1 and clean: no mask, no padding. One id, `eos`, ends a document; it is a
+token like any other, is scored, and stands for no bytes. `decode` shows it as `<|endoftext|>`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from isodiff.data.manifest import read_manifest
+from isodiff.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from isodiff.data.subword import Untrained
+
+END_MARK = "<|endoftext|>"
+NO_TOKEN_MARK = "�"
+FORMS = ("bytes", "text8", "text8:normalise", "bpe:SIZE", "gpt2", "gpt2:DIR", "tokenizer.json")
+
+
+class Tokenizer(ABC):
+    """A clean vocabulary of `vocab_size` ids, one of which, `eos`, ends a document.
+
+    Attributes:
+        name: how the command line asked for it.
+        token_bytes: int64 [V], UTF-8 bytes each token stands for (0 for `eos`); None where tokens
+            have no fixed number of bytes.
+    """
+
+    name: str
+    vocab_size: int
+    eos: int
+    token_bytes: np.ndarray | None
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what determines the ids of a text."""
+        return hashlib.sha256(self.name.encode()).hexdigest()
+
+    def normalise(self, text: str) -> str:
+        """The text this tokenizer stands for, counted in bytes; `InputError` where it cannot."""
+        return text
+
+    @abstractmethod
+    def encode(self, text: str) -> np.ndarray:
+        """Token ids of a normalised text, int64 [n], without `eos`."""
+
+    def encode_batch(self, texts: Sequence[str]) -> Iterable[np.ndarray]:
+        """`encode` for several texts."""
+        return map(self.encode, texts)
+
+    def decode(self, ids: Iterable[int] | np.ndarray) -> str:
+        """Text of any sequence of integers; never raises.
+
+        `eos` is shown as `<|endoftext|>`, an integer outside 0..V-1 and a broken UTF-8 sequence
+        as U+FFFD.
+        """
+        ids = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids), dtype=np.int64)
+        special = (ids < 0) | (ids >= self.vocab_size) | (ids == self.eos)
+        parts: list[str] = []
+        start = 0
+        for stop in [*np.flatnonzero(special), len(ids)]:
+            if stop > start:
+                parts.append(self.decode_plain(ids[start:stop]))
+            if stop < len(ids):
+                parts.append(END_MARK if ids[stop] == self.eos else NO_TOKEN_MARK)
+            start = stop + 1
+        return "".join(parts)
+
+    @abstractmethod
+    def decode_plain(self, ids: np.ndarray) -> str:
+        """Text of ids in 0..V-1 that are not `eos`."""
+
+    def files(self) -> dict[str, str]:
+        """What `load_tokenizer` needs beyond the name: file name -> text."""
+        return {}
+
+
+class Bytes(Tokenizer):
+    """The 256 bytes of UTF-8, and the end of document."""
+
+    name = "bytes"
+    vocab_size = 257
+    eos = 256
+    token_bytes = np.append(np.ones(256, np.int64), 0)
+
+    def encode(self, text: str) -> np.ndarray:
+        """One id per UTF-8 byte."""
+        return np.frombuffer(text.encode(), np.uint8).astype(np.int64)
+
+    def decode_plain(self, ids: np.ndarray) -> str:
+        """UTF-8 with U+FFFD for what is not."""
+        return ids.astype(np.uint8).tobytes().decode(errors="replace")
+
+
+class Text8(Tokenizer):
+    """Space and a-z (Mahoney 2006, text8), and the end of document.
+
+    Without `normalised`, any other character is refused. With it, text is first brought to this
+    alphabet by Mahoney's rule: lower case, digits spelt out, every run of anything else one space.
+    """
+
+    vocab_size = 28
+    eos = 27
+    token_bytes = np.append(np.ones(27, np.int64), 0)
+    digits = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+    def __init__(self, normalised: bool = False) -> None:
+        self.normalised = normalised
+        self.name = "text8:normalise" if normalised else "text8"
+
+    def normalise(self, text: str) -> str:
+        """Mahoney's rule, or a refusal that names the first character outside the alphabet."""
+        if self.normalised:
+            text = re.sub("[A-Z]+", lambda run: run[0].lower(), text)
+            text = re.sub("[0-9]", lambda digit: f" {self.digits[int(digit[0])]} ", text)
+            return re.sub("[^a-z]+", " ", text)
+        if wrong := re.search("[^ a-z]", text):
+            raise InputError(
+                f"character {wrong[0]!r} at offset {wrong.start()} is not a space or a-z; "
+                "--tokenizer text8:normalise brings text to that alphabet"
+            )
+        return text
+
+    def encode(self, text: str) -> np.ndarray:
+        """Space is 0, a-z are 1..26."""
+        codes = np.frombuffer(self.normalise(text).encode(), np.uint8).astype(np.int64)
+        return np.where(codes == ord(" "), 0, codes - ord("a") + 1)
+
+    def decode_plain(self, ids: np.ndarray) -> str:
+        """The inverse of `encode`."""
+        return "".join(map(" abcdefghijklmnopqrstuvwxyz".__getitem__, ids))
+
+
+def tokenizer_for(name: str) -> Tokenizer | Untrained:
+    """The tokenizer that `--tokenizer NAME` asks for; `bpe:SIZE` still has to be trained.
+
+    Raises:
+        InputError: no such tokenizer, or its files are missing or damaged.
+    """
+    kind, _, rest = name.partition(":")
+    match kind, rest:
+        case "bytes", "":
+            return Bytes()
+        case "text8", "" | "normalise":
+            return Text8(normalised=bool(rest))
+    from isodiff.data import subword
+
+    if kind == "bpe":
+        return subword.Untrained.parse(name)
+    if kind == "gpt2":
+        return subword.gpt2(Path(rest).expanduser() if rest else None)
+    path = Path(name).expanduser()
+    if path.is_file():
+        return subword.from_file(path, name=subword.FILE)
+    raise InputError(
+        f"no tokenizer {name!r}{nearest(name, FORMS)}; "
+        "give bytes, text8, text8:normalise, bpe:SIZE, gpt2, gpt2:DIR or the path of a tokenizer.json"
+    )
+
+
+def load_tokenizer(folder: Path | str) -> Tokenizer:
+    """The tokenizer of a prepared corpus, as it was when the corpus was prepared.
+
+    Its `token_bytes` is None where token bytes did not add up to the corpus's bytes.
+
+    Raises:
+        InputError: `folder` is not a prepared corpus, or its tokenizer is missing or was altered.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    name = manifest.tokenizer.name
+    if name in ("bytes", "text8", "text8:normalise"):
+        tokenizer = tokenizer_for(name)
+    else:
+        from isodiff.data import subword
+
+        tokenizer = subword.from_file(folder / subword.FILE, name=name)
+    assert isinstance(tokenizer, Tokenizer)
+    if tokenizer.fingerprint != manifest.tokenizer.sha256:
+        raise InputError(
+            f"the tokenizer in {folder} is not the one the corpus was prepared with; prepare it again"
+        )
+    if not manifest.exact_bytes:
+        tokenizer.token_bytes = None
+    return tokenizer

@@ -1,0 +1,13 @@
+"""Every module of this folder is a family or shared by families: importing the package registers all."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from isodiff.families.base import FAMILIES, Family, Likelihood, blank, family_named, sample
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["FAMILIES", "Family", "Likelihood", "blank", "family_named", "sample"]

@@ -1,0 +1,102 @@
+"""Autoregressive: p(x) = prod_i p(x_i | x_<i), exact.
+
+The sequence begins after a beginning-of-sequence state, so that all L tokens are scored, as every
+other family scores them (published AR baselines often skip the first).
+
+Sampler: one token per network evaluation, keys and values cached, only the last position through the head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from isodiff.errors import InputError
+from isodiff.families.base import HOLE, Canvas, Family, Likelihood, Sampler, meta
+from isodiff.network.attention import Causal
+from isodiff.network.view import Denoiser, View, caching
+from isodiff.rng import Noise, Rows
+from isodiff.types import Nats, Tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftToRight(Sampler):
+    """One token per network evaluation.
+
+    Attributes:
+        stop: token that ends a text; None writes every text to its full length.
+    """
+
+    stop: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Autoregressive(
+    Family,
+    name="autoregressive",
+    nickname="ar",
+    reference="Radford et al., 2019 (GPT-2)",
+    kind="exact",
+):
+    """Left to right, one token at a time."""
+
+    sampler = LeftToRight
+    vocab_size: int
+
+    @property
+    def num_states(self) -> int:
+        """V + 1: the beginning-of-sequence state comes last."""
+        return self.vocab_size + 1
+
+    def training_views(self, batch: int, length: int) -> tuple[View, ...]:
+        """One causal view; every position is a prediction."""
+        return (View(meta(batch, length), meta(length), Causal()),)
+
+    def view(self, x: Tokens) -> View:
+        """[beginning, x_1 .. x_{L-1}] under causal attention: row i predicts x_i."""
+        start = torch.full_like(x[:, :1], self.vocab_size)
+        positions = torch.arange(x.shape[1], device=x.device)
+        return View(torch.cat([start, x[:, :-1]], 1), positions, Causal())
+
+    def loss(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Nats:
+        """-log p(x_i | x_<i) of every token."""
+        return denoiser(self.view(x)).nats(x.flatten()).view_as(x)
+
+    def nelbo(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Likelihood:
+        """-log p(x), exactly."""
+        return Likelihood(self.loss(denoiser, x, rng=rng).sum(-1), "exact")
+
+    def walk(
+        self, denoiser: Denoiser, prompt: Tokens, sampler: LeftToRight, *, rng: Noise
+    ) -> Iterator[Canvas]:
+        """One token at a time after the prompt; a row ends with the token `stop`, which then fills it."""
+        if bool(((prompt == HOLE)[:, :-1] & (prompt != HOLE)[:, 1:]).any()):
+            raise InputError(
+                f"{self.name} writes from left to right: nothing may be given after a hole; "
+                "infilling needs a masked or uniform family"
+            )
+        (batch, length), x = prompt.shape, prompt
+        model = caching(denoiser, prompt.device)
+        cache = model.cache(batch, length)
+        running = torch.ones(batch, dtype=torch.bool, device=prompt.device)
+        shown, u = 0, rng.uniform(length)
+        for i in range(int((prompt != HOLE).sum(-1).min()), length):
+            slots = torch.arange(shown, i + 1, device=prompt.device)
+            last = torch.arange(1, batch + 1, device=prompt.device) * len(slots) - 1
+            inputs = self.view(x[:, : i + 1]).inputs[:, shown:]
+            view = View(inputs, slots, Causal(), read=last, slots=slots)
+            drawn = model.cached(view, cache).draw(u[:, i], sampler)
+            if sampler.stop is not None:
+                drawn = drawn.where(running, sampler.stop)
+            due = (x[:, i] == HOLE) & running
+            x = x.clone()
+            x[:, i] = drawn.where(x[:, i] == HOLE, x[:, i])
+            if sampler.stop is not None:
+                running = running & ~((x[:, i] == sampler.stop) & due)
+            shown = i + 1
+            yield Canvas(x, due)
+            if sampler.stop is not None and not bool(running.any()):
+                yield Canvas(x.where(x != HOLE, sampler.stop), running)
+                return

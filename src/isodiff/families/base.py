@@ -1,0 +1,170 @@
+"""The contract every family obeys, and the registry.
+
+A family turns a denoiser into a distribution over sequences. `class Masked(Family, name="masked",
+nickname="mdlm", ...)` registers itself; nothing else in the library names a family.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from isodiff.categorical import Truncation
+from isodiff.errors import InputError, nearest
+from isodiff.network.view import Denoiser, View
+from isodiff.record import Kind
+from isodiff.rng import Noise, Rows
+from isodiff.types import Nats, Tokens
+
+FAMILIES: dict[str, type[Family]] = {}
+HOLE = -1
+"""A position of a canvas that nobody has decided yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """Nats per sequence, and whether they are -log p(x) itself or a bound on it from above."""
+
+    nats: Float[Tensor, " B"]
+    kind: Kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampler(Truncation):
+    """How a family draws text. Families add their own options; these are shared by all.
+
+    Attributes:
+        temperature, top_k, top_p, min_p: truncation of the predicted clean tokens (categorical.py).
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stepped(Sampler):
+    """A sampler with a dial between speed and quality.
+
+    Attributes:
+        steps: T; None for the limit of many steps, where each network evaluation decides one token.
+    """
+
+    steps: int | None = 128
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps is not None and self.steps < 1:
+            raise InputError(f"steps must be at least 1, got {self.steps}")
+
+
+class Canvas(NamedTuple):
+    """A text in the making: tokens with holes, and the rows that this network evaluation was for."""
+
+    tokens: Tokens
+    evaluated: Bool[Tensor, " B"]
+
+
+class Family(ABC):
+    """A way to turn a denoiser into a distribution over sequences.
+
+    Subclasses are frozen dataclasses whose fields are the family's options; `vocab_size` is filled
+    in from the corpus.
+    """
+
+    name: ClassVar[str]
+    nickname: ClassVar[str]
+    reference: ClassVar[str]
+    kind: ClassVar[Kind]
+    sampler: ClassVar[type[Sampler]] = Sampler
+    vocab_size: int
+
+    def __init_subclass__(cls, *, name: str, nickname: str, reference: str, kind: Kind) -> None:
+        super().__init_subclass__()
+        for label in (name, nickname):
+            if label in (taken := {n for f in FAMILIES.values() for n in (f.name, f.nickname)}):
+                raise TypeError(f"family {label!r} is already defined; taken: {sorted(taken)}")
+        cls.name, cls.nickname, cls.reference, cls.kind = name, nickname, reference, kind
+        FAMILIES[name] = cls
+
+    @property
+    @abstractmethod
+    def num_states(self) -> int:
+        """S: rows of the input embedding, the clean vocabulary first."""
+
+    @property
+    def time_conditioned(self) -> bool:
+        """Whether the network is shown the noise level."""
+        return False
+
+    @abstractmethod
+    def training_views(self, batch: int, length: int) -> tuple[View, ...]:
+        """What one training step shows the network, on the meta device: FLOPs are read off it."""
+
+    @abstractmethod
+    def loss(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Nats:
+        """Training objective in nats per token; may be reweighted. Its mean is minimised."""
+
+    @abstractmethod
+    def nelbo(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Likelihood:
+        """Unbiased estimate of -log p(x) or of a bound on it. Never reweighted, never truncated."""
+
+    @classmethod
+    def sampler_with(cls, steps: int) -> Sampler:
+        """The family's sampler, with so many steps where it has that dial."""
+        dial = issubclass(cls.sampler, Stepped)
+        return cls.sampler(steps=steps) if dial else cls.sampler()  # type: ignore[call-arg]
+
+    @abstractmethod
+    def walk(
+        self, denoiser: Denoiser, prompt: Tokens, sampler: Any, *, rng: Noise
+    ) -> Iterator[Canvas]:
+        """Fill the holes of `prompt`: yields the canvas after every network evaluation.
+
+        The last yield is the sample. `sampler` is of the class `self.sampler`. Row i may depend on the
+        other rows neither through its draws nor through how many of them it uses.
+        """
+
+
+def family_named(name: str) -> type[Family]:
+    """The family with this name or nickname."""
+    known = {label: f for f in FAMILIES.values() for label in (f.name, f.nickname)}
+    if name not in known:
+        raise InputError(
+            f"no family {name!r}{nearest(name, known)}; families: {', '.join(sorted(FAMILIES))}"
+        )
+    return known[name]
+
+
+def sample(
+    family: Family, denoiser: Denoiser, prompt: Tokens, sampler: Sampler, *, rng: Noise
+) -> tuple[Tokens, Int[Tensor, " B"]]:
+    """The prompt with its holes filled, and how many network evaluations each row took.
+
+    Raises:
+        InputError: the prompt or the sampler does not suit the family.
+    """
+    if not isinstance(sampler, family.sampler):
+        raise InputError(f"{family.name} takes {family.sampler.__qualname__}, got {sampler}")
+    if prompt.numel() and not (int(prompt.min()) >= HOLE and int(prompt.max()) < family.vocab_size):
+        raise InputError(
+            f"a prompt holds token numbers below {family.vocab_size} and {HOLE} for a hole; "
+            f"got {int(prompt.min())} to {int(prompt.max())}"
+        )
+    tokens, nfe = prompt, torch.zeros(len(prompt), dtype=torch.long, device=prompt.device)
+    with torch.no_grad():
+        for tokens, evaluated in family.walk(denoiser, prompt, sampler, rng=rng):  # noqa: B007
+            nfe += evaluated
+    return tokens, nfe
+
+
+def blank(batch: int, length: int, device: torch.device | str = "cpu") -> Tokens:
+    """A prompt that says nothing: holes only."""
+    return torch.full((batch, length), HOLE, device=device)
+
+
+def meta(*shape: int) -> Any:
+    """An integer tensor without memory: enough to count FLOPs on."""
+    return torch.empty(*shape, dtype=torch.long, device="meta")

@@ -1,0 +1,47 @@
+"""When masks are lifted: network evaluations are spent only where something happens.
+
+Under ancestral sampling of masked diffusion, the step at which a position is unmasked does not depend on
+the network: step i of T lifts it with probability alpha_{s_i} - alpha_{t_i}, independently. So the steps are
+drawn first, and each row goes through the steps that lift something (its *events*), one network evaluation
+each: at most min(T, L) of them instead of T, and the same joint law (tests enumerate it). For T to infinity
+no two positions share a step, and the events are a uniformly random order: first-hitting sampling
+(arXiv 2409.02908).
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from isodiff.rng import Noise
+
+Event = Int[Tensor, "B L"]
+
+
+def steps_drawn(
+    holes: Bool[Tensor, "B L"], alphas: Float[Tensor, " T1"] | None, rng: Noise
+) -> Event:
+    """The step at which each position is lifted; `alphas` rise from 0 over T + 1 values, None for T = oo.
+
+    Positions that no step lifts (alphas end below 1) get T.
+    """
+    u = rng.uniform(holes.shape[1])
+    if alphas is None:
+        return u.argsort(-1).argsort(-1)
+    return torch.searchsorted(alphas[1:].to(u.device), u, right=True)
+
+
+def dense_rank(key: Event, holes: Bool[Tensor, "B L"]) -> Event:
+    """Rank of each hole's key among the distinct keys of its row; L where there is no hole."""
+    length = key.shape[1]
+    far = torch.iinfo(key.dtype).max
+    ordered, index = key.masked_fill(~holes, far).sort(-1)
+    rank = torch.zeros_like(ordered)
+    rank[:, 1:] = (ordered[:, 1:] != ordered[:, :-1]).cumsum(-1)
+    return torch.zeros_like(rank).scatter(-1, index, rank).masked_fill(~holes, length)
+
+
+def num_events(event: Event, holes: Bool[Tensor, "B L"]) -> int:
+    """How many events the busiest row has."""
+    return int(event.masked_fill(~holes, -1).max()) + 1 if bool(holes.any()) else 0

@@ -1,0 +1,1 @@
+"""The network: views in, predictions out. The only folder that owns parameters."""

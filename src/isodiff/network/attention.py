@@ -1,0 +1,169 @@
+"""Who may attend to whom, and the attention itself on the plain path.
+
+A pattern is data: it answers `allowed(q, k)` for index tensors (usable as a FlexAttention mask
+function) and counts its pairs exactly, which is what FLOP accounting uses.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+Index = Int[Tensor, "..."]
+
+# Below this many positions the two matrix products written out beat the fused kernel on a CPU
+# (docs: benchmarks/results); its backward pass is the slow part.
+PLAIN_LENGTH = 512
+
+
+class Attention(ABC):
+    """A pattern over n positions."""
+
+    @abstractmethod
+    def allowed(self, q: Index, k: Index, n: int) -> Bool[Tensor, "..."]:
+        """Whether query q may attend to key k; broadcasts."""
+
+    @abstractmethod
+    def pairs(self, n: int) -> int:
+        """Number of allowed (query, key) pairs."""
+
+    def mask(self, n: int, device: torch.device) -> Bool[Tensor, "N N"] | None:
+        """The pattern written out, True where attention is allowed; None where all is allowed."""
+        return _mask(self, n, device)
+
+
+@lru_cache(maxsize=16)
+def _mask(pattern: Attention, n: int, device: torch.device) -> Tensor:
+    index = torch.arange(n, device=device)
+    return pattern.allowed(index[:, None], index[None, :], n)
+
+
+@lru_cache(maxsize=16)
+def _bias(pattern: Attention, n: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """0 where attention is allowed, -inf elsewhere: added to the scores as they are made."""
+    bias = torch.zeros(n, n, device=device, dtype=dtype)
+    return bias.masked_fill_(~_mask(pattern, n, device), float("-inf"))
+
+
+@dataclass(frozen=True, slots=True)
+class Full(Attention):
+    """Everyone sees everyone."""
+
+    def allowed(self, q: Index, k: Index, n: int) -> Bool[Tensor, "..."]:
+        """Always."""
+        return (q >= 0) & (k >= 0)
+
+    def pairs(self, n: int) -> int:
+        """n^2."""
+        return n * n
+
+    def mask(self, n: int, device: torch.device) -> None:
+        """Nothing to mask."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Causal(Attention):
+    """Each position sees itself and what comes before."""
+
+    def allowed(self, q: Index, k: Index, n: int) -> Bool[Tensor, "..."]:
+        """k <= q."""
+        return k <= q
+
+    def pairs(self, n: int) -> int:
+        """n (n + 1) / 2."""
+        return n * (n + 1) // 2
+
+
+@dataclass(frozen=True, slots=True)
+class TwoStream(Attention):
+    """A noisy copy, then a clean copy of n / 2 tokens in blocks (arXiv 2503.09573, Figure 2).
+
+    A noisy block sees itself and earlier clean blocks; a clean block sees itself and earlier clean
+    blocks. With blocks of one token it is the sequential mask of Eso-LM (arXiv 2506.01928).
+    """
+
+    block: int = 1
+
+    def allowed(self, q: Index, k: Index, n: int) -> Bool[Tensor, "..."]:
+        """By stream and block of both ends."""
+        half = n // 2
+        q_clean, k_clean = q >= half, k >= half
+        q_block, k_block = q % half // self.block, k % half // self.block
+        own = (q_clean == k_clean) & (q_block == k_block)
+        return own | (k_clean & (k_block < q_block))
+
+    def pairs(self, n: int) -> int:
+        """Both streams: own block, and every earlier clean block."""
+        half = n // 2
+        sizes = [min(self.block, half - start) for start in range(0, half, self.block)]
+        before = [self.block * i for i in range(len(sizes))]
+        return 2 * sum(size * (size + earlier) for size, earlier in zip(sizes, before, strict=True))
+
+
+def attend(
+    q: Float[Tensor, "B H N C"],
+    k: Float[Tensor, "B H N C"],
+    v: Float[Tensor, "B H N C"],
+    pattern: Attention,
+) -> Float[Tensor, "B H N C"]:
+    """Softmax attention under `pattern`, scaled by 1 / sqrt(C)."""
+    n = q.shape[-2]
+    if q.device.type == "cpu" and n <= PLAIN_LENGTH:
+        return plain(q, k, v, pattern)
+    if isinstance(pattern, Causal):
+        return scaled_dot_product_attention(q, k, v, is_causal=True)
+    return scaled_dot_product_attention(q, k, v, attn_mask=pattern.mask(n, q.device))
+
+
+def plain(
+    q: Float[Tensor, "B H N C"],
+    k: Float[Tensor, "B H N C"],
+    v: Float[Tensor, "B H N C"],
+    pattern: Attention,
+) -> Float[Tensor, "B H N C"]:
+    """The same with every score written out: the reference."""
+    n, width = q.shape[-2:]
+    scale = width**-0.5
+    q_rows, k_rows = q.flatten(0, 1), k.flatten(0, 1)
+    if pattern.mask(n, q.device) is None:
+        scores = (q_rows * scale) @ k_rows.transpose(1, 2)
+    else:
+        bias = _bias(pattern, n, q.device, q.dtype).expand(len(q_rows), n, n)
+        scores = torch.baddbmm(bias, q_rows, k_rows.transpose(1, 2), alpha=scale)
+    return (scores.softmax(-1) @ v.flatten(0, 1)).unflatten(0, q.shape[:2])
+
+
+def attend_to_slots(
+    q: Float[Tensor, "B H M C"],
+    k: Float[Tensor, "B H N C"],
+    v: Float[Tensor, "B H N C"],
+    bias: Float[Tensor, "... M N"] | None,
+) -> Float[Tensor, "B H M C"]:
+    """Attention of a few new positions to all slots of a cache; `bias` is 0 or -inf, None allows all."""
+    if q.device.type != "cpu":
+        return scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    return (scores if bias is None else scores + bias).softmax(-1) @ v
+
+
+def attend_at(
+    columns: Int[Tensor, "B M"],
+    q: Float[Tensor, "B H M C"],
+    k: Float[Tensor, "B H N C"],
+    v: Float[Tensor, "B H N C"],
+    pattern: Attention,
+) -> Float[Tensor, "B H M C"]:
+    """Attention of the positions `columns` of each sequence under `pattern`."""
+    allowed = pattern.mask(k.shape[-2], q.device)
+    bias = None
+    if allowed is not None:
+        bias = torch.zeros(allowed.shape, dtype=q.dtype, device=q.device)
+        bias = bias.masked_fill_(~allowed, float("-inf"))[columns][:, None]
+    return attend_to_slots(q, k, v, bias)

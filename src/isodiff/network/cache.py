@@ -1,0 +1,61 @@
+"""Keys and values of what the network was shown, by slot: preallocated, rotated once, written in place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from isodiff.network.attention import attend_to_slots
+from isodiff.network.view import Cache, View
+
+
+@dataclass(frozen=True, slots=True)
+class KVCache(Cache):
+    """`keys[l]`, `values[l]`: layer l, each (B, H, N slots, C)."""
+
+    keys: Float[Tensor, "depth B H N C"]
+    values: Float[Tensor, "depth B H N C"]
+
+    def opened(self, view: View) -> list[Layer]:
+        """The layers, ready to take in `view`. Slots beyond the last one shown are not looked at."""
+        assert view.slots is not None
+        slots, n = view.slots, int(view.slots.max()) + 1
+        index = torch.arange(n, device=slots.device)
+        allowed = view.attention.allowed(slots[..., None], index, self.keys.shape[3])
+        bias = None
+        if not bool(allowed.all()):
+            zero = torch.zeros(allowed.shape, dtype=self.keys.dtype, device=slots.device)
+            bias = zero.masked_fill_(~allowed, float("-inf"))
+            bias = bias if slots.ndim == 1 else bias[:, None]
+        return [
+            Layer(keys, values, slots, n, bias)
+            for keys, values in zip(self.keys, self.values, strict=True)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer of a cache during one call."""
+
+    keys: Float[Tensor, "B H N C"]
+    values: Float[Tensor, "B H N C"]
+    slots: Int[Tensor, "*B M"]
+    shown: int
+    bias: Tensor | None
+
+    def attend(
+        self, q: Float[Tensor, "B H M C"], k: Float[Tensor, "B H M C"], v: Float[Tensor, "B H M C"]
+    ) -> Float[Tensor, "B H M C"]:
+        """Put k and v into their slots, then attend to every slot."""
+        if self.slots.ndim == 1:
+            self.keys[:, :, self.slots] = k.to(self.keys.dtype)
+            self.values[:, :, self.slots] = v.to(self.values.dtype)
+        else:
+            row = torch.arange(len(k), device=k.device)[:, None]
+            self.keys[row, :, self.slots] = k.transpose(1, 2).to(self.keys.dtype)
+            self.values[row, :, self.slots] = v.transpose(1, 2).to(self.values.dtype)
+        k, v = self.keys[:, :, : self.shown], self.values[:, :, : self.shown]
+        return attend_to_slots(q, k.to(q.dtype), v.to(q.dtype), self.bias)

@@ -1,0 +1,137 @@
+"""Sizes from one dial: depth, width and heads, by name.
+
+The paper's ladder is that of arXiv 2602.15014 (its names are neither of the two usual parameter
+counts: "113M" has 84.9M in its blocks). The laptop ladder continues it downwards.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from isodiff.errors import InputError, nearest
+
+LAPTOP = {
+    "2k": (2, 8, 1),
+    "4k": (2, 12, 1),
+    "5k": (2, 14, 1),
+    "6k": (2, 16, 1),
+    "10k": (2, 20, 1),
+    "14k": (2, 24, 2),
+    "25k": (2, 32, 2),
+    "38k": (2, 40, 2),
+    "55k": (2, 48, 3),
+    "98k": (2, 64, 4),
+    "147k": (3, 64, 4),
+    "332k": (3, 96, 4),
+    "786k": (4, 128, 4),
+    "1.8M": (4, 192, 6),
+    "4.7M": (6, 256, 4),
+}
+PAPER = {
+    "6M": (6, 256, 4),
+    "19M": (8, 384, 6),
+    "34M": (8, 512, 8),
+    "48M": (9, 576, 9),
+    "66M": (10, 640, 10),
+    "75M": (16, 640, 8),
+    "85M": (13, 640, 10),
+    "113M": (12, 768, 12),
+    "142M": (15, 768, 12),
+    "170M": (18, 768, 12),
+    "180M": (14, 896, 14),
+    "206M": (16, 896, 14),
+    "231M": (18, 896, 14),
+    "268M": (16, 1024, 16),
+    "302M": (18, 1024, 16),
+    "336M": (20, 1024, 16),
+    "472M": (18, 1280, 10),
+    "551M": (21, 1280, 10),
+    "571M": (18, 1408, 11),
+    "629M": (24, 1280, 10),
+    "666M": (21, 1408, 11),
+    "717M": (19, 1536, 12),
+    "761M": (24, 1408, 11),
+    "831M": (22, 1536, 12),
+    "944M": (25, 1536, 12),
+    "1028M": (20, 1792, 14),
+    "1233M": (24, 1792, 14),
+    "1476M": (22, 2048, 16),
+    "1678M": (25, 2048, 16),
+    "2121M": (28, 2176, 17),
+}
+LADDER = {**LAPTOP, **PAPER}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shape:
+    """Depth, width and number of attention heads. All else follows from them."""
+
+    depth: int
+    width: int
+    heads: int
+
+    def __post_init__(self) -> None:
+        if min(self.depth, self.width, self.heads) < 1:
+            raise InputError(f"shape {self} needs depth, width and heads of at least 1")
+        if self.width % self.heads or self.width // self.heads % 2:
+            raise InputError(
+                f"shape {self}: width {self.width} must be an even multiple of heads {self.heads}"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Shape:
+        """A name of the ladder ("25k", "113M") or "depth x width x heads" ("2x32x2")."""
+        if text in LADDER:
+            depth, width, heads = LADDER[text]
+            return cls(depth=depth, width=width, heads=heads)
+        match = re.fullmatch(r"(\d+)x(\d+)x(\d+)", text)
+        if match is None:
+            raise InputError(
+                f"no shape {text!r}{nearest(text, LADDER)}; "
+                f"give DEPTHxWIDTHxHEADS (2x32x2) or one of {', '.join(LADDER)}"
+            )
+        depth, width, heads = map(int, match.groups())
+        return cls(depth=depth, width=width, heads=heads)
+
+    @property
+    def core_parameters(self) -> int:
+        """12 n d^2: the matrices of the blocks with a four-fold MLP, nothing else."""
+        return 12 * self.depth * self.width**2
+
+    def __str__(self) -> str:
+        return f"{self.depth}x{self.width}x{self.heads}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Backbone:
+    """Everything about the network that is not its size.
+
+    Attributes:
+        norm: LayerNorm without bias, or RMSNorm.
+        mlp: GELU with four-fold width; its tanh approximation, as in the paper (differs by less than 5e-4,
+            costs three times as much on a CPU); or SwiGLU of about the same number of parameters.
+        qk_norm: normalise queries and keys per head.
+        tied: share the head's matrix with the embedding.
+        adaln: condition every block even where the family shows no noise level (as the paper does).
+        rotary_base: slowest rotation, in positions per radian; 10,000 in the literature. Short windows and
+            narrow heads learn faster with less.
+        condition_width: width of the conditioning vector, at most the network's width.
+    """
+
+    norm: Literal["layer", "rms"] = "layer"
+    mlp: Literal["gelu", "gelu_tanh", "swiglu"] = "gelu"
+    qk_norm: bool = False
+    tied: bool = False
+    adaln: bool = False
+    rotary_base: float = 10_000.0
+    condition_width: int = 128
+
+    def mlp_width(self, width: int) -> int:
+        """Hidden width of the MLP: 4 d, or the multiple of 8 nearest 8 d / 3 for SwiGLU."""
+        return max(8, 8 * round(width / 3)) if self.mlp == "swiglu" else 4 * width
+
+    def conditioned(self, timed: bool) -> bool:
+        """Whether the blocks are modulated."""
+        return self.adaln or timed

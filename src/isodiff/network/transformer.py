@@ -1,0 +1,279 @@
+"""One transformer for every family.
+
+tokens -> embedding -> depth x [norm, attention, norm, MLP] -> norm -> vocabulary head.
+
+`Backbone(adaln=True, mlp="gelu_tanh")` is the DiT of arXiv 2602.15014 (LayerNorm without bias, biased
+MLP, untied zero-initialised head, adaLN with a conditioning width of 128): its parameter counts are tested.
+Departs from it in three points: the head has no row for the mask; without a noise level to show, the
+conditioning input is one constant for the whole batch rather than one per sequence; keys and queries are
+rotated in float32.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from isodiff.network.attention import Attention, attend, attend_at
+from isodiff.network.cache import KVCache, Layer
+from isodiff.network.head import HeadPrediction
+from isodiff.network.shape import Backbone, Shape
+from isodiff.network.view import Cache, View
+
+SIGMA_BASE = 10_000.0  # slowest sinusoid of the noise level
+NOISE_FLOOR = 1e-3  # sigma = -log(alpha) is shown up to alpha = 0.001, as in the published schedule
+
+
+class Modulation(NamedTuple):
+    """shift, scale, gate of one half of a block; each (B or 1, 1, D)."""
+
+    shift: Tensor
+    scale: Tensor
+    gate: Tensor
+
+
+def normaliser(backbone: Backbone, width: int) -> nn.Module:
+    """The chosen normalisation, with a weight and no bias."""
+    if backbone.norm == "layer":
+        return nn.LayerNorm(width, eps=1e-5, bias=False)
+    return nn.RMSNorm(width, eps=1e-6)
+
+
+def rotary_table(
+    positions: Int[Tensor, "*B N"], width: int, base: float
+) -> tuple[Float[Tensor, "*B 1 N C"], Float[Tensor, "*B 1 N C"]]:
+    """cos and sin of position x frequency for C = width / 2 frequencies (arXiv 2104.09864)."""
+    exponent = torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) / width
+    angle = positions.unsqueeze(-2)[..., None].float() * base**-exponent
+    return angle.cos(), angle.sin()
+
+
+def rotate(
+    x: Float[Tensor, "T B H N C2"], cos: Float[Tensor, "..."], sin: Float[Tensor, "..."]
+) -> Float[Tensor, "T B H N C2"]:
+    """Rotate the two halves of each head against each other."""
+    first, second = x.chunk(2, -1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
+
+
+class Block(nn.Module):
+    """Attention and MLP, pre-normalised, on a residual stream; optionally modulated (adaLN-zero)."""
+
+    def __init__(self, shape: Shape, backbone: Backbone, condition: int | None) -> None:
+        super().__init__()
+        width, hidden = shape.width, backbone.mlp_width(shape.width)
+        self.heads, self.gated = shape.heads, backbone.mlp == "swiglu"
+        self.approximate = "tanh" if backbone.mlp == "gelu_tanh" else "none"
+        self.norm1 = normaliser(backbone, width)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.qk_norm = nn.RMSNorm(width // shape.heads, eps=1e-6) if backbone.qk_norm else None
+        self.out = nn.Linear(width, width, bias=False)
+        self.norm2 = normaliser(backbone, width)
+        self.up = nn.Linear(width, hidden * (2 if self.gated else 1), bias=not self.gated)
+        self.down = nn.Linear(hidden, width, bias=not self.gated)
+        self.modulation = None if condition is None else zero(nn.Linear(condition, 6 * width))
+
+    def attention(
+        self,
+        h: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        pattern: Attention,
+        memory: Layer | None,
+        columns: Tensor | None,
+    ) -> Float[Tensor, "B M D"]:
+        """Multi-head attention under `pattern` (to all of `memory`), with rotated queries and keys."""
+        if columns is not None:
+            return self.attention_at(columns, h, cos, sin, pattern)
+        batch, length, width = h.shape
+        qkv = self.qkv(h).view(batch, length, 3, self.heads, width // self.heads)
+        qkv = qkv.permute(2, 0, 3, 1, 4)
+        qk, v = qkv.split((2, 1))
+        if self.qk_norm is not None:
+            qk = self.qk_norm(qk)
+        q, k = rotate(qk, cos, sin).to(v.dtype)
+        mixed = attend(q, k, v[0], pattern) if memory is None else memory.attend(q, k, v[0])
+        return self.out(mixed.transpose(1, 2).reshape(batch, length, width))
+
+    def attention_at(
+        self, columns: Tensor, h: Tensor, cos: Tensor, sin: Tensor, pattern: Attention
+    ) -> Float[Tensor, "B M D"]:
+        """The same at the positions `columns` (B, M) only: keys and values of all, queries of those."""
+        batch, _, width = h.shape
+
+        def split(rows: Tensor) -> Tensor:
+            return rows.unflatten(-1, (-1, self.heads, width // self.heads)).permute(2, 0, 3, 1, 4)
+
+        (q,) = split(F.linear(at(h, columns), self.qkv.weight[:width]))
+        k, v = split(F.linear(h, self.qkv.weight[width:]))
+        if self.qk_norm is not None:
+            q, k = self.qk_norm(q), self.qk_norm(k)
+        row = torch.arange(batch, device=h.device)[:, None]
+        tables = [t.expand(batch, 1, *t.shape[-2:])[row, 0, columns][:, None] for t in (cos, sin)]
+        q, k = rotate(q, *tables).to(v.dtype), rotate(k, cos, sin).to(v.dtype)
+        return self.out(attend_at(columns, q, k, v, pattern).transpose(1, 2).flatten(2))
+
+    def mlp(self, h: Tensor) -> Tensor:
+        """down(gelu(up)), or down(silu(gate) * up)."""
+        if not self.gated:
+            return self.down(F.gelu(self.up(h), approximate=self.approximate))
+        gate, up = self.up(h).chunk(2, -1)
+        return self.down(F.silu(gate) * up)
+
+    def forward(
+        self,
+        h: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        pattern: Attention,
+        condition: Tensor | None,
+        memory: Layer | None = None,
+        columns: Tensor | None = None,
+    ) -> Tensor:
+        """h (B, N, D) after attention and MLP; `condition` (B or 1, C) modulates both.
+
+        With `columns` (B, M), only those positions come out.
+        """
+        if self.modulation is None or condition is None:
+            mixed = self.attention(self.norm1(h), cos, sin, pattern, memory, columns)
+            h = at(h, columns) + mixed
+            return h + self.mlp(self.norm2(h))
+        parts = self.modulation(condition)[:, None].chunk(6, -1)
+        first, second = Modulation(*parts[:3]), Modulation(*parts[3:])
+        shown = modulate(self.norm1(h), first)
+        mixed = self.attention(shown, cos, sin, pattern, memory, columns)
+        h = at(h, columns) + first.gate * mixed
+        return h + second.gate * self.mlp(modulate(self.norm2(h), second))
+
+
+def at(h: Float[Tensor, "B N D"], columns: Tensor | None) -> Float[Tensor, "B M D"]:
+    """h at the positions `columns` (B, M) of each sequence; all of it for None."""
+    if columns is None:
+        return h
+    return h.gather(1, columns[..., None].expand(-1, -1, h.shape[-1]))
+
+
+def by_sequence(read: Int[Tensor, " M"], batch: int, n: int) -> tuple[Tensor, Tensor]:
+    """Positions read as columns of each sequence, padded with column 0, and where `read` lies among them."""
+    row = read // n
+    count = torch.bincount(row, minlength=batch)
+    order = row.argsort(stable=True)
+    first = count.cumsum(0) - count
+    rank = torch.empty_like(read)
+    rank[order] = torch.arange(len(read), device=read.device) - first[row[order]]
+    columns = read.new_zeros(batch, int(count.max()))
+    columns[row, rank] = read % n
+    return columns, row * columns.shape[1] + rank
+
+
+def modulate(h: Tensor, by: Modulation) -> Tensor:
+    """h (1 + scale) + shift."""
+    return h * (1 + by.scale) + by.shift
+
+
+def zero(layer: nn.Linear) -> nn.Linear:
+    """The same layer, starting at zero."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class NoiseLevel(nn.Module):
+    """The noise level of a sequence as a conditioning vector (arXiv 2602.15014's sigma map)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.first = nn.Linear(2 * width, width)
+        self.second = nn.Linear(width, width)
+
+    def forward(self, m: Float[Tensor, " B"]) -> Float[Tensor, "B C"]:
+        """From m = 1 - alpha through sigma = -log alpha and 2 C sinusoids."""
+        sigma = -torch.log1p(-m.float() * (1 - NOISE_FLOOR))
+        index = torch.arange(self.width, device=m.device, dtype=torch.float32)
+        angle = sigma[:, None] * torch.exp(-math.log(SIGMA_BASE) * index / self.width)
+        features = torch.cat([angle.cos(), angle.sin()], -1).to(self.first.weight.dtype)
+        return F.silu(self.second(F.silu(self.first(features))))
+
+
+class Transformer(nn.Module):
+    """A denoiser: reads a view of S states, predicts V clean tokens."""
+
+    def __init__(
+        self, *, vocab_size: int, num_states: int, shape: Shape, backbone: Backbone, timed: bool
+    ) -> None:
+        super().__init__()
+        self.vocab_size, self.shape, self.backbone, self.timed = vocab_size, shape, backbone, timed
+        width = shape.width
+        conditioned = backbone.conditioned(timed)
+        condition = min(backbone.condition_width, width) if conditioned else None
+        self.embedding = nn.Embedding(num_states, width)
+        nn.init.uniform_(self.embedding.weight, -(width**-0.5), width**-0.5)
+        self.noise_level = None if condition is None else NoiseLevel(condition)
+        self.blocks = nn.ModuleList(Block(shape, backbone, condition) for _ in range(shape.depth))
+        self.norm = normaliser(backbone, width)
+        self.modulation = None if condition is None else zero(nn.Linear(condition, 2 * width))
+        self.head = None if backbone.tied else zero(nn.Linear(width, vocab_size))
+
+    def cache(self, batch: int, capacity: int) -> KVCache:
+        """Room for `capacity` positions of each of `batch` sequences."""
+        heads, weight = self.shape.heads, self.embedding.weight
+        room = (2, self.shape.depth, batch, heads, capacity, self.shape.width // heads)
+        keys, values = torch.zeros(room, dtype=weight.dtype, device=weight.device)
+        return KVCache(keys, values)
+
+    @torch.no_grad()
+    def cached(self, view: View, cache: Cache) -> HeadPrediction:
+        """p(x_i | all that the cache holds, and view) at every position read."""
+        assert isinstance(cache, KVCache)
+        return self.forward(view, cache)
+
+    def forward(self, view: View, cache: KVCache | None = None) -> HeadPrediction:
+        """p(x_i | view) at every position read."""
+        h = self.embedding(view.inputs)
+        cos, sin = rotary_table(
+            view.positions, self.shape.width // self.shape.heads, self.backbone.rotary_base
+        )
+        condition = None
+        if self.noise_level is not None:
+            m = view.time if view.time is not None else h.new_zeros(1)
+            condition = self.noise_level(m)
+        memory = [None] * len(self.blocks) if cache is None else cache.opened(view)
+        read, columns = view.read, None
+        if cache is None and read is not None and len(read) and not torch.is_grad_enabled():
+            # Nobody looks at the other positions of the last block: a sixth of the work at depth 6. Not in
+            # training, where FLOPs are matched by the whole block.
+            columns, read = by_sequence(read, *view.inputs.shape)
+            if 2 * columns.shape[1] > view.inputs.shape[1]:
+                read, columns = view.read, None
+        for number, (block, layer) in enumerate(zip(self.blocks, memory, strict=True), 1):
+            wanted = columns if number == len(self.blocks) else None
+            h = block(h, cos, sin, view.attention, condition, layer, wanted)
+        h = self.norm(h)
+        if self.modulation is not None and condition is not None:
+            shift, scale = self.modulation(condition)[:, None].chunk(2, -1)
+            h = h * (1 + scale) + shift
+        rows = h.flatten(0, 1)
+        if read is not None:
+            rows = rows.index_select(0, read)
+        if self.head is None:
+            return HeadPrediction(rows, self.embedding.weight[: self.vocab_size], None)
+        return HeadPrediction(rows, self.head.weight, self.head.bias)
+
+    @property
+    def num_parameters(self) -> int:
+        """All of them."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def num_non_embedding(self) -> int:
+        """All but the embedding and the head's matrix (the head's bias counts)."""
+        tables = self.embedding.weight.numel()
+        tables += 0 if self.head is None else self.head.weight.numel()
+        return self.num_parameters - tables

@@ -1,0 +1,180 @@
+"""The waist: what a family shows a network, and what it gets back.
+
+Families know `View`, `Denoiser` and `Prediction`, and no network; networks know no family.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from isodiff.categorical import Truncation, draw, pick
+from isodiff.network.attention import Attention
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a family shows the network: N positions of each of B sequences.
+
+    Attributes:
+        inputs: states to embed.
+        positions: rotary index of each position; two copies of a token share one.
+        attention: who may attend to whom, in the order shown.
+        time: noise level of each sequence in [0, 1]; None where the family does not condition on it.
+        read: which of the B * N positions (row by row) are predictions; None for all.
+        slots: with a cache, the place of each position in the order shown so far; the pattern then speaks
+            of slots. A position shown again replaces what its slot held.
+    """
+
+    inputs: Int[Tensor, "B N"]
+    positions: Int[Tensor, "B N"] | Int[Tensor, " N"]
+    attention: Attention
+    time: Float[Tensor, " B"] | None = None
+    read: Int[Tensor, " M"] | None = None
+    slots: Int[Tensor, "B N"] | Int[Tensor, " N"] | None = None
+
+    @property
+    def num_read(self) -> int:
+        """M: how many positions the vocabulary head runs on."""
+        return self.inputs.numel() if self.read is None else self.read.numel()
+
+
+class Prediction(ABC):
+    """Predicted clean tokens, one row per position read (all B * N of them, or M).
+
+    The vocabulary is touched only as far as a method needs.
+    """
+
+    @abstractmethod
+    def log_probs(self) -> Float[Tensor, "M V"]:
+        """Normalised log-probabilities, float32 or better. The mask is not among them."""
+
+    def probs(self) -> Float[Tensor, "M V"]:
+        """Probabilities."""
+        return self.log_probs().exp()
+
+    def nats(self, target: Int[Tensor, " M"]) -> Float[Tensor, " M"]:
+        """-log p(target)."""
+        return -pick(self.log_probs(), target)
+
+    def uniform_statistics(
+        self, c: Float[Tensor, " M"], x: Int[Tensor, " M"], z: Int[Tensor, " M"]
+    ) -> tuple[Float[Tensor, " M"], Float[Tensor, " M"], Float[Tensor, " M"]]:
+        """sum_j log(1 + c p_j), log(1 + c p_x), log(1 + c p_z): all that uniform noise needs."""
+        p = self.probs()
+        total = torch.log1p(c[:, None] * p).sum(-1)
+        return total, torch.log1p(c * pick(p, x)), torch.log1p(c * pick(p, z))
+
+    def draw(
+        self, u: Float[Tensor, " M"], truncation: Truncation | None = None
+    ) -> Int[Tensor, " M"]:
+        """One exact draw per row; `u` is uniform on [0, 1)."""
+        if truncation is None or truncation.everything:
+            return draw(self.probs(), u)
+        return draw(truncation.weights(self.log_probs()), u)
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Prediction):
+    """A prediction given as numbers: oracles and tests."""
+
+    values: Float[Tensor, "M V"]
+
+    def log_probs(self) -> Float[Tensor, "M V"]:
+        """The numbers."""
+        return self.values
+
+
+class Cache:
+    """What a denoiser remembers of the positions it was shown, by slot. Its kind is the denoiser's affair."""
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """Predicts clean tokens from a view."""
+
+    @property
+    def vocab_size(self) -> int:
+        """V."""
+        ...
+
+    def __call__(self, view: View) -> Prediction:
+        """p(x_i | view) for every position read."""
+        ...
+
+
+@runtime_checkable
+class CachingDenoiser(Denoiser, Protocol):
+    """A denoiser that need not be shown again what it has seen."""
+
+    def cache(self, batch: int, capacity: int) -> Cache:
+        """An empty cache of `capacity` slots for each of `batch` sequences."""
+        ...
+
+    def cached(self, view: View, cache: Cache) -> Prediction:
+        """p(x_i | everything in the cache and `view`), and `view` goes into the cache."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Replay(Cache):
+    """The states and positions shown, by slot."""
+
+    inputs: Int[Tensor, "B N"]
+    positions: Int[Tensor, "B N"]
+
+
+@dataclass(frozen=True, slots=True)
+class Replaying:
+    """Any denoiser as a caching one: it is shown everything again, every time. The reference for caches."""
+
+    denoiser: Denoiser
+    device: torch.device | str = "cpu"
+
+    @property
+    def vocab_size(self) -> int:
+        """V."""
+        return self.denoiser.vocab_size
+
+    def __call__(self, view: View) -> Prediction:
+        """The denoiser's own answer."""
+        return self.denoiser(view)
+
+    def cache(self, batch: int, capacity: int) -> Replay:
+        """Nothing shown yet."""
+        empty = torch.zeros(2, batch, capacity, dtype=torch.long, device=self.device)
+        return Replay(empty[0], empty[1])
+
+    def cached(self, view: View, cache: Cache) -> Prediction:
+        """Show everything up to the last slot."""
+        assert isinstance(cache, Replay) and view.slots is not None
+        slots = view.slots.expand(view.inputs.shape)
+        cache.inputs.scatter_(1, slots, view.inputs)
+        cache.positions.scatter_(1, slots, view.positions.expand(view.inputs.shape))
+        shown = int(slots.max()) + 1
+        # A row that has been shown less repeats its last entry.
+        index = torch.arange(shown, device=slots.device)
+        index = torch.minimum(index, slots.amax(-1, keepdim=True))
+        if view.read is None:
+            read = torch.arange(view.inputs.numel(), device=slots.device)
+        else:
+            read = view.read
+        row = read // view.inputs.shape[1]
+        everything = View(
+            cache.inputs.gather(1, index),
+            cache.positions.gather(1, index),
+            view.attention,
+            time=view.time,
+            read=row * shown + slots.flatten()[read],
+        )
+        return self.denoiser(everything)
+
+
+def caching(denoiser: Denoiser, device: torch.device) -> CachingDenoiser:
+    """The denoiser itself if it can cache, else one that is shown everything again."""
+    return denoiser if isinstance(denoiser, CachingDenoiser) else Replaying(denoiser, device)

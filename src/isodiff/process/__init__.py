@@ -1,0 +1,1 @@
+"""Forward noise: mathematics only."""

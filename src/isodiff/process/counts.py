@@ -1,0 +1,90 @@
+r"""Time integrals as sums over the number of corrupted tokens: exact, without an epsilon.
+
+Let m = 1 - alpha_t be the probability that a token is corrupted, and let f be a sum over the tokens
+of the rate of a bound in m. With k of L tokens corrupted, chosen uniformly,
+
+    int_0^1 E[f(m)] dm = sum_{k=0}^{L} 1/(L+1) E[f(m)],   m | k ~ Beta(k+1, L-k+1).           (1)
+
+*Masks.* f = (1/m) sum of the masked tokens' nats =: C_k / m, and 1/m integrates in closed form:
+
+    int = sum_{k=1}^{L} C_k / k = E_{k ~ U{1..L}} [(L/k) C_k].                                (2)
+
+If the process stops at a mask probability m_0 > 0 (interpolating families),
+
+    int_{m_0}^1 = sum_k P(k_0 < k) C_k / k,   k_0 ~ Binomial(L, m_0):                         (3)
+
+the diffusion passes through k masks exactly if it has more than k_0 of them left to remove.
+
+*Any other noise.* The rate of a corrupted token grows as 1/m for m -> 0. Absorbing that factor,
+
+    1/(L+1) Beta(m; k+1, L-k+1) = [m/k] Beta(m; k, L-k+1),   k >= 1,                          (4)
+
+so drawing m from Beta(k, L-k+1) with weight m (L+1)/k keeps the variance finite. That m is the k-th
+smallest of L uniform numbers: the moment at which the k-th token is corrupted.
+
+Eq. (2) is the any-order form of arXiv 2406.07524, Eq. (10) (compare 2406.03736, Section 3.2);
+Eqs. (3) and (4) are ours.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from isodiff.categorical import draw
+from isodiff.rng import Rows
+
+
+def last(order: Int[Tensor, "B L"], k: Int[Tensor, " B"]) -> Bool[Tensor, "B L"]:
+    """The last k items of each row's order, as a selection of positions."""
+    return order.argsort(-1) >= (order.shape[-1] - k)[:, None]
+
+
+def binomial(length: int, p: float, device: torch.device | str = "cpu") -> Float[Tensor, " K"]:
+    """P(k) for k = 0..length, in float64."""
+    k = torch.arange(length + 1, dtype=torch.float64, device=device)
+    n = torch.tensor(float(length), dtype=torch.float64, device=device)
+    choose = torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
+    q = torch.tensor(p, dtype=torch.float64, device=device)
+    return (choose + torch.xlogy(k, q) + torch.xlogy(n - k, 1 - q)).exp()
+
+
+def visited(length: int, kept: float, device: torch.device | str = "cpu") -> Float[Tensor, " L"]:
+    """P(k_0 < k) for k = 1..length, k_0 ~ Binomial(length, kept): Eq. (3)."""
+    return binomial(length, kept, device).cumsum(0)[:-1].clamp_max(1)
+
+
+def mask_counts(
+    rng: Rows, length: int, kept: float = 0.0
+) -> tuple[Int[Tensor, " B"], Float[Tensor, " B"]]:
+    """k masks per row, and the weight of the masked tokens' nats: Eq. (2), or (3) for kept > 0."""
+    if kept == 0:
+        k = rng.antithetic(length)
+        return k, length / k.double()
+    chance = visited(length, kept, rng.device)
+    k = 1 + draw(chance.expand(len(rng), length), rng.strata())
+    return k, chance.sum() / k.double()
+
+
+def expected_masks(length: int, kept: float = 0.0) -> float:
+    """Mean of the k that `mask_counts` draws."""
+    chance = visited(length, kept)
+    k = torch.arange(1, length + 1)
+    return float((chance * k).sum() / chance.sum())
+
+
+def jump_times(
+    rng: Rows, length: int
+) -> tuple[Bool[Tensor, "B L"], Float[Tensor, " B"], Float[Tensor, " B"]]:
+    """Corrupted tokens, corruption probability m, and weight of the total rate in m: Eqs. (1), (4)."""
+    k = (rng.strata() * (length + 1)).long()
+    u = rng.uniform(length)
+    v = rng.uniform()
+    ordered = u.sort(-1).values
+    at_jump = ordered.gather(-1, (k - 1).clamp_min(0)[:, None]).squeeze(-1)
+    untouched = 1 - (1 - v) ** (1 / (length + 1))  # the smallest of L + 1 uniform numbers
+    m = torch.where(k > 0, at_jump, untouched)
+    weight = torch.where(k > 0, m * (length + 1) / k.clamp_min(1), torch.ones_like(m))
+    moved = (u <= m[:, None]) & (k > 0)[:, None]
+    return moved, m, weight

@@ -1,0 +1,124 @@
+"""Counter-based randomness: every draw is a pure function of (seed, purpose, step, row).
+
+Nothing random is ever saved: a resumed run asks for the same stream again. Noise is drawn for the
+*global* batch and cut to the rows at hand, so that ranks and accumulation steps see the same numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def stream(seed: int, *purpose: str | int) -> torch.Generator:
+    """A CPU generator that depends on nothing but its arguments."""
+    digest = hashlib.blake2b(repr((seed, *purpose)).encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+
+
+class Noise(ABC):
+    """Random numbers in [0, 1), a block for each row; successive calls give fresh ones."""
+
+    device: torch.device
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of rows."""
+
+    @abstractmethod
+    def uniform(self, *shape: int) -> Float[Tensor, "B ..."]:
+        """Independent numbers, a block of `shape` for each row, in float64."""
+
+    def permutation(self, length: int) -> Int[Tensor, "B {length}"]:
+        """One uniformly random order of `length` items per row."""
+        return self.uniform(length).argsort(-1)
+
+
+class Streams(Noise):
+    """A stream of its own for each sample, so that sample i does not depend on who else is in the batch.
+
+    Rows are samples first .. first + num - 1 of `seed`.
+    """
+
+    BLOCK = 4096  # numbers drawn from each stream at a time
+
+    def __init__(
+        self, seed: int, num: int, *, first: int = 0, device: torch.device | str = "cpu"
+    ) -> None:
+        self.device = torch.device(device)
+        self.generators = [stream(seed, "sample", first + i) for i in range(num)]
+        self.waiting = torch.empty(num, 0, dtype=torch.float64)
+
+    def __len__(self) -> int:
+        return len(self.generators)
+
+    def uniform(self, *shape: int) -> Float[Tensor, "B ..."]:
+        """The next numbers of every stream."""
+        need = math.prod(shape)
+        while self.waiting.shape[1] < need:
+            fresh = [
+                torch.rand(self.BLOCK, generator=g, dtype=torch.float64) for g in self.generators
+            ]
+            self.waiting = torch.cat([self.waiting, torch.stack(fresh)], 1)
+        taken, self.waiting = self.waiting[:, :need], self.waiting[:, need:]
+        return taken.contiguous().view(len(self), *shape).to(self.device)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows(Noise):
+    """Random numbers for rows `index` of a global batch of `total` rows.
+
+    Successive calls give fresh numbers. All are float64: on the 2^-24 grid of float32 ties are
+    common, and tails are cut (arXiv 2409.02908).
+    """
+
+    generator: torch.Generator
+    index: Int[Tensor, " B"]
+    total: int
+    device: torch.device
+
+    @classmethod
+    def of(
+        cls,
+        generator: torch.Generator,
+        total: int,
+        rows: range | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Rows:
+        """Rows `rows` (all by default) of a batch of `total`."""
+        chosen = range(total) if rows is None else rows
+        index = torch.arange(chosen.start, chosen.stop, chosen.step)
+        return cls(generator, index, total, torch.device(device))
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def uniform(self, *shape: int) -> Float[Tensor, "B ..."]:
+        """Independent numbers in [0, 1), a block of `shape` for each row."""
+        block = torch.rand(self.total, *shape, generator=self.generator, dtype=torch.float64)
+        return block[self.index].to(self.device)
+
+    def strata(self) -> Float[Tensor, " B"]:
+        """One number per row: u + i/total mod 1 with one shared u (arXiv 2107.00630, App. I.1).
+
+        Each row's number is uniform; together they cover [0, 1) evenly.
+        """
+        u = torch.rand((), generator=self.generator, dtype=torch.float64)
+        return ((u + self.index / self.total) % 1).to(self.device)
+
+    def antithetic(self, count: int) -> Int[Tensor, " B"]:
+        """One k per row, uniform on {1..count}: stratified over pairs of rows, which sum to count + 1.
+
+        The pairing makes the number of chosen positions of an even batch a constant and cancels the
+        part of a bound's integrand that is linear in k.
+        """
+        pairs = (self.total + 1) // 2
+        u = torch.rand((), generator=self.generator, dtype=torch.float64)
+        k = 1 + ((u + self.index // 2 / pairs) % 1 * count).long()
+        return torch.where(self.index % 2 == 1, count + 1 - k, k).to(self.device)

@@ -1,0 +1,18 @@
+"""Scaling laws: points in, laws with intervals out. Numpy only, no torch."""
+
+from isodiff.scaling.isoflop import IsoflopFit, fit_isoflop
+from isodiff.scaling.points import Point, Points, record_points
+from isodiff.scaling.published import published_points
+from isodiff.scaling.sources import read_points
+from isodiff.scaling.table import table_points
+
+__all__ = [
+    "IsoflopFit",
+    "Point",
+    "Points",
+    "fit_isoflop",
+    "published_points",
+    "read_points",
+    "record_points",
+    "table_points",
+]

@@ -1,0 +1,220 @@
+"""An IsoFLOP fit as plain JSON: numbers, null where nothing is identified, and what to draw."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from isodiff.scaling.bootstrap import LEVEL, SIGNIFICANT, interval
+from isodiff.scaling.curve import Curve
+from isodiff.scaling.isoflop import REFERENCE, FamilyFit, IsoflopFit
+from isodiff.scaling.power import FEWEST_WITH_FLOOR, Array, PowerLaw, exp
+
+LINE_SAMPLES = 41
+BAND_SAMPLES = 25
+TOO_MANY = (1 - LEVEL) / 2
+"""Share of lost refits from which an interval's ends can no longer be trusted."""
+
+
+def summary(fit: IsoflopFit) -> dict[str, Any]:
+    """Every number of the fit; `curves` and `bands` are all that a figure needs."""
+    return {
+        "law": "isoflop",
+        "protocol": protocol(fit),
+        "bootstrap": fit.bootstrap,
+        "seed": fit.seed,
+        "irreducible": fit.irreducible,
+        "flops": fit.data.flops,
+        "parameters_convention": fit.data.parameters,
+        "source": fit.data.source,
+        "warnings": [*fit.data.warnings, *warnings(fit)],
+        "families": {name: family_summary(fit, name) for name in fit.families},
+    }
+
+
+def protocol(fit: IsoflopFit) -> str:
+    """What was done, in one sentence."""
+    floor = "with an irreducible loss" if fit.irreducible else "without an irreducible loss"
+    spread = (
+        f"{LEVEL:.0%} intervals from {fit.bootstrap} replicates (seed {fit.seed}) with the runs' "
+        "scatter about their parabolas, and the minima's excess scatter about their laws, redrawn"
+        if fit.bootstrap
+        else "no intervals"
+    )
+    return (
+        "Per family and budget a least-squares parabola of loss in ln N, refused where it has no "
+        f"minimum inside the sizes tried; power laws in C through the minima, {floor}; compute "
+        f"multipliers by the {REFERENCE} law read at each family's lowest losses; {spread}; "
+        f"C: {fit.data.flops}, N: {fit.data.parameters}."
+    )
+
+
+def family_summary(fit: IsoflopFit, name: str) -> dict[str, Any]:
+    """One family's exponents, multiplier, minima, refusals, curves and bands."""
+    family = fit.families[name]
+    minima = family.minima
+    return {
+        "kind": family.kind,
+        "N_exponent": family.estimate(family.parameters.exponent).to_json(),
+        "D_exponent": family.estimate(family.tokens.exponent).to_json(),
+        "L_exponent": family.estimate(family.loss.exponent).to_json(),
+        "irreducible_loss": family.estimate(family.loss.irreducible).to_json()
+        if fit.irreducible
+        else None,
+        "multiplier_vs_autoregressive": fit.multiplier(name).to_json(),
+        "multiplier_alternatives": fit.multiplier_alternatives(name),
+        "extrapolation": fit.extrapolation(name),
+        "laws": {
+            "N": law_summary(family.parameters),
+            "D": law_summary(family.tokens),
+            "L": law_summary(family.loss),
+        },
+        "noise": {
+            "nats": family.noise.nats,
+            "degrees_of_freedom": family.noise.degrees_of_freedom,
+        },
+        "excess_scatter": family.excess,
+        "refits": {
+            "refused": minima.share_lost(minima.keep),
+            "edge": minima.share_lost(minima.inside | ~minima.keep),
+        },
+        "budgets": [budget_summary(family, curve, j) for j, curve in enumerate(family.accepted)],
+        "refused": [
+            {"budget": curve.budget, "flops": curve.compute(), "reason": curve.refusal}
+            for curve in family.curves
+            if curve.refusal
+        ],
+        "curves": [curve_summary(curve) for curve in family.curves],
+        "bands": bands(family),
+    }
+
+
+def law_summary(law: PowerLaw) -> dict[str, float] | None:
+    """Coefficients of y = irreducible + k C^exponent; null where there is no law."""
+    if not np.isfinite(law.exponent[0]):
+        return None
+    return {
+        "k": float(np.exp(law.log_k[0])),
+        "exponent": float(law.exponent[0]),
+        "irreducible": float(law.irreducible[0]),
+    }
+
+
+def budget_summary(family: FamilyFit, curve: Curve, j: int) -> dict[str, Any]:
+    """The minimum of one accepted curve, N and L with their intervals."""
+    minima = family.minima
+    size, loss = exp(minima.log_n[:, j]), minima.nats[:, j]
+    n, nats = family.estimate(size), family.estimate(loss)
+    return {
+        "budget": curve.budget,
+        "flops": curve.compute(float(minima.log_n[0, j])),
+        "N_opt": n.value,
+        "N_low": n.low,
+        "N_high": n.high,
+        "D_opt": float(np.exp(minima.log_d[0, j])),
+        "L_opt": nats.value,
+        "L_low": nats.low,
+        "L_high": nats.high,
+        "sizes": curve.num_sizes,
+        "runs": len(curve.points),
+    }
+
+
+def curve_summary(curve: Curve) -> dict[str, Any]:
+    """One IsoFLOP curve as a figure draws it; a refused one too."""
+    parabola, samples = None, []
+    if curve.num_sizes >= 3:
+        log_n = np.linspace(curve.log_n.min(), curve.log_n.max(), LINE_SAMPLES)
+        samples = [
+            {"parameters": float(np.exp(x)), "nats": float(y)}
+            for x, y in zip(log_n, curve.parabola(log_n), strict=True)
+        ]
+        parabola = {
+            "coefficients": curve.coefficients(curve.nats[None])[0].tolist(),
+            "center": curve.center,
+            "width": curve.width,
+        }
+    best = curve.minima(curve.nats[None])[0][0] if curve.refusal is None else None
+    return {
+        "budget": curve.budget,
+        "flops": curve.compute(None if best is None else float(best)),
+        "accepted": curve.refusal is None,
+        "reason": curve.refusal,
+        "parabola": parabola,
+        "points": [
+            {
+                "parameters": point.parameters,
+                "tokens": point.tokens,
+                "nats": point.nats,
+                "standard_error": point.standard_error,
+                "id": point.id,
+            }
+            for point in curve.points
+        ],
+        "line": samples,
+    }
+
+
+def bands(family: FamilyFit) -> dict[str, list[dict[str, float | None]]]:
+    """L*(C) and N*(C) from half a decade under the smallest C to half a decade over the largest."""
+    if not np.isfinite(family.loss.exponent[0]):
+        return {"L": [], "N": []}
+    measured, margin = family.minima.log_c[0], np.log(10) / 2
+    log_c = np.linspace(measured.min() - margin, measured.max() + margin, BAND_SAMPLES)
+    return {
+        "L": band(log_c, family.loss(log_c), family.missing_interval),
+        "N": band(log_c, family.parameters(log_c), family.missing_interval),
+    }
+
+
+def band(log_c: Array, y: Array, missing: str | None) -> list[dict[str, float | None]]:
+    """Value and interval of a law [1 + replicates, grid] at each C of the grid."""
+    rows = []
+    for x, column in zip(log_c, y.T, strict=True):
+        found = None if missing else interval(column[1:])
+        low, high = found or (None, None)
+        rows.append(
+            {"flops": float(np.exp(x)), "value": float(column[0]), "low": low, "high": high}
+        )
+    return rows
+
+
+def warnings(fit: IsoflopFit) -> list[str]:
+    """What a reader must know before using the numbers."""
+    said = []
+    if REFERENCE not in fit.families:
+        said.append(f"no family is named {REFERENCE}: there are no multipliers")
+    for name, family in fit.families.items():
+        accepted, minima = len(family.accepted), family.minima
+        if accepted < 2:
+            said.append(f"{name}: {accepted} of {len(family.curves)} budgets accepted; no laws")
+        if fit.irreducible and 2 <= accepted < FEWEST_WITH_FLOOR:
+            said.append(
+                f"{name}: an irreducible loss needs {FEWEST_WITH_FLOOR} accepted budgets, there "
+                f"are {accepted}; it is taken as 0"
+            )
+        if family.noise.nats is None and accepted and not family.missing_interval:
+            said.append(
+                f"{name}: three sizes a budget leave no residuals; the intervals hold the "
+                "evaluations' standard errors only, not the noise between seeds"
+            )
+        for symbol, p_value in family.excess.items():
+            if p_value is not None and p_value < SIGNIFICANT:
+                said.append(
+                    f"{name}: {symbol}* scatters about its power law by more than the runs' noise "
+                    f"explains (p = {p_value:.2g}); the excess is counted as noise between budgets"
+                )
+        refused = minima.share_lost(minima.keep)
+        edge = minima.share_lost(minima.inside | ~minima.keep)
+        if refused > TOO_MANY:
+            said.append(f"{name}: {refused:.0%} of the refits had no minimum and were left out")
+        if edge > TOO_MANY:
+            said.append(f"{name}: {edge:.0%} of the refits had their minimum beyond the sizes")
+        factor = fit.extrapolation(name)
+        if factor is not None and factor > 1:
+            said.append(
+                f"{name}: its multiplier reads the {REFERENCE} law {factor:.0f} times below the "
+                "smallest budget"
+            )
+    return said

@@ -1,0 +1,132 @@
+"""The process that computes: jobs as JSON lines on standard input, answers on standard output.
+
+It is the only part of a study that imports torch, so planning and reporting stay light, and a crash takes
+one run with it, not the study. It stops by itself when its parent is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from isodiff.data.tokens import Corpus, epochs
+from isodiff.errors import InputError
+from isodiff.families import blank, sample
+from isodiff.rng import Streams
+from isodiff.train.calibrate import run_seconds
+from isodiff.train.loop import train
+from isodiff.train.progress import Progress
+from isodiff.train.run import corpus_identity, describe, load, make_family, measure
+from isodiff.train.spec import RunSpec
+
+LOCK_SECONDS = 30.0  # an orphan of a killed study needs a step to notice and let go
+
+
+def describe_runs(job: dict[str, Any]) -> dict[str, Any]:
+    """Complete every draft into a spec and count its parameters, FLOPs, steps and epochs."""
+    corpus = Corpus.open(job["corpus"])
+    tokens = corpus.split("train")
+    runs = []
+    for draft in job["drafts"]:
+        family = make_family(draft["family"], corpus.vocab_size)
+        whole = {**draft, "family": describe(family), "corpus": corpus_identity(corpus)}
+        spec = RunSpec.from_json(whole)
+        size = measure(spec, corpus.vocab_size)
+        steps = spec.budget / size.step_flops if job["loose"] else size.steps(spec)
+        runs.append(
+            {
+                "id": spec.id,
+                "spec": spec.to_json(),
+                "steps": steps,
+                "step_flops": size.step_flops,
+                "tokens": steps * size.step_tokens,
+                "epochs": epochs(
+                    tokens, length=spec.length, batch_size=spec.recipe.batch_size, step=1
+                )
+                * steps,
+                "parameters": size.non_embedding,
+                "weight_bytes": 16 * size.total,
+            }
+        )
+    return {"runs": runs}
+
+
+def calibrate(job: dict[str, Any]) -> dict[str, Any]:
+    """Seconds per step and of the evaluations, for each spec."""
+    corpus = Corpus.open(job["corpus"])
+    return {"seconds": [run_seconds(RunSpec.from_json(spec), corpus) for spec in job["specs"]]}
+
+
+def train_run(job: dict[str, Any]) -> dict[str, Any]:
+    """Train one run, reporting once a second."""
+    last = 0.0
+
+    def report(progress: Progress) -> None:
+        nonlocal last
+        stop_if_orphaned()
+        if time.monotonic() - last > 1:
+            last = time.monotonic()
+            say({"progress": 1 - progress.flops_left / (job["spec"]["budget"] or 1)})
+
+    record = train(
+        RunSpec.from_json(job["spec"]),
+        Path(job["folder"]),
+        Corpus.open(job["corpus"]),
+        report=report,
+        wait_seconds=LOCK_SECONDS,
+    )
+    return {"status": record["status"], "message": record["message"]}
+
+
+def sample_run(job: dict[str, Any]) -> dict[str, Any]:
+    """Texts of a trained run."""
+    run = load(Path(job["folder"]))
+    sampler = run.family.sampler_with(job["steps"])
+    prompt = blank(job["texts"], run.spec.length)
+    rng = Streams(run.spec.seed, job["texts"])
+    tokens, nfe = sample(run.family, run.network, prompt, sampler, rng=rng)
+    texts = [run.corpus.tokenizer.decode(row) for row in tokens.numpy()]
+    return {"texts": texts, "nfe": int(nfe.max())}
+
+
+JOBS = {"describe": describe_runs, "calibrate": calibrate, "train": train_run, "sample": sample_run}
+
+
+def say(message: dict[str, Any]) -> None:
+    """One JSON line to the parent."""
+    CHANNEL.write(json.dumps(message) + "\n")
+    CHANNEL.flush()
+
+
+def stop_if_orphaned() -> None:
+    """End when the study that started this worker is gone."""
+    if os.getppid() != PARENT:
+        raise SystemExit(1)
+
+
+def main() -> None:
+    """Answer jobs until standard input closes."""
+    torch.set_num_threads(int(sys.argv[1]))
+    for line in sys.stdin:
+        job = json.loads(line)
+        try:
+            say({"answer": JOBS[job["do"]](job)})
+        except InputError as error:
+            say({"error": str(error), "input": True})
+        except Exception as error:
+            traceback.print_exc()
+            say({"error": f"{type(error).__name__}: {error}", "input": False})
+
+
+if __name__ == "__main__":
+    PARENT = os.getppid()
+    CHANNEL = sys.stdout
+    sys.stdout = sys.stderr  # nothing else may reach the channel
+    main()

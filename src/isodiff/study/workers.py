@@ -1,0 +1,135 @@
+"""Worker processes and the queue of jobs they share."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from isodiff.errors import InputError
+
+Job = dict[str, Any]
+
+
+class JobFailed(Exception):
+    """A job ended without an answer; the message says why."""
+
+
+class Worker:
+    """One process of `isodiff.study.worker`, restarted if it dies."""
+
+    def __init__(self, threads: int, log: Path) -> None:
+        self.threads, self.log = threads, log
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> subprocess.Popen[str]:
+        """The running process."""
+        if self.process is None or self.process.poll() is not None:
+            with self.log.open("ab") as log:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", "isodiff.study.worker", str(self.threads)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    text=True,
+                    start_new_session=True,
+                )
+        return self.process
+
+    def ask(self, job: Job, progress: Callable[[float], None] = lambda done: None) -> Any:
+        """The answer to one job.
+
+        Raises:
+            InputError: the job's input cannot be used.
+            JobFailed: anything else, the death of the process included.
+        """
+        process = self.start()
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(job) + "\n")
+            process.stdin.flush()
+            for line in process.stdout:
+                message = json.loads(line)
+                if "progress" in message:
+                    progress(message["progress"])
+                elif "error" in message:
+                    error = message["error"]
+                    raise InputError(error) if message["input"] else JobFailed(error)
+                else:
+                    return message["answer"]
+        except BrokenPipeError:
+            pass  # the process died; its exit code says how
+        raise JobFailed(f"the worker process ended with code {process.wait()}; see {self.log}")
+
+    def stop(self) -> None:
+        """End the process."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
+
+
+class Workers:
+    """`count` workers of `threads` threads each, logging into `folder`."""
+
+    def __init__(self, count: int, threads: int, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.members = [Worker(threads, folder / f"worker-{i}.log") for i in range(count)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for member in self.members:
+            member.stop()
+
+    def ask(self, job: Job) -> Any:
+        """One job, on the first worker."""
+        return self.members[0].ask(job)
+
+    def share(
+        self,
+        jobs: list[Job],
+        done: Callable[[int, Any], None],
+        progress: Callable[[int, float], None],
+    ) -> None:
+        """Do every job, in order of the list, on whichever worker is free.
+
+        `done(i, answer or exception)` and `progress(i, share)` are called under one lock.
+        """
+        waiting, lock = iter(list(enumerate(jobs))), threading.Lock()
+
+        def work(member: Worker) -> None:
+            while True:
+                with lock:
+                    item = next(waiting, None)
+                if item is None:
+                    return
+                index, job = item
+
+                def report(share: float, index: int = index) -> None:
+                    with lock:
+                        progress(index, share)
+
+                try:
+                    answer = member.ask(job, report)
+                except (InputError, JobFailed) as error:
+                    answer = error
+                with lock:
+                    done(index, answer)
+
+        threads = [threading.Thread(target=work, args=(m,), daemon=True) for m in self.members]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():  # join without a timeout would not see Ctrl-C
+                thread.join(0.2)

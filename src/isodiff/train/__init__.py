@@ -1,0 +1,1 @@
+"""Training: a spec in, a record out."""

@@ -1,0 +1,39 @@
+"""How long a run takes here: a few steps of it, timed."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from isodiff.data.tokens import Corpus
+from isodiff.train.loop import Run
+from isodiff.train.run import measure
+from isodiff.train.spec import RunSpec
+
+WARM_UP = 3
+SECONDS = 0.6
+
+
+def run_seconds(spec: RunSpec, corpus: Corpus) -> dict[str, Any]:
+    """Median seconds of a step, and the seconds of all evaluations of a run."""
+    size = measure(spec, corpus.vocab_size)
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(spec, Path(folder), corpus, size, 10**6, torch.device("cpu"))
+        tokens, times = corpus.split("train"), []
+        began = time.perf_counter()
+        while len(times) < WARM_UP + 5 or time.perf_counter() - began < SECONDS:
+            start = time.perf_counter()
+            run.update(tokens, len(times))
+            times.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        run.validate(spec.validation.curve_windows, 1)
+        curve = time.perf_counter() - start
+    share = spec.validation.windows * (1 if run.family.kind == "exact" else spec.validation.draws)
+    share /= spec.validation.curve_windows
+    step = statistics.median(times[WARM_UP:])
+    return {"step": step, "evaluation": curve * (spec.validation.curve_points - 1 + share)}

@@ -1,0 +1,265 @@
+"""The training loop: one flat function, every family.
+
+Batches and noise are functions of (seed, step), so a run that was killed goes on from its last checkpoint
+and ends with the same weights, bit for bit (same device, same number of threads).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from isodiff.data.tokens import Corpus, batch, epochs
+from isodiff.data.tokens import Tokens as TokenStream
+from isodiff.evaluate.likelihood import Evaluation, evaluate
+from isodiff.families import Family
+from isodiff.files import exclusive, read_json, write_json
+from isodiff.network.transformer import Transformer
+from isodiff.record import provenance
+from isodiff.rng import Rows, stream
+from isodiff.train import checkpoint
+from isodiff.train.metrics import Metrics, read_metrics
+from isodiff.train.optimizer import Average, adamw, set_rate
+from isodiff.train.precision import autocast, resolve
+from isodiff.train.progress import Progress, Reporter, silent
+from isodiff.train.run import Size, check_corpus, make_family, make_network, measure
+from isodiff.train.spec import RunSpec
+
+LOG_POINTS = 200
+DIVERGED = 3.0  # times log V: no family is this bad unless it is getting worse
+
+
+def train(
+    spec: RunSpec,
+    folder: Path,
+    corpus: Corpus,
+    *,
+    device: str = "cpu",
+    report: Reporter = silent,
+    checkpoint_seconds: float = 60.0,
+    wait_seconds: float = 0.0,
+) -> dict[str, Any]:
+    """Train `spec` in `folder`, or go on where it stopped; returns the record, also of a done run.
+
+    Raises:
+        InputError: the corpus is another one, the budget is too small, or the folder is in use.
+    """
+    check_corpus(spec, corpus, corpus.folder)
+    size = measure(spec, corpus.vocab_size)
+    steps = size.steps(spec)
+    with exclusive(folder, wait_seconds):
+        if (folder / "record.json").exists():
+            record = read_json(folder / "record.json")
+            if record["status"] != "failed":
+                return record
+        write_json(folder / "spec.json", spec.to_json())
+        write_json(folder / "location.json", {"corpus": str(corpus.folder.resolve())})
+        run = Run(spec, folder, corpus, size, steps, torch.device(device))
+        message = run.advance(report, checkpoint_seconds)
+        record = run.record(message)
+        write_json(folder / "record.json", record)
+        return record
+
+
+class Run:
+    """A run under way: everything `advance` needs, restored from the last checkpoint."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        folder: Path,
+        corpus: Corpus,
+        size: Size,
+        steps: int,
+        device: torch.device,
+    ) -> None:
+        self.spec, self.folder, self.corpus, self.size, self.steps = (
+            spec,
+            folder,
+            corpus,
+            size,
+            steps,
+        )
+        self.device = device
+        self.family: Family = make_family(spec.family, corpus.vocab_size)
+        self.network: Transformer = make_network(spec, self.family).to(device)
+        self.optimizer = adamw(self.network, spec.recipe, spec.shape.width)
+        ema = spec.recipe.ema
+        self.average = None if ema is None else Average(self.network, ema)
+        parts = (folder / "checkpoint", spec.id, self.network, self.optimizer, self.average)
+        state = checkpoint.restore(*parts)
+        self.precision = state.precision if state else resolve(spec.recipe.precision, device)
+        self.start = state or checkpoint.State(0, 0, 0.0, self.precision)
+        self.wall_seconds = self.start.wall_seconds
+        self.step = self.start.step
+        if spec.recipe.compile:
+            for block in self.network.blocks:
+                block.compile()
+
+    def advance(self, report: Reporter, checkpoint_seconds: float) -> str | None:
+        """Train to the end. Returns None, or why the run had to stop."""
+        spec, tokens = self.spec, self.corpus.split("train")
+        log_every = max(1, self.steps // LOG_POINTS)
+        validate_at = {
+            round(self.steps * i / spec.validation.curve_points)
+            for i in range(1, spec.validation.curve_points)
+        }
+        limit = DIVERGED * math.log(self.corpus.vocab_size)
+        smooth, began, saved = None, time.monotonic(), time.monotonic()
+        with Metrics(self.folder / "metrics.jsonl", self.start.metrics_bytes) as metrics:
+            for step in range(self.start.step, self.steps):
+                self.step = step
+                loss, norm, rate = self.update(tokens, self.step)
+                smooth = loss if smooth is None else smooth + 0.02 * (loss - smooth)
+                if not math.isfinite(loss) or not math.isfinite(norm):
+                    return f"loss {loss} with gradient norm {norm} at step {self.step}"
+                if smooth > limit:
+                    return (
+                        f"smoothed loss {smooth:.3g} nats per token at step {self.step}: diverged"
+                    )
+                self.wall_seconds = self.start.wall_seconds + time.monotonic() - began
+                done = self.step + 1
+                if done % log_every == 0 or done == self.steps:
+                    row = {"step": done, "loss": loss, "rate": rate, "gradient_norm": norm}
+                    metrics.write(**row, flops=done * self.size.step_flops)
+                if done in validate_at:
+                    found = self.validate(spec.validation.curve_windows, 1)
+                    metrics.write(
+                        step=done,
+                        flops=done * self.size.step_flops,
+                        validation=dataclasses.asdict(found.nats_per_token),
+                    )
+                speed = (
+                    (done - self.start.step) * self.size.step_tokens / (time.monotonic() - began)
+                )
+                report(
+                    Progress(
+                        done, self.steps, smooth, speed, (self.steps - done) * self.size.step_flops
+                    )
+                )
+                if done == self.steps or time.monotonic() - saved > checkpoint_seconds:
+                    self.save(done, metrics.length())
+                    saved = time.monotonic()
+        self.step = self.steps
+        return None
+
+    def update(self, tokens: TokenStream, step: int) -> tuple[float, float, float]:
+        """One optimizer step. Returns the loss, the gradient norm and the learning rate.
+
+        A loss or gradient that is not finite leaves the weights as they are.
+        """
+        recipe = self.spec.recipe
+        rate = recipe.peak(self.spec.shape.width) * recipe.rate(step, self.steps)
+        set_rate(self.optimizer, rate)
+        loss = self.gradients(tokens, step)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip))
+        if math.isfinite(loss) and math.isfinite(norm):
+            self.optimizer.step()
+            if self.average is not None:
+                self.average.update(self.network)
+        return loss, norm, rate
+
+    def gradients(self, tokens: TokenStream, step: int) -> float:
+        """Accumulate the gradient of the mean loss of one global batch; returns that mean."""
+        spec, total = self.spec, self.spec.recipe.batch_size
+        self.optimizer.zero_grad(set_to_none=True)
+        micro = spec.recipe.micro_batch_size or total
+        sum_of_losses = 0.0
+        for begin in range(0, total, micro):
+            rows = range(begin, begin + micro)
+            part = slice(rows.start, rows.stop)
+            ids = batch(
+                tokens, length=spec.length, batch_size=total, step=step, seed=spec.seed, rows=part
+            )
+            x: Tensor = torch.from_numpy(ids).to(self.device)
+            rng = Rows.of(stream(spec.seed, "noise", step), total, rows, self.device)
+            with autocast(self.precision, self.device):
+                loss = self.family.loss(self.network, x, rng=rng).sum() / (total * spec.length)
+            loss.backward()
+            sum_of_losses += loss.item()
+        return sum_of_losses
+
+    def save(self, step: int, metrics_bytes: int) -> None:
+        """Write a checkpoint after `step` steps."""
+        state = checkpoint.State(step, metrics_bytes, self.wall_seconds, self.precision)
+        place = self.folder / "checkpoint"
+        checkpoint.save(place, self.spec.id, state, self.network, self.optimizer, self.average)
+
+    def validate(self, windows: int, draws: int) -> Evaluation:
+        """The bound on the validation split, with averaged weights where there are any."""
+        kept = None
+        if self.average is not None:
+            kept = {name: p.detach().clone() for name, p in self.network.named_parameters()}
+            self.network.load_state_dict(self.average.weights)
+        self.network.eval()
+        found = evaluate(
+            self.family,
+            self.network,
+            self.corpus.split("validation"),
+            length=self.spec.length,
+            windows=windows,
+            draws=draws,
+            device=self.device,
+        )
+        if kept is not None:
+            self.network.load_state_dict(kept)
+        self.network.train()
+        return found
+
+    def record(self, message: str | None) -> dict[str, Any]:
+        """Everything about the run that a fit or a report needs."""
+        spec, tokens = self.spec, self.corpus.split("train")
+        result: dict[str, Any] = {}
+        if message is None:
+            found = self.validate(spec.validation.windows, spec.validation.draws)
+            result = {"validation": dataclasses.asdict(found)}
+        curve = [
+            {"step": row["step"], "flops": row["flops"], **row["validation"]}
+            for row in read_metrics(self.folder / "metrics.jsonl")
+            if "validation" in row
+        ]
+        counted = self.size.flops(spec, self.step)
+        return {
+            "id": spec.id,
+            "status": "done" if message is None else "diverged",
+            "message": message,
+            "spec": spec.to_json(),
+            "parameters": {
+                "total": self.size.total,
+                "non_embedding": self.size.non_embedding,
+                "core": self.size.core,
+            },
+            "flops": {"planned": spec.budget, **counted},
+            "tokens": self.step * self.size.step_tokens,
+            "epochs": epochs(
+                tokens, length=spec.length, batch_size=spec.recipe.batch_size, step=self.step
+            ),
+            "steps": self.step,
+            "results": result,
+            "curve": [
+                {
+                    "step": row["step"],
+                    "flops": row["flops"],
+                    "nats_per_token": row["value"],
+                    "standard_error": row["standard_error"],
+                }
+                for row in curve
+            ],
+            "wall_seconds": self.wall_seconds,
+            "tokens_per_second": self.step * self.size.step_tokens / max(self.wall_seconds, 1e-9),
+            "precision": self.precision,
+            "device": device_name(self.device),
+            "threads": torch.get_num_threads(),
+            "provenance": provenance(),
+        }
+
+
+def device_name(device: torch.device) -> str:
+    """The device, in words."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

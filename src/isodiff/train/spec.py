@@ -1,0 +1,148 @@
+"""What a run is: everything that decides its numbers, and nothing else. No torch.
+
+The hash of a spec's JSON is the run's identity: same spec, same folder. Where the corpus lies, how many
+threads compute and how often a checkpoint is written are not part of it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter
+
+from isodiff.errors import InputError
+from isodiff.network.shape import Backbone, Shape
+from isodiff.record import identity
+
+MIN_STEPS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How weights are optimised: AdamW (arXiv 1711.05101), warm-up, then cosine or constant-with-cooldown.
+
+    Attributes:
+        batch_size: sequences per step, over all ranks and accumulation steps.
+        micro_batch_size: sequences per forward pass; None for the whole batch at once.
+        learning_rate: peak, at width 64.
+        width_power: the peak is learning_rate * (64 / width) ** width_power.
+        schedule: "cosine", or "wsd" (constant, then a linear cooldown; arXiv 2405.18392).
+        warmup: share of the steps that warm up.
+        cooldown: share of the steps that cool down ("wsd" only).
+        final: learning rate at the end, as a share of the peak.
+        clip: largest gradient norm.
+        ema: decay of the averaged weights that are evaluated; None for no averaging.
+        precision: "auto" takes bfloat16 autocast where the device multiplies it faster.
+        compile: torch.compile each block; pays on GPUs and in long CPU runs.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    batch_size: int = 16
+    micro_batch_size: int | None = None
+    learning_rate: float = 5e-3
+    width_power: float = 0.5
+    schedule: Literal["cosine", "wsd"] = "cosine"
+    warmup: float = 0.05
+    cooldown: float = 0.2
+    final: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.95
+    weight_decay: float = 0.1
+    clip: float = 1.0
+    ema: float | None = None
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "learning_rate", "clip"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"recipe: {name} must be positive, got {getattr(self, name)}")
+        if self.micro_batch_size is not None and self.batch_size % self.micro_batch_size:
+            raise InputError(
+                f"recipe: micro_batch_size {self.micro_batch_size} does not divide "
+                f"batch_size {self.batch_size}"
+            )
+
+    def peak(self, width: int) -> float:
+        """Peak learning rate at this width."""
+        return self.learning_rate * (64 / width) ** self.width_power
+
+    def rate(self, step: int, steps: int) -> float:
+        """Learning rate of `step` in [0, steps), as a share of the peak."""
+        warmup = max(1, round(self.warmup * steps))
+        if step < warmup:
+            return (step + 1) / warmup
+        if self.schedule == "cosine":
+            done = (step - warmup) / max(1, steps - warmup)
+            return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * done))
+        cooldown = max(1, round(self.cooldown * steps))
+        left = (steps - step) / cooldown
+        return 1.0 if left >= 1 else self.final + (1 - self.final) * left
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """Fixed windows of the validation split under fixed noise, so that runs differ only in weights.
+
+    Attributes:
+        windows: how many windows the final number averages.
+        draws: noise draws per window for families with a bound.
+        curve_points: evaluations on the way.
+        curve_windows: how many of the windows they use.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    windows: int = 512
+    draws: int = 2
+    curve_points: int = 4
+    curve_windows: int = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """One run. `family` is its name and options, `corpus` what identifies the text."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    family: dict[str, Any]
+    shape: Shape
+    budget: float
+    length: int
+    corpus: dict[str, Any]
+    seed: int = 0
+    backbone: Backbone = field(default_factory=Backbone)
+    recipe: Recipe = field(default_factory=Recipe)
+    validation: Validation = field(default_factory=Validation)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON, every default written out."""
+        return TypeAdapter(RunSpec).dump_python(self, mode="json")
+
+    @classmethod
+    def from_json(cls, value: Any) -> RunSpec:
+        """Inverse of `to_json`."""
+        return TypeAdapter(cls).validate_python(value)
+
+    @property
+    def id(self) -> str:
+        """12 hexadecimal digits."""
+        return identity(self.to_json())
+
+
+def num_steps(budget: float, step_flops: float, *, what: str) -> int:
+    """Steps that spend `budget` to within half a step.
+
+    Raises:
+        InputError: fewer than 100 steps, where the budget would be missed by more than 0.5 %.
+    """
+    steps = round(budget / step_flops)
+    if steps < MIN_STEPS:
+        raise InputError(
+            f"budget {budget:.3g} FLOPs gives {budget / step_flops:.1f} steps for {what}; needs >= "
+            f"{MIN_STEPS}. Smallest budget here: {MIN_STEPS * step_flops:.2g}"
+        )
+    return steps

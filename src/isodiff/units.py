@@ -1,0 +1,33 @@
+"""Conversions with names. Losses are nats per token; bits per byte compares tokenizers."""
+
+from __future__ import annotations
+
+import math
+
+
+def bits_per_byte(nats: float, num_bytes: float) -> float:
+    """Nats of a text over its length in bytes, in bits."""
+    return nats / num_bytes / math.log(2)
+
+
+def perplexity(nats_per_token: float) -> float:
+    """exp of nats per token; only ever derived."""
+    return math.exp(nats_per_token)
+
+
+def short(value: float, unit: str = "") -> str:
+    """`value` with three significant digits and a metric prefix: 1.23M, 4.56T."""
+    for power, prefix in ((15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k")):
+        if abs(value) >= 10**power:
+            return f"{value / 10**power:.3g}{prefix}{unit}"
+    return f"{value:.3g}{unit}"
+
+
+def clock(seconds: float) -> str:
+    """`seconds` as people say it: 45 s, 3 min 20 s, 2 h 05 min."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

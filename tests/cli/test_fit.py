@@ -1,0 +1,96 @@
+"""`isodiff fit` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from isodiff.cli import main
+
+INTERVAL = {"value", "low", "high"}
+
+
+def answer(capsys: pytest.CaptureFixture[str], *options: str) -> dict:
+    assert main(["fit", *options, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_json_has_the_promised_shape(capsys: pytest.CaptureFixture[str]) -> None:
+    fit = answer(capsys, "published:2602.15014", "--law", "isoflop", "--bootstrap", "50")
+    assert {"law", "protocol", "bootstrap", "seed", "flops", "source", "warnings"} <= fit.keys()
+    assert fit["parameters_convention"] == "non_embedding"
+    assert set(fit["families"]) == {"autoregressive", "masked", "uniform", "interpolating"}
+    for family in fit["families"].values():
+        for key in ("N_exponent", "D_exponent", "L_exponent", "multiplier_vs_autoregressive"):
+            assert set(family[key]) == INTERVAL
+            assert family[key]["low"] <= family[key]["value"] <= family[key]["high"]
+        assert {"flops", "N_opt", "L_opt", "D_opt", "sizes"} <= family["budgets"][0].keys()
+        assert family["refused"] == []
+        assert {"flops", "accepted", "reason", "points", "line"} <= family["curves"][0].keys()
+        assert set(family["curves"][0]["line"][0]) == {"parameters", "nats"}
+        for symbol in ("L", "N"):
+            assert set(family["bands"][symbol][0]) == {"flops", "value", "low", "high"}
+
+
+def test_out_writes_the_same_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = tmp_path / "new" / "fits.json"
+    fit = answer(capsys, "published:2602.15014", "--bootstrap", "20", "--out", str(out))
+    assert json.loads(out.read_text()) == fit
+
+
+def test_text_names_multipliers_refusals_and_protocol(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    table = tmp_path / "points.csv"
+    lines = ["family,budget,parameters,tokens,nats"]
+    lines += [f"masked,1e18,{n}e6,{1e12 / 6 / n},{loss}" for n, loss in ((1, 4), (2, 3), (4, 4))]
+    lines += [f"masked,1e19,{n}e6,{1e13 / 6 / n},{loss}" for n, loss in ((1, 3), (2, 4), (4, 3))]
+    table.write_text("\n".join(lines))
+    assert main(["fit", str(table)]) == 0
+    text = capsys.readouterr().out
+    assert "refused: concave" in text
+    assert "unknown: 1 accepted budgets" in text
+    assert "masked  unknown: no autoregressive runs to compare with" in text
+    assert "Per family and budget a least-squares parabola" in text
+    assert main(["fit", "published:2602.15014", "--irreducible", "--bootstrap", "0"]) == 0
+    text = capsys.readouterr().out
+    assert "E = " in text and "no bootstrap was asked for" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "nothing to fit"),
+        (["published:0"], "no published points"),
+        (["missing.csv"], "does not exist"),
+        (["missing"], "does not exist"),
+        (["published:2602.15014", "--bootstrap", "-5"], "--bootstrap is -5"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_two(
+    capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    assert main(["fit", *options]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert message in said.err
+    assert said.err.count("\n") == 1
+
+
+def test_the_verb_is_quick_and_imports_no_torch() -> None:
+    code = (
+        "import sys; from isodiff.cli import main; "
+        "code = main(['fit', 'published:2602.15014', '--json']); "
+        "sys.exit(code or 3 * ('torch' in sys.modules))"
+    )
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert time.perf_counter() - start < 5
+    fit = json.loads(done.stdout)
+    assert fit["bootstrap"] == 1000

@@ -1,0 +1,87 @@
+"""Claim 10: counted FLOPs are PyTorch's FlopCounterMode, and the paper's own budget."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from networks import BACKBONES, FAMILIES, Recorder, tiny, tokens
+from torch.utils.flop_counter import FlopCounterMode
+
+from isodiff.families.base import Family
+from isodiff.network.flops import conventions, forward_flops, training_flops
+from isodiff.network.shape import Backbone, Shape
+from isodiff.network.view import View
+from isodiff.rng import Rows, stream
+
+BATCH, LENGTH = 4, 12
+each_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+each_backbone = pytest.mark.parametrize("backbone", BACKBONES.values(), ids=BACKBONES)
+
+
+def counted(family: Family, backbone: Backbone) -> tuple[int, tuple[View, ...]]:
+    """FLOPs of one loss and its backward pass, and the views shown."""
+    recorder = Recorder(tiny(family, backbone))
+    with FlopCounterMode(display=False) as counter:
+        nats = family.loss(recorder, tokens(BATCH, LENGTH), rng=Rows.of(stream(0), BATCH))
+        nats.mean().backward()
+    return counter.get_total_flops(), tuple(recorder.views)
+
+
+@each_backbone
+@each_family
+def test_dense_count_is_the_flop_counter(family: Family, backbone: Backbone) -> None:
+    measured, views = counted(family, backbone)
+    timed, v = family.time_conditioned, family.vocab_size
+    shape = Shape(depth=2, width=8, heads=2)
+    exact, dense = training_flops(views, shape=shape, backbone=backbone, vocab_size=v, timed=timed)
+    assert dense == measured
+    pairs = sum(
+        len(w.inputs) * (w.inputs.shape[1] ** 2 - w.attention.pairs(w.inputs.shape[1]))
+        for w in views
+    )
+    assert dense - exact == 3 * 4 * shape.depth * shape.width * pairs
+    if getattr(family, "alpha_0", 1.0) in (0.0, 1.0):  # as many positions read at every step
+        planned = family.training_views(BATCH, LENGTH)
+        assert [w.num_read for w in planned] == [w.num_read for w in views]
+        assert training_flops(
+            planned, shape=shape, backbone=backbone, vocab_size=v, timed=timed
+        ) == (exact, dense)
+
+
+def test_planned_reads_are_the_mean_of_those_shown() -> None:
+    """Where the number of masks varies from step to step."""
+    family = FAMILIES["interpolating-0.5"]
+    reads = []
+    for step in range(200):
+        recorder = Recorder(tiny(family, depth=1))
+        family.loss(recorder, tokens(64, LENGTH), rng=Rows.of(stream(step), 64))
+        reads.append([view.num_read for view in recorder.views])
+    mean = torch.tensor(reads, dtype=torch.float64).mean(0)
+    planned = [view.num_read for view in family.training_views(64, LENGTH)]
+    assert (mean - torch.tensor(planned)).abs().max() <= 2
+
+
+def test_a_causal_view_attends_to_half_the_pairs() -> None:
+    (view,) = FAMILIES["autoregressive"].training_views(1, 1024)
+    part = forward_flops(
+        view, shape=Shape(depth=2, width=8, heads=2), backbone=Backbone(), vocab_size=7, timed=False
+    )
+    assert part.dense_attention * 1025 == part.attention * 2048
+
+
+@pytest.mark.parametrize(
+    ("name", "forward"),
+    [("6M", 5.3026e10), ("113M", 4.4941e11), ("336M", 1.1669e12), ("2121M", 6.8054e12)],
+)
+def test_budget_of_the_paper(name: str, forward: float) -> None:
+    """arXiv 2602.15014 measures a forward of one sequence (L = 2048, V = 32001) and triples it."""
+    got = conventions(
+        exact=0.0,
+        tokens=2048,
+        shape=Shape.parse(name),
+        backbone=Backbone(adaln=True, mlp="gelu_tanh"),
+        vocab_size=32001,
+        non_embedding=10,
+    )
+    assert got["no_attention"] == pytest.approx(3 * forward, rel=3e-3)
+    assert got["6ND"] == 6 * 2048 * 10

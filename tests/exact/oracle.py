@@ -1,0 +1,103 @@
+"""Denoisers that know the truth, and the quadrature that needs no epsilon.
+
+An oracle is handed a `View` and nothing else: which tokens it may use follows from the attention
+pattern (closed under composition, as in a deep network) and the rotary positions. A wrong pattern, or
+positions that do not travel with their tokens, make it answer another question.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from isodiff.data.toy import Toy
+from isodiff.network.attention import Attention
+from isodiff.network.view import Table, View
+
+
+def visible(pattern: Attention, n: int) -> Tensor:
+    """(query, key): whether the key can reach the query through any number of layers."""
+    index = torch.arange(n)
+    reach = pattern.allowed(index[:, None], index[None, :], n) | torch.eye(n, dtype=torch.bool)
+    while True:
+        further = reach.double() @ reach.double() > 0
+        if torch.equal(further, reach):
+            return reach
+        reach = further
+
+
+@dataclass(frozen=True)
+class Optimal:
+    """p(x_i | the clean tokens that position i can see), at every position read.
+
+    `shift` = 1 says that the entry at rotary position p shows token p - 1 (autoregressive input).
+    """
+
+    toy: Toy
+    shift: int = 0
+
+    @property
+    def vocab_size(self) -> int:
+        return self.toy.vocab_size
+
+    def known(self, view: View) -> Tensor:
+        """B, N, L: the tokens each entry knows, V where it knows none."""
+        (batch, n), length = view.inputs.shape, self.toy.length
+        reach = visible(view.attention, n)
+        places = view.positions.expand(batch, n) - self.shift
+        known = torch.full((batch, n, length), self.vocab_size)
+        for key in range(n):
+            token, place = view.inputs[:, key], places[:, key]
+            told = reach[:, key] & ((token < self.vocab_size) & (place >= 0))[:, None]
+            here = told[..., None] & one_hot(place.clamp_min(0), length).bool()[:, None]
+            token = token[:, None, None]
+            assert not (here & (known != self.vocab_size) & (known != token)).any()
+            known = torch.where(here, token, known)
+        return known
+
+    def __call__(self, view: View) -> Table:
+        known = self.known(view).flatten(0, 1)
+        position = view.positions.expand(view.inputs.shape).flatten()
+        if view.read is not None:
+            known, position = known[view.read], position[view.read]
+        return Table(self.toy.conditional(known, position).log())
+
+
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """p(x_i | z without z_i) for uniform noise of level `view.time`; with `own`, p(x_i | z)."""
+
+    toy: Toy
+    own: bool = False
+
+    @property
+    def vocab_size(self) -> int:
+        return self.toy.vocab_size
+
+    def __call__(self, view: View) -> Table:
+        assert view.time is not None and view.positions.ndim == 1
+        n, m, v = view.inputs.shape[1], view.time[:, None], self.vocab_size
+        reach, x = visible(view.attention, n), self.toy.sequences
+        rows = []
+        for query in range(n):
+            weight = self.toy.p.flatten().expand(len(m), -1)
+            for key in range(n):
+                if reach[query, key] and (self.own or key != query):
+                    same = view.inputs[:, key, None] == x[:, view.positions[key]]
+                    weight = weight * ((1 - m) * same + m / v)
+            w = weight @ one_hot(x[:, view.positions[query]], v).to(weight)
+            rows.append(w / w.sum(-1, keepdim=True))
+        table = torch.stack(rows, 1).flatten(0, 1).log()
+        return Table(table if view.read is None else table[view.read])
+
+
+def tanh_sinh(nodes: int = 61, reach: float = 3.0) -> tuple[Tensor, Tensor]:
+    """Nodes in (0, 1) and weights; end-point singularities do not matter."""
+    u = torch.linspace(-reach, reach, nodes, dtype=torch.float64)
+    t = torch.sigmoid(math.pi * u.sinh())
+    other = torch.sigmoid(-math.pi * u.sinh())
+    return t, (u[1] - u[0]) * math.pi * u.cosh() * t * other

@@ -1,0 +1,96 @@
+"""Claim 5a: the samplers' code follows the exact T-step law: chi-square over all V^L sequences."""
+
+from __future__ import annotations
+
+import pytest
+import scipy.stats
+import torch
+from laws import ancestral_law, clean, finished_from_left_to_right
+from oracle import LeaveOneOut, Optimal
+from torch import Tensor
+
+from isodiff.data.toy import Toy
+from isodiff.families.autoregressive import Autoregressive
+from isodiff.families.base import Family, blank, sample
+from isodiff.families.interpolating import Interpolating
+from isodiff.families.masked import Masked
+from isodiff.families.uniform import Uniform
+from isodiff.network.view import Denoiser
+from isodiff.process.categorical import Absorbing, UniformState
+from isodiff.process.schedule import Linear
+from isodiff.rng import Rows, stream
+
+pytestmark = pytest.mark.usefixtures("float64")
+V, L, DRAWS = 3, 3, 40_000
+TOY = Toy.random(V, L, seed=0)
+
+
+def law_of(family: Family, denoiser: Denoiser, steps: int) -> Tensor:
+    """V^L probabilities that the code should follow."""
+    if isinstance(family, Uniform):
+        process = UniformState(V, Linear(family.alpha_end))
+        times = torch.linspace(1, 0, steps + 1)
+        return clean(ancestral_law(process, denoiser, L, times), V, TOY)
+    if isinstance(family, Autoregressive):
+        return TOY.p.flatten()
+    alpha_0 = family.alpha_0 if isinstance(family, Interpolating) else 1.0
+    times = 1 - torch.linspace(0, alpha_0, steps + 1)
+    times = times if alpha_0 else times[:1]
+    law = ancestral_law(Absorbing(V), denoiser, L, times)
+    return finished_from_left_to_right(law, TOY)
+
+
+def p_value(x: Tensor, law: Tensor) -> float:
+    """Chi-square of the frequencies of x, rare cells taken together."""
+    index = x @ torch.tensor([V ** (L - 1 - i) for i in range(L)])
+    counts = torch.bincount(index, minlength=V**L).double()
+    expected = len(x) * law
+    assert not bool((counts[law == 0] > 0).any())
+    counts, expected = counts[law > 0], expected[law > 0]
+    rare = expected < 10
+    if rare.any():
+        counts = torch.cat([counts[~rare], counts[rare].sum()[None]])
+        expected = torch.cat([expected[~rare], expected[rare].sum()[None]])
+    expected = expected * counts.sum() / expected.sum()
+    return float(scipy.stats.chisquare(counts.numpy(), expected.numpy()).pvalue)
+
+
+CASES = {
+    "autoregressive": (Autoregressive(vocab_size=V), Optimal(TOY, shift=1)),
+    "masked": (Masked(vocab_size=V), Optimal(TOY)),
+    "uniform": (Uniform(vocab_size=V), LeaveOneOut(TOY)),
+    "uniform-0.1": (Uniform(vocab_size=V, alpha_end=0.1), LeaveOneOut(TOY)),
+    **{
+        f"interpolating-{a}": (Interpolating(vocab_size=V, alpha_0=a), Optimal(TOY))
+        for a in (1.0, 0.5, 0.0)
+    },
+}
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+@pytest.mark.parametrize(("family", "denoiser"), CASES.values(), ids=CASES)
+def test_frequencies_follow_the_exact_law(family: Family, denoiser: Denoiser, steps: int) -> None:
+    rng = Rows.of(stream(0, "frequencies", family.name, steps), DRAWS)
+    x, nfe = sample(family, denoiser, blank(DRAWS, L), family.sampler_with(steps), rng=rng)
+    assert ((x >= 0) & (x < V)).all()
+    law = law_of(family, denoiser, steps)
+    assert p_value(x, law) > 1e-3
+    assert int(nfe.max()) == most_evaluations(family, steps)
+    if float((law - TOY.p.flatten()).abs().sum()) > 0.1:
+        assert p_value(x, TOY.p.flatten()) < 1e-6  # the test can tell p from its approximation
+
+
+def most_evaluations(family: Family, steps: int) -> int:
+    """Network evaluations of the busiest row: no step that changes nothing costs one."""
+    if isinstance(family, Autoregressive):
+        return L
+    if isinstance(family, Interpolating) and family.alpha_0 < 1:
+        return L
+    return steps if isinstance(family, Uniform) else min(steps, L)
+
+
+def test_a_wrong_law_is_found_out() -> None:
+    rng = Rows.of(stream(0, "frequencies"), DRAWS)
+    family, denoiser = CASES["masked"]
+    x, _ = sample(family, denoiser, blank(DRAWS, L), family.sampler_with(2), rng=rng)
+    assert p_value(x, law_of(*CASES["masked"], 3)) < 1e-6

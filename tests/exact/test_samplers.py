@@ -1,0 +1,197 @@
+"""Samplers beside plain ancestral sampling: their laws, by frequencies against enumeration."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from oracle import LeaveOneOut, Optimal
+from test_sampler_frequencies import DRAWS, TOY, L, V, p_value
+
+from isodiff.errors import InputError
+from isodiff.families.autoregressive import Autoregressive, LeftToRight
+from isodiff.families.base import HOLE, Sampler, blank, sample
+from isodiff.families.interpolating import Interpolating, TwoPhase
+from isodiff.families.masked import Masked, Unmasking, sureness
+from isodiff.families.uniform import Renewing, Uniform
+from isodiff.rng import Rows, stream
+
+pytestmark = pytest.mark.usefixtures("float64")
+MASKED, UNIFORM = Masked(vocab_size=V), Uniform(vocab_size=V)
+TRUTH = TOY.p.flatten()
+
+
+def rows(*purpose: str | int) -> Rows:
+    return Rows.of(stream(1, *purpose), DRAWS)
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        Unmasking(steps=None),
+        Unmasking(steps=None, block=1),
+        Unmasking(steps=6, block=1),
+        Unmasking(steps=None, order="confidence"),
+        Unmasking(steps=4, order="entropy", block=2),
+        Unmasking(steps=L, order="margin"),
+    ],
+    ids=str,
+)
+def test_one_token_at_a_time_is_exact_with_the_true_conditionals(sampler: Unmasking) -> None:
+    """Any order that looks only at what is decided factorises p; confidence looks at the draw as well."""
+    x, nfe = sample(MASKED, Optimal(TOY), blank(DRAWS, L), sampler, rng=rows("single"))
+    assert bool((nfe == L).all())
+    if sampler.order == "confidence":
+        assert p_value(x, TRUTH) < 1e-6  # favours likely tokens: not a sampler of p
+    else:
+        assert p_value(x, TRUTH) > 1e-3
+
+
+def test_first_hitting_of_both_phases_is_exact() -> None:
+    for alpha_0 in (1.0, 0.5, 0.0):
+        family = Interpolating(vocab_size=V, alpha_0=1.0)
+        sampler = TwoPhase(steps=None, alpha_0=alpha_0)
+        x, nfe = sample(
+            family, Optimal(TOY), blank(DRAWS, L), sampler, rng=rows("both", str(alpha_0))
+        )
+        assert bool((nfe == L).all())
+        assert p_value(x, TRUTH) > 1e-3
+
+
+@pytest.mark.parametrize("family", [MASKED, UNIFORM, Interpolating(vocab_size=V)], ids=str)
+def test_infilling_draws_from_the_conditional(family) -> None:
+    """Many steps, the middle token given: p(x | x_1 = 2) to first order in 1/T."""
+    denoiser = LeaveOneOut(TOY) if family is UNIFORM else Optimal(TOY)
+    start = blank(DRAWS, L)
+    start[:, 1] = 2
+    if family is UNIFORM:
+        # The oracle believes that every token may be noise, so only the given one is checked.
+        x, _ = sample(family, denoiser, start, family.sampler_with(4), rng=rows("fill"))
+        assert bool((x[:, 1] == 2).all())
+        return
+    keep = torch.zeros_like(TOY.p)
+    keep[:, 2] = TOY.p[:, 2]
+    x, _ = sample(family, denoiser, start, family.sampler(steps=None), rng=rows("fill"))
+    assert p_value(x, keep.flatten() / keep.sum()) > 1e-3
+
+
+@pytest.mark.parametrize("remask", [0.05, 0.5, 1.0])
+def test_remasking_keeps_the_marginals(remask: float) -> None:
+    """Many steps of remasking with the true conditionals still draw from p."""
+    sampler = Unmasking(steps=200, remask=remask)
+    x, nfe = sample(MASKED, Optimal(TOY), blank(4000, L), sampler, rng=Rows.of(stream(5), 4000))
+    assert p_value(x, TRUTH) > 1e-3
+    assert float(nfe.double().mean()) > L  # tokens are decided more than once
+
+
+@pytest.mark.parametrize("kappa", [0.9, 0.5])
+def test_predictor_corrector_keeps_the_marginals(kappa: float) -> None:
+    sampler = Renewing(steps=150, kappa=kappa)
+    x, _ = sample(UNIFORM, LeaveOneOut(TOY), blank(4000, L), sampler, rng=Rows.of(stream(6), 4000))
+    assert p_value(x, TRUTH) > 1e-3
+
+
+def test_the_tail_takes_the_likeliest_token() -> None:
+    """One position, one step: z is uniform and tells nothing, so both tails are argmax p."""
+    best = TOY.p.sum((1, 2)).argmax()
+    for tail in ("posterior", "x_hat"):
+        x, _ = sample(
+            UNIFORM,
+            LeaveOneOut(TOY),
+            blank(50, L),
+            Renewing(steps=1, tail=tail),
+            rng=Rows.of(stream(2), 50),
+        )
+        assert bool((x[:, 0] == best).all())
+
+
+def test_rare_tokens_are_drawn_as_often_as_they_should() -> None:
+    """Unmask, then draw: 1000 steps cut no tail (float32 Gumbel loses tokens of 1e-5 altogether)."""
+    v, rare = 1000, 3e-5
+    p = torch.full((v,), rare, dtype=torch.float32)
+    p[0] = 1 - rare * (v - 1)
+
+    class Fixed:
+        vocab_size = v
+
+        def __call__(self, view):
+            from isodiff.network.view import Table
+
+            return Table(p.log().expand(view.num_read, v))
+
+    x, _ = sample(
+        Masked(vocab_size=v),
+        Fixed(),
+        blank(400, 256),
+        Unmasking(steps=1000),
+        rng=Rows.of(stream(9), 400),
+    )
+    n, want = x.numel(), float(1 - p[0].double())
+    z = ((x > 0).double().mean().item() - want) / (want * (1 - want) / n) ** 0.5
+    assert abs(z) < 4
+
+
+def test_truncation_cuts_what_it_says() -> None:
+    p = torch.tensor([0.4, 0.3, 0.2, 0.1])
+
+    def left(**options) -> list[float]:
+        weights = Sampler(**options).weights(p.log())
+        return [round(float(w), 6) for w in weights]
+
+    assert left(top_k=2) == [0.4, 0.3, 0, 0]
+    assert left(top_p=0.4) == [0.4, 0, 0, 0]
+    assert left(top_p=0.41) == [0.4, 0.3, 0, 0]
+    assert left(top_p=0.95) == [0.4, 0.3, 0.2, 0.1]
+    assert left(min_p=0.5) == [0.4, 0.3, 0.2, 0]
+    assert left(temperature=0.0) == [1, 0, 0, 0]
+    want = p**2 / (p**2).sum()
+    torch.testing.assert_close(Sampler(temperature=0.5).weights(p.log()), want)
+
+
+def test_sureness_orders_as_named() -> None:
+    p = torch.tensor([[0.5, 0.5, 0.0], [0.6, 0.3, 0.1], [0.5, 0.3, 0.2]])
+    drawn = torch.tensor([0, 1, 2])
+    assert sureness(p, drawn, "confidence").argmax() == 0
+    assert sureness(p, drawn, "margin").argmax() == 1
+    assert sureness(p, drawn, "entropy").argmax() == 0
+
+
+def test_a_text_ends_at_its_stop_token() -> None:
+    family = Autoregressive(vocab_size=V)
+    sampler = LeftToRight(stop=2)
+    x, nfe = sample(
+        family, Optimal(TOY, shift=1), blank(2000, L), sampler, rng=Rows.of(stream(3), 2000)
+    )
+    first = (x == 2).long().argmax(1).where((x == 2).any(1), L)
+    assert torch.equal(nfe, (first + 1).clamp_max(L))
+    after = torch.arange(L) > first[:, None]
+    assert bool((x[after] == 2).all()) and bool(after.any())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (lambda: Unmasking(steps=0), "steps must be at least 1, got 0"),
+        (lambda: Sampler(top_p=0.0), r"top_p must lie in \(0, 1\], got 0.0"),
+        (lambda: Sampler(temperature=-1.0), "temperature must not be negative"),
+        (lambda: Renewing(steps=None), "uniform noise needs a number of steps"),
+        (lambda: Unmasking(steps=None, remask=0.1), "remask needs steps"),
+    ],
+)
+def test_impossible_samplers_are_refused(options, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        options()
+
+
+def test_impossible_prompts_are_refused() -> None:
+    hole_first = torch.tensor([[HOLE, 1, HOLE]])
+    ar = Autoregressive(vocab_size=V)
+    with pytest.raises(InputError, match="nothing may be given after a hole"):
+        sample(ar, Optimal(TOY, shift=1), hole_first, ar.sampler(), rng=Rows.of(stream(0), 1))
+    with pytest.raises(InputError, match="token numbers below 3"):
+        sample(
+            MASKED,
+            Optimal(TOY),
+            torch.tensor([[7, HOLE, 0]]),
+            Unmasking(),
+            rng=Rows.of(stream(0), 1),
+        )

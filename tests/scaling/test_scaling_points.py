@@ -1,0 +1,180 @@
+"""Points from records and from tables, and what is said of those that cannot be used."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isodiff.errors import InputError
+from isodiff.scaling import read_points, record_points, table_points
+
+HEADER = "family,budget,parameters,tokens,nats"
+ROW = "masked,1e18,1e8,2e9,3.2"
+
+
+def record(run: str, **changes: Any) -> dict[str, Any]:
+    value: dict[str, Any] = {
+        "id": run,
+        "status": "done",
+        "spec": {
+            "family": {"name": "masked"},
+            "shape": {"depth": 2, "width": 64, "heads": 1},
+            "budget": 1e12,
+            "seed": 0,
+        },
+        "parameters": {"total": 300, "non_embedding": 200, "core": 100},
+        "flops": {"planned": 1e12, "exact": 1.001e12, "no_attention": 0.9e12, "6ND": 0.8e12},
+        "tokens": 5000,
+        "results": {
+            "validation": {
+                "kind": "bound",
+                "nats_per_token": {"value": 3.5, "standard_error": 0.01, "num": 64},
+            }
+        },
+    }
+    return {**value, **changes}
+
+
+def write(folder: Path, *records: dict[str, Any]) -> str:
+    for value in records:
+        path = folder / str(value["id"]) / "record.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(value))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("flops", "convention", "c", "n"),
+    [
+        (None, None, 1e12, 200),
+        ("exact", "total", 1.001e12, 300),
+        ("no_attention", "core", 0.9e12, 100),
+        ("6ND", "non_embedding", 0.8e12, 200),
+    ],
+)
+def test_a_record_is_a_point(tmp_path: Path, flops: Any, convention: Any, c: float, n: int) -> None:
+    points = read_points([write(tmp_path, record("a"))], flops, convention)
+    (point,) = points.points
+    assert (point.family, point.budget, point.id, point.kind) == ("masked", 1e12, "a", "bound")
+    assert (point.flops, point.parameters, point.tokens) == (c, n, 5000)
+    assert (point.nats, point.standard_error) == (3.5, 0.01)
+    assert points.flops == (flops or "budget")
+    assert points.parameters == (convention or "non_embedding")
+
+
+def test_only_finished_runs_enter(tmp_path: Path) -> None:
+    lost = record("b", status="diverged", results={})
+    points = read_points([write(tmp_path, record("a"), lost, record("c", status="failed"))])
+    assert [point.id for point in points.points] == ["a"]
+    assert points.warnings == ("run b is left out: diverged", "run c is left out: failed")
+
+
+def test_no_finished_run_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no finished run"):
+        read_points([write(tmp_path, record("a", status="failed"))])
+
+
+@pytest.mark.parametrize("key", ["results", "tokens", "parameters"])
+def test_a_damaged_record_is_named(key: str) -> None:
+    damaged = record("a")
+    del damaged[key]
+    with pytest.raises(InputError, match="run a cannot be fitted"):
+        record_points([damaged], "runs")
+
+
+def test_a_loss_that_is_not_a_number_is_named() -> None:
+    damaged = copy.deepcopy(record("a"))
+    damaged["results"]["validation"]["nats_per_token"]["value"] = float("nan")
+    with pytest.raises(InputError, match="run a: nats is nan"):
+        record_points([damaged], "runs")
+
+
+def test_one_name_with_several_options_is_several_families() -> None:
+    records = [
+        record(f"r{size}", spec={"family": {"name": "block", "size": size, "x": 1}, "budget": 1e12})
+        for size in (4, 16)
+    ]
+    records.append(record("m"))
+    points = record_points(records, "runs").points
+    assert [point.family for point in points] == ["masked", "block(size=16)", "block(size=4)"]
+
+
+def test_runs_on_different_text_are_not_mixed_in_silence() -> None:
+    def on(text: str, run: str) -> dict[str, Any]:
+        return record(run, spec={**record(run)["spec"], "corpus": {"id": text}, "length": 64})
+
+    assert not record_points([on("a", "1"), on("a", "2")], "runs").warnings
+    (warning,) = record_points([on("a", "1"), on("b", "2")], "runs").warnings
+    assert "differ in corpus" in warning
+
+
+def table(folder: Path, *lines: str) -> Path:
+    path = folder / "points.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_a_table_is_read(tmp_path: Path) -> None:
+    path = table(tmp_path, HEADER + ",standard_error", ROW + ",0.01", "", "uniform,1e18,1e8,2e9,3,")
+    points = read_points([str(path)])
+    first, second = points.points
+    assert (first.family, first.budget, first.parameters) == ("masked", 1e18, 1e8)
+    assert (first.tokens, first.nats, first.standard_error) == (2e9, 3.2, 0.01)
+    assert (second.family, second.standard_error) == ("uniform", None)
+    assert first.flops == 1e18
+    assert table_points(path, "6ND").points[0].flops == 6 * 1e8 * 2e9
+
+
+def test_a_repeated_line_counts_once(tmp_path: Path) -> None:
+    points = table_points(table(tmp_path, HEADER, ROW, ROW))
+    assert len(points.points) == 1
+    assert points.warnings[0].endswith("line 3 repeats an earlier line; it is counted once")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([HEADER, "masked,1e18,1e8,2e9,much"], "line 2: nats 'much' is not a number"),
+        ([HEADER, ROW, "masked,1e18,1e8,2e9,nan"], "line 3: nats is nan; it must be a positive"),
+        ([HEADER, "masked,1e18,1e8,2e9,-1"], "line 2: nats is -1.0; it must be a positive"),
+        ([HEADER, "masked,inf,1e8,2e9,3"], "line 2: budget is inf"),
+        ([HEADER, "masked,1e18,0,2e9,3"], "line 2: parameters is 0.0"),
+        ([HEADER, "masked,1e18,1e8,,3"], "line 2: tokens '' is not a number"),
+        ([HEADER, ",1e18,1e8,2e9,3"], "line 2: family is empty"),
+        ([HEADER, ROW + ",1"], "line 2: 6 cells under 5 column names"),
+        ([HEADER + ",standard_error", ROW + ",-1"], "line 2: standard_error is -1.0"),
+        ([HEADER.replace("nats", "nat")], "line 1: unknown column 'nat'; did you mean 'nats'"),
+        ([HEADER.replace(",nats", "")], "line 1: column 'nats' is missing; columns are family,"),
+        ([HEADER + ",nats"], "line 1: column 'nats' stands twice"),
+        ([HEADER], "holds no points, only column names"),
+        ([""], "line 1: column 'family' is missing"),
+    ],
+)
+def test_a_bad_table_is_refused_by_line(tmp_path: Path, lines: list[str], message: str) -> None:
+    path = table(tmp_path, *lines)
+    with pytest.raises(InputError) as error:
+        table_points(path)
+    assert message in str(error.value)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_what_a_source_cannot_give_is_refused(tmp_path: Path) -> None:
+    path = str(table(tmp_path, HEADER, ROW))
+    with pytest.raises(InputError, match="leave --parameters out"):
+        read_points([path], None, "total")
+    with pytest.raises(InputError, match="use --flops 6ND"):
+        read_points([path], "exact")
+    with pytest.raises(InputError, match="only source"):
+        read_points([path, str(tmp_path)])
+    with pytest.raises(InputError, match="nothing to fit"):
+        read_points([])
+    with pytest.raises(InputError, match="does not exist"):
+        read_points([str(tmp_path / "none.csv")])
+    (tmp_path / "latin.csv").write_bytes(b"family\xe9")
+    with pytest.raises(InputError, match="UTF-8"):
+        read_points([str(tmp_path / "latin.csv")])

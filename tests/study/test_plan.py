@@ -1,0 +1,72 @@
+"""Budgets, steps and time of a plan."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isodiff.errors import InputError
+from isodiff.families import FAMILIES
+from isodiff.network.shape import LAPTOP, Backbone, Shape
+from isodiff.study.plan import fit_to, key, makespan
+from isodiff.train.run import describe, make_family, measure
+from isodiff.train.spec import Recipe, RunSpec
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    name=st.sampled_from(sorted(FAMILIES)),
+    shape=st.sampled_from(sorted(LAPTOP)),
+    length=st.sampled_from([32, 100, 256]),
+    batch=st.integers(1, 32),
+    budget=st.floats(1e8, 1e16),
+    mlp=st.sampled_from(["gelu", "swiglu"]),
+)
+def test_every_accepted_run_is_within_half_a_percent_of_its_budget(
+    name, shape, length, batch, budget, mlp
+):
+    spec = RunSpec(
+        family=describe(make_family({"name": name}, 257)),
+        shape=Shape.parse(shape),
+        budget=budget,
+        length=length,
+        corpus={"hash": "x", "vocab_size": 257, "tokenizer": "bytes"},
+        backbone=Backbone(mlp=mlp),
+        recipe=Recipe(batch_size=batch),
+    )
+    size = measure(spec, 257)
+    try:
+        steps = size.steps(spec)
+    except InputError as error:
+        assert "needs >= 100" in str(error)
+        assert budget < 100 * size.step_flops
+        return
+    assert abs(size.flops(spec, steps)["exact"] / budget - 1) <= 0.005
+
+
+def test_a_spec_is_the_same_after_a_round_trip():
+    spec = RunSpec(
+        family={"name": "masked"},
+        shape=Shape.parse("6k"),
+        budget=1e9,
+        length=32,
+        corpus={"hash": "x", "vocab_size": 257, "tokenizer": "bytes"},
+    )
+    again = RunSpec.from_json(spec.to_json())
+    assert again == spec
+    assert again.id == spec.id
+    assert RunSpec.from_json({**spec.to_json(), "seed": 1}).id != spec.id
+
+
+def test_makespan_of_two_workers():
+    assert makespan([3, 3, 2, 2, 2], 2) == 7
+    assert makespan([5], 2) == 5
+
+
+def test_minutes_are_filled_exactly():
+    spec = {"budget": 1e9, "seed": 0, "family": {"name": "x"}}
+    runs = [{"spec": {**spec, "budget": b}, "steps": b / 1e6} for b in (1e9, 2e9, 3e9)]
+    seconds = {key(spec): {"step": 0.01, "evaluation": 1.0}}
+    factor = fit_to(runs, seconds, 1, 600.0)
+    assert factor * 6000 * 0.01 + 3 * 1.3 == pytest.approx(600)
+    with pytest.raises(InputError, match="evaluating 3 runs alone takes"):
+        fit_to(runs, seconds, 1, 4.0)

@@ -1,0 +1,74 @@
+"""A study's file: what is accepted, and what each mistake is told."""
+
+from pathlib import Path
+
+import pytest
+
+from isodiff.errors import InputError
+from isodiff.study.study import read_study
+
+GOOD = """
+name: tiny
+corpus: {source: sotu, tokenizer: bytes}
+length: 32
+families: [autoregressive, {name: masked, objective: nelbo}]
+budgets:
+  - {flops: 1e9, shapes: [2k, 6k]}
+  - {flops: 3e9, shapes: [1x8x1]}
+seeds: [0, 1]
+recipe: {batch_size: 4}
+"""
+
+
+def read(tmp_path: Path, text: str):
+    file = tmp_path / "study.yaml"
+    file.write_text(text)
+    return read_study(file)
+
+
+def test_a_study_is_a_product(tmp_path):
+    study = read(tmp_path, GOOD)
+    drafts = study.drafts()
+    assert len(drafts) == 2 * (2 + 1) * 2
+    assert len({str(draft) for draft in drafts}) == len(drafts)
+    assert {draft["budget"] for draft in drafts} == {1e9, 3e9}
+    assert all(draft["recipe"]["batch_size"] == 4 for draft in drafts)
+
+
+def test_scaling_keeps_the_ratios(tmp_path):
+    scaled = read(tmp_path, GOOD).scaled(1.23456)
+    assert [b.flops for b in scaled.budgets] == [1.23e9, 3.7e9]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("seeds:", "sedes:", "unknown key 'sedes' in the study; did you mean 'seeds'?"),
+        (
+            "batch_size:",
+            "batchsize:",
+            "unknown key 'batchsize' in recipe; did you mean 'batch_size'?",
+        ),
+        ("shapes: [2k", "shape: [2k", "unknown key 'shape' in budgets.0; did you mean 'shapes'?"),
+        ("[2k, 6k]", "[2k, 6kk]", "no shape '6kk'; did you mean '6k'?"),
+        ("length: 32", "length: long", "length: Input should be a valid integer"),
+        ("name: tiny\n", "", "name is missing"),
+        ("{source: sotu, tokenizer: bytes}", "{tokenizer: bytes}", "give either a source"),
+        ("[autoregressive, {name: masked, objective: nelbo}]", "[]", "families is empty"),
+        ("1x8x1", "1x9x1", "width 9 must be an even multiple of heads 1"),
+        ("name: tiny", "name: [", "is not valid YAML"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, old, new, message):
+    assert old in GOOD
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, GOOD.replace(old, new))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_shipped_studies_are_valid():
+    files = sorted(Path(__file__).parents[2].glob("studies/*.yaml"))
+    assert files
+    for file in files:
+        assert read_study(file).name == file.stem

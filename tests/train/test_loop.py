@@ -1,0 +1,149 @@
+"""The loop learns, accounts for its FLOPs, and does not depend on how a batch is cut up."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from specs import small
+
+from isodiff.errors import InputError
+from isodiff.families import FAMILIES
+from isodiff.train.checkpoint import steps as checkpoints
+from isodiff.train.loop import Run, train
+from isodiff.train.metrics import read_metrics
+from isodiff.train.run import load, measure
+from isodiff.train.spec import Recipe, num_steps
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(checkpoints(folder / "checkpoint")[-1] / "model.safetensors")
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_every_family_learns_real_text(name, corpus, tmp_path):
+    spec = small(corpus, name, steps=300, recipe={"learning_rate": 1e-2})
+    record = train(spec, tmp_path, corpus)
+    assert record["status"] == "done"
+    nats = record["results"]["validation"]["nats_per_token"]
+    # The untrained network, zero at its head, gives log V = 5.55; letter frequencies alone about 3.
+    assert nats["value"] + 4 * nats["standard_error"] < math.log(corpus.vocab_size) - 1.5
+    assert record["results"]["validation"]["kind"] == FAMILIES[name].kind
+    assert abs(record["flops"]["exact"] / spec.budget - 1) < 0.005
+    assert record["curve"][0]["nats_per_token"] > nats["value"] - 4 * nats["standard_error"]
+
+
+def test_the_record_says_where_it_comes_from(corpus, tmp_path):
+    record = train(small(corpus), tmp_path, corpus)
+    assert record["spec"]["corpus"]["hash"] == corpus.hash
+    assert record["id"] == small(corpus).id
+    assert {"torch", "isodiff", "cpu", "git_revision"} <= set(record["provenance"])
+    assert record["tokens"] == 100 * 4 * 32
+    windows = corpus.split("train").num_windows(32)
+    assert record["epochs"] == pytest.approx(400 / windows)
+    assert [
+        row["step"] for row in read_metrics(tmp_path / "metrics.jsonl") if "loss" in row
+    ] == list(range(1, 101))
+
+
+def test_a_done_run_is_not_trained_again(corpus, tmp_path):
+    first = train(small(corpus), tmp_path, corpus)
+    before = (tmp_path / "record.json").stat().st_mtime_ns
+    assert train(small(corpus), tmp_path, corpus) == first
+    assert (tmp_path / "record.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_accumulation_sees_the_same_batch(name, corpus, tmp_path):
+    options = {"alpha_0": 0.5} if name == "interpolating" else {}
+    whole = small(corpus, name, options=options, recipe={"precision": "float32"})
+    parts = small(
+        corpus, name, options=options, recipe={"precision": "float32", "micro_batch_size": 2}
+    )
+    tokens, gradients = corpus.split("train"), []
+    for spec in (whole, parts):
+        run = Run(
+            spec,
+            tmp_path / spec.id,
+            corpus,
+            measure(spec, corpus.vocab_size),
+            100,
+            torch.device("cpu"),
+        )
+        torch.nn.init.normal_(run.network.head.weight, generator=torch.Generator().manual_seed(0))
+        run.gradients(tokens, 7)
+        gradients.append(torch.cat([p.grad.flatten() for p in run.network.parameters()]))
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
+    assert gradients[0].abs().max() > 1e-3
+
+
+def test_learning_rate_schedules():
+    cosine = Recipe(warmup=0.1, final=0.1)
+    assert cosine.rate(0, 100) == pytest.approx(0.1)
+    assert cosine.rate(9, 100) == pytest.approx(1)
+    assert cosine.rate(55, 100) == pytest.approx(0.55)
+    assert cosine.rate(100, 100) == pytest.approx(0.1)
+    wsd = Recipe(schedule="wsd", warmup=0.1, cooldown=0.2, final=0.0)
+    assert [wsd.rate(s, 100) for s in (10, 50, 80)] == [1, 1, 1]
+    assert wsd.rate(90, 100) == pytest.approx(0.5)
+    assert Recipe(learning_rate=1e-3, width_power=0.5).peak(16) == pytest.approx(2e-3)
+
+
+def test_a_budget_that_is_too_small_is_refused():
+    with pytest.raises(InputError, match=r"gives 37.6 steps for x; needs >= 100. Smallest budget"):
+        num_steps(37.6e3, 1e3, what="x")
+    assert num_steps(100.4e3, 1e3, what="x") == 100
+
+
+def test_divergence_ends_the_run_with_a_record(corpus, tmp_path):
+    spec = small(corpus, recipe={"learning_rate": 1e6, "clip": 1e9, "weight_decay": 0.0})
+    record = train(spec, tmp_path, corpus)
+    assert record["status"] == "diverged"
+    assert "step" in record["message"]
+    assert record["results"] == {}
+
+
+def test_averaged_weights_are_what_is_evaluated(corpus, tmp_path):
+    spec = small(corpus, steps=200, recipe={"ema": 0.95, "precision": "float32"})
+    train(spec, tmp_path, corpus)
+    loaded = dict(load(tmp_path).network.named_parameters())
+    newest = checkpoints(tmp_path / "checkpoint")[-1]
+    averages = load_file(newest / "optimizer.safetensors")
+    raw = weights(tmp_path)
+    name = "blocks.0.qkv.weight"
+    assert torch.equal(loaded[name], averages[f"average/{name}"])
+    assert not torch.equal(loaded[name], raw[name])
+
+
+def test_another_corpus_is_refused(corpus, tmp_path):
+    spec = small(corpus)
+    other = dataclasses.replace(spec, corpus={**spec.corpus, "hash": "0" * 64})
+    with pytest.raises(InputError, match="is not the one of run"):
+        train(other, tmp_path, corpus)
+
+
+def test_bfloat16_autocast_learns_the_same(corpus, tmp_path):
+    nats = {}
+    for precision in ("float32", "bfloat16"):
+        spec = small(corpus, steps=150, recipe={"precision": precision, "learning_rate": 1e-2})
+        record = train(spec, tmp_path / precision, corpus)
+        assert record["precision"] == precision
+        nats[precision] = record["results"]["validation"]["nats_per_token"]["value"]
+    assert nats["bfloat16"] == pytest.approx(nats["float32"], abs=0.05)
+    assert nats["bfloat16"] != nats["float32"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_compiled_blocks_give_the_same_gradients(corpus, tmp_path):
+    tokens, gradients = corpus.split("train"), []
+    for compiled in (False, True):
+        spec = small(corpus, recipe={"precision": "float32", "compile": compiled})
+        size = measure(spec, corpus.vocab_size)
+        run = Run(spec, tmp_path / str(compiled), corpus, size, 100, torch.device("cpu"))
+        torch.nn.init.normal_(run.network.head.weight, generator=torch.Generator().manual_seed(0))
+        run.gradients(tokens, 3)
+        gradients.append(torch.cat([p.grad.flatten() for p in run.network.parameters()]))
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
