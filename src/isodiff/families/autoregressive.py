@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -43,6 +44,7 @@ class Autoregressive(
     """Left to right, one token at a time."""
 
     sampler = LeftToRight
+    variants: ClassVar = {"left to right": {}}
     vocab_size: int
 
     @property

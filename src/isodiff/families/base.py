@@ -7,7 +7,7 @@ nickname="mdlm", ...)` registers itself; nothing else in the library names a fam
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -72,6 +72,10 @@ class Family(ABC):
 
     Subclasses are frozen dataclasses whose fields are the family's options; `vocab_size` is filled
     in from the corpus.
+
+    Attributes:
+        sampler: class of the family's samplers.
+        variants: samplers worth comparing, by name, as options of that class; the first is the plain one.
     """
 
     name: ClassVar[str]
@@ -79,6 +83,7 @@ class Family(ABC):
     reference: ClassVar[str]
     kind: ClassVar[Kind]
     sampler: ClassVar[type[Sampler]] = Sampler
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"plain": {}}
     vocab_size: int
 
     def __init_subclass__(cls, *, name: str, nickname: str, reference: str, kind: Kind) -> None:
@@ -112,10 +117,10 @@ class Family(ABC):
         """Unbiased estimate of -log p(x) or of a bound on it. Never reweighted, never truncated."""
 
     @classmethod
-    def sampler_with(cls, steps: int) -> Sampler:
+    def sampler_with(cls, steps: int, **options: Any) -> Sampler:
         """The family's sampler, with so many steps where it has that dial."""
-        dial = issubclass(cls.sampler, Stepped)
-        return cls.sampler(steps=steps) if dial else cls.sampler()  # type: ignore[call-arg]
+        dial = {"steps": steps} if issubclass(cls.sampler, Stepped) else {}
+        return cls.sampler(**dial, **options)
 
     @abstractmethod
     def walk(

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Int
@@ -70,6 +70,7 @@ class Interpolating(
     """Options: alpha_0, and the weight of the diffusion term in training."""
 
     sampler = TwoPhase
+    variants: ClassVar = {"two phases": {}}
     vocab_size: int
     alpha_0: float = 1.0
     objective: Literal["nelbo", "low_variance"] = "low_variance"

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -72,6 +72,7 @@ class Masked(
     """Options: the training objective."""
 
     sampler = Unmasking
+    variants: ClassVar = {"ancestral": {}, "confidence": {"order": "confidence"}}
     vocab_size: int
     objective: Literal["nelbo", "low_variance"] = "low_variance"
 

@@ -32,7 +32,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -96,6 +96,7 @@ class Uniform(
     """Options: where the schedule ends, and whether the network is shown the noise level."""
 
     sampler = Renewing
+    variants: ClassVar = {"ancestral": {}, "greedy tail": {"tail": "posterior"}}
     vocab_size: int
     alpha_end: float = 0.0
     show_time: bool = True
