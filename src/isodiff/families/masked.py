@@ -29,6 +29,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from isodiff.categorical import draw
 from isodiff.errors import InputError
 from isodiff.families.base import HOLE, Canvas, Family, Likelihood, Stepped, meta
 from isodiff.families.unmasking import Event, dense_rank, num_events, steps_drawn
@@ -131,15 +132,17 @@ class Masked(
             return
         x, holes = prompt, prompt == HOLE
         block, event = self.events(prompt, sampler, rng)
+        once = rng.uniform(x.shape[1])  # for orders in which a position is drawn when it is lifted
         for number in range(num_events(event, holes)):
             due = event == number
             rows = due.any(-1)
             if sampler.order == "random":
-                x = self.fill(denoiser, x, due, rows, sampler, rng)
+                x = self.fill(denoiser, x, due, rows, sampler, once)
             else:
                 current = block.masked_fill(~due, -1).amax(-1, keepdim=True)
                 waiting = (x == HOLE) & (block == current)
-                x = self.fill_surest(denoiser, x, waiting, due.sum(-1), rows, sampler, rng)
+                u = rng.uniform(x.shape[1])
+                x = self.fill_surest(denoiser, x, waiting, due.sum(-1), rows, sampler, u)
             yield Canvas(x, rows)
 
     def events(self, prompt: Tokens, sampler: Unmasking, rng: Noise) -> tuple[Event, Event]:
@@ -169,10 +172,9 @@ class Masked(
         due: Chosen,
         rows: Bool[Tensor, " B"],
         sampler: Unmasking,
-        rng: Noise,
+        u: Float[Tensor, "B L"],
     ) -> Tokens:
         """x with the positions `due` drawn; only `rows` visit the network."""
-        u = rng.uniform(x.shape[1])
         prediction = self.prediction(denoiser, x[rows], due[rows])
         return x.masked_scatter(due, prediction.draw(u[due], sampler))
 
@@ -190,18 +192,18 @@ class Masked(
         count: Int[Tensor, " B"],
         rows: Bool[Tensor, " B"],
         sampler: Unmasking,
-        rng: Noise,
+        u: Float[Tensor, "B L"],
     ) -> Tokens:
         """x with the `count` surest of the positions `waiting` drawn."""
-        u = rng.uniform(x.shape[1])
         waiting = waiting & rows[:, None]
-        prediction = self.prediction(denoiser, x[rows], waiting[rows])
-        drawn = prediction.draw(u[waiting], sampler)
-        certainty = sureness(prediction.probs(), drawn, sampler.order)
-        score = torch.full(x.shape, -torch.inf, dtype=certainty.dtype, device=x.device)
-        score = score.masked_scatter(waiting, certainty)
+        drawn, certainty = [], []
+        for logits, v in self.prediction(denoiser, x[rows], waiting[rows]).in_pieces(u[waiting]):
+            drawn.append(draw(sampler.weights(logits), v))
+            certainty.append(sureness(logits.softmax(-1), drawn[-1], sampler.order))
+        score = u.new_full(x.shape, -torch.inf)
+        score = score.masked_scatter(waiting, torch.cat(certainty).to(score))
         surest = score.argsort(dim=-1, descending=True, stable=True).argsort(-1) < count[:, None]
-        return x.masked_scatter(waiting, drawn).where(waiting & surest, x)
+        return x.masked_scatter(waiting, torch.cat(drawn)).where(waiting & surest, x)
 
     def remasking(
         self, denoiser: Denoiser, prompt: Tokens, sampler: Unmasking, rng: Noise
@@ -216,10 +218,9 @@ class Masked(
             lift = (x == HOLE) & (u < chance)
             back = (x != HOLE) & free & (u < sigma)
             rows = lift.any(-1)
+            token = rng.uniform(x.shape[1])  # drawn at every step, whoever else is there
             if bool(rows.any()):
-                x = self.fill(denoiser, x, lift, rows, sampler, rng)
-            else:
-                rng.uniform(x.shape[1])  # every step uses as many numbers, whoever else is there
+                x = self.fill(denoiser, x, lift, rows, sampler, token)
             x = x.masked_fill(back, HOLE)
             if bool(rows.any()):
                 yield Canvas(x, rows)

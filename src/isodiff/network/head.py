@@ -6,6 +6,7 @@ float32 whatever the precision of the matrix product.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from isodiff.network.view import Prediction
+
+PIECE = 2**22  # logits at a time where a method can do with pieces: 16 MB in float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,13 @@ class HeadPrediction(Prediction):
         """Unnormalised, float32 or better."""
         logits = F.linear(self.hidden, self.weight, self.bias)
         return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+
+    def in_pieces(self, *columns: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """Logits and columns of as many rows at a time as make `PIECE` numbers."""
+        rows = max(1, PIECE // len(self.weight))
+        splits = (part.split(rows) for part in (self.hidden, *columns))
+        for hidden, *rest in zip(*splits, strict=True):
+            yield HeadPrediction(hidden, self.weight, self.bias).logits(), *rest
 
     def log_probs(self) -> Float[Tensor, "M V"]:
         """Normalised log-probabilities."""
