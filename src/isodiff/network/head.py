@@ -7,7 +7,7 @@ float32 whatever the precision of the matrix product.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -37,7 +37,7 @@ class HeadPrediction(Prediction):
         rows = max(1, PIECE // len(self.weight))
         splits = (part.split(rows) for part in (self.hidden, *columns))
         for hidden, *rest in zip(*splits, strict=True):
-            yield HeadPrediction(hidden, self.weight, self.bias).logits(), *rest
+            yield replace(self, hidden=hidden).logits(), *rest
 
     def log_probs(self) -> Float[Tensor, "M V"]:
         """Normalised log-probabilities."""
