@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isodiff.families import family_named
-from isodiff.network.shape import Backbone, Shape
 from isodiff.network.rotary import rotary_table
+from isodiff.network.shape import Backbone, Shape
 from isodiff.network.transformer import Transformer
 from isodiff.record import provenance
 from isodiff.rng import Rows, stream

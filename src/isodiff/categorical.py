@@ -14,7 +14,6 @@ from torch import Tensor
 
 from isodiff.errors import InputError
 
-
 IN_CACHE = 2**18  # float64 numbers that a processor's cache holds
 
 

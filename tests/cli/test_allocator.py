@@ -1,4 +1,4 @@
-"""The command line keeps freed memory, so that arrays of a network evaluation are not zeroed anew each time."""
+"""The command line keeps freed memory, so that no array is zeroed anew by the system."""
 
 import subprocess
 import sys

@@ -24,6 +24,8 @@ FAMILIES: dict[str, Family] = {
     "interpolating-1": Interpolating(vocab_size=V, alpha_0=1.0),
     "interpolating-0.5": Interpolating(vocab_size=V, alpha_0=0.5),
     "interpolating-0": Interpolating(vocab_size=V, alpha_0=0.0),
+    "interpolating-A-1": Interpolating(vocab_size=V, alpha_0=1.0, variant="A"),
+    "interpolating-A-0.5": Interpolating(vocab_size=V, alpha_0=0.5, variant="A"),
 }
 BACKBONES = {
     "plain": Backbone(),

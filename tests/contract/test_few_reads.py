@@ -6,14 +6,16 @@ import pytest
 import torch
 from networks import BACKBONES, FAMILIES, V, tiny
 
-from isodiff.network.attention import Attention, Causal, Full, TwoStream
+from isodiff.network.attention import Acquainted, Attention, Causal, Full, TwoStream
 from isodiff.network.shape import Backbone
 from isodiff.network.view import View
 
 pytestmark = pytest.mark.usefixtures("float64")
 
 
-@pytest.mark.parametrize("pattern", [Full(), Causal(), TwoStream(2)], ids=repr)
+@pytest.mark.parametrize(
+    "pattern", [Full(), Causal(), TwoStream(2), Acquainted(Causal(), (3, 0, 12))], ids=repr
+)
 @pytest.mark.parametrize("backbone", BACKBONES.values(), ids=BACKBONES)
 @pytest.mark.parametrize("own_positions", [False, True])
 def test_few_reads_change_no_prediction(

@@ -9,17 +9,26 @@ from torch import Tensor
 
 from isodiff.families.base import Family
 from isodiff.families.masked import Masked
-from isodiff.network.attention import Attention, Causal, Full, TwoStream
+from isodiff.network.attention import Acquainted, Attention, Causal, Full, TwoStream
 from isodiff.network.view import View
 from isodiff.rng import Rows, stream
 
 pytestmark = pytest.mark.usefixtures("float64")
-PATTERNS = [(Full(), 6), (Causal(), 6), (TwoStream(1), 8), (TwoStream(2), 8), (TwoStream(3), 8)]
+PATTERNS = [
+    *((Full(), 6), (Causal(), 6), (TwoStream(1), 8), (TwoStream(2), 8), (TwoStream(3), 8)),
+    *((Acquainted(Causal(), (3,)), 6), (Acquainted(TwoStream(1), (3,)), 8)),
+]
 
 
 def allowed(pattern: Attention, n: int) -> Tensor:
+    """Through the two layers of `tiny`."""
     index = torch.arange(n)
-    return pattern.allowed(index[:, None], index[None, :], n)
+    once = pattern.allowed(index[:, None], index[None, :], n).expand(1, n, n)[0]
+    twice = once.double() @ once.double() > 0
+    # The second adds something only to the noisy copies of acquainted clean tokens, which nobody reads.
+    unread = index < (3 if pattern == Acquainted(TwoStream(1), (3,)) else 0)
+    assert torch.equal(twice[~unread], once[~unread])
+    return twice
 
 
 @pytest.mark.parametrize("backbone", BACKBONES.values(), ids=BACKBONES)

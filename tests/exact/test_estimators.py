@@ -39,6 +39,10 @@ NELBOS = {
         )
         for a in (1.0, 0.5, 0.25, 0.0)
     },
+    "interpolating-A": (
+        Interpolating(vocab_size=V, alpha_0=0.5, variant="A", objective="nelbo"),
+        Optimal(TOY),
+    ),
 }
 each_family = pytest.mark.parametrize(("family", "denoiser"), NELBOS.values(), ids=NELBOS)
 

@@ -61,7 +61,11 @@ CASES = {
     "uniform": (Uniform(vocab_size=V), LeaveOneOut(TOY)),
     "uniform-0.1": (Uniform(vocab_size=V, alpha_end=0.1), LeaveOneOut(TOY)),
     **{
-        f"interpolating-{a}": (Interpolating(vocab_size=V, alpha_0=a), Optimal(TOY))
+        f"interpolating-{variant}-{a}": (
+            Interpolating(vocab_size=V, alpha_0=a, variant=variant),
+            Optimal(TOY),
+        )
+        for variant in ("A", "B")
         for a in (1.0, 0.5, 0.0)
     },
 }

@@ -32,7 +32,7 @@ from torch import Tensor
 from isodiff.categorical import draw
 from isodiff.errors import InputError
 from isodiff.families.base import HOLE, Canvas, Family, Likelihood, Stepped, meta
-from isodiff.families.unmasking import Event, dense_rank, num_events, steps_drawn
+from isodiff.families.unmasking import Event, dense_rank, num_events, rank_in_block, steps_drawn
 from isodiff.network.attention import Full
 from isodiff.network.view import Denoiser, Prediction, View
 from isodiff.process.categorical import Absorbing
@@ -157,11 +157,7 @@ class Masked(
         else:
             # Evenly many per step: only their number matters here, the network says which.
             size = torch.zeros_like(prompt).scatter_add(1, block, holes.long()).gather(1, block)
-            before = holes.long().cumsum(-1) - holes.long()
-            first = before.masked_fill(~holes, length).scatter_reduce(
-                1, block, before.masked_fill(~holes, length), "amin"
-            )
-            rank = before - first.gather(1, block)
+            rank = rank_in_block(block, holes)
             step = rank if steps is None else rank * steps // size.clamp_min(1)
         return block, dense_rank(block * ((steps or length) + 1) + step, holes)
 

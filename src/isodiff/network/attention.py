@@ -54,9 +54,7 @@ def _mask(pattern: Attention, n: int, device: torch.device) -> Tensor:
     return pattern.allowed(index[:, None], index[None, :], n)
 
 
-def _as_bias(
-    pattern: Attention, n: int, device: torch.device, dtype: torch.dtype
-) -> Tensor | None:
+def _as_bias(pattern: Attention, n: int, device: torch.device, dtype: torch.dtype) -> Tensor | None:
     allowed = pattern.mask(n, device)
     if allowed is None:
         return None
