@@ -40,10 +40,10 @@ def law_of(family: Family, denoiser: Denoiser, steps: int) -> Tensor:
     return finished_from_left_to_right(law, TOY)
 
 
-def p_value(x: Tensor, law: Tensor) -> float:
+def p_value(x: Tensor, law: Tensor, v: int = V) -> float:
     """Chi-square of the frequencies of x, rare cells taken together."""
-    index = x @ torch.tensor([V ** (L - 1 - i) for i in range(L)])
-    counts = torch.bincount(index, minlength=V**L).double()
+    index = x @ v ** torch.arange(x.shape[1] - 1, -1, -1)
+    counts = torch.bincount(index, minlength=len(law)).double()
     expected = len(x) * law
     assert not bool((counts[law == 0] > 0).any())
     counts, expected = counts[law > 0], expected[law > 0]

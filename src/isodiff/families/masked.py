@@ -132,7 +132,7 @@ class Masked(
             return
         x, holes = prompt, prompt == HOLE
         block, event = self.events(prompt, sampler, rng)
-        once = rng.uniform(x.shape[1])  # for orders in which a position is drawn when it is lifted
+        once = rng.uniform(x.shape[1])  # a position is drawn only when it is lifted
         for number in range(num_events(event, holes)):
             due = event == number
             rows = due.any(-1)
@@ -141,7 +141,7 @@ class Masked(
             else:
                 current = block.masked_fill(~due, -1).amax(-1, keepdim=True)
                 waiting = (x == HOLE) & (block == current)
-                u = rng.uniform(x.shape[1])
+                u = rng.uniform(2, x.shape[1])
                 x = self.fill_surest(denoiser, x, waiting, due.sum(-1), rows, sampler, u)
             yield Canvas(x, rows)
 
@@ -188,17 +188,24 @@ class Masked(
         count: Int[Tensor, " B"],
         rows: Bool[Tensor, " B"],
         sampler: Unmasking,
-        u: Float[Tensor, "B L"],
+        u: Float[Tensor, "B 2 L"],
     ) -> Tokens:
-        """x with the `count` surest of the positions `waiting` drawn."""
+        """x with the `count` surest of the positions `waiting` drawn, ties broken at random."""
         waiting = waiting & rows[:, None]
+        token, tie = u.unbind(1)
         drawn, certainty = [], []
-        for logits, v in self.prediction(denoiser, x[rows], waiting[rows]).in_pieces(u[waiting]):
+        prediction = self.prediction(denoiser, x[rows], waiting[rows])
+        for logits, v in prediction.in_pieces(token[waiting]):
             drawn.append(draw(sampler.weights(logits), v))
             certainty.append(sureness(logits.softmax(-1), drawn[-1], sampler.order))
-        score = u.new_full(x.shape, -torch.inf)
+        # Equally sure to three digits is equally sure: on a blank canvas all are, but for rounding.
+        score = torch.full(x.shape, -torch.inf, dtype=torch.float16, device=x.device)
         score = score.masked_scatter(waiting, torch.cat(certainty).to(score))
-        surest = score.argsort(dim=-1, descending=True, stable=True).argsort(-1) < count[:, None]
+        order = tie.argsort(-1)
+        order = order.gather(
+            1, score.gather(1, order).argsort(dim=-1, descending=True, stable=True)
+        )
+        surest = order.argsort(-1) < count[:, None]
         return x.masked_scatter(waiting, torch.cat(drawn)).where(waiting & surest, x)
 
     def remasking(
