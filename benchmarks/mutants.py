@@ -282,7 +282,7 @@ MUTANTS = [
         "families/interpolating.py",
         "View(z, order, self.pattern(Causal(), length - k))",
         "View(z, order, self.pattern(Causal(), k))",
-        "contract/test_leakage.py",
+        "contract/test_caches.py",
     ),
     Mutant(
         "variant A trains its second phase as variant B",
