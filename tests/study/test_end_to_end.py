@@ -23,6 +23,7 @@ budgets:
 recipe: {{batch_size: 4, learning_rate: 1e-2, precision: float32}}
 validation: {{windows: 64, draws: 1, curve_points: 2, curve_windows: 16}}
 sampling: {{texts: 2, steps: 8}}
+frontier: {{steps: [4], texts: 8, held_out: 16, call_seconds: 0.01}}
 """
 
 
@@ -65,6 +66,10 @@ def test_every_family_from_text_to_report(tmp_path, corpus):
     samples = json.loads((out / "samples.json").read_text())
     assert set(samples) == set(FAMILIES)
     assert all(len(value["texts"]) == 2 for value in samples.values())
+    frontier = json.loads((out / "frontier.json").read_text())
+    assert {point["family"] for point in frontier["points"]} == set(FAMILIES)
+    assert {point["budget"] for point in frontier["points"]} == {2e9, 4e9}
+    assert "Best text at each required throughput" in first.stdout
     stamps = {p: p.stat().st_mtime_ns for p in out.glob("runs/*/record.json")}
     again = isodiff("study", study, "--out", str(out), "--bootstrap", "50", "--json")
     assert again.returncode == 0, again.stderr

@@ -23,6 +23,7 @@ from isodiff.files import write_text
 from isodiff.report import render
 from isodiff.report.figures import FIGURES, Figure
 from isodiff.report.folder import StudyFolder, read_study
+from isodiff.report.frontier_tables import points_table, wins_table
 from isodiff.report.panels import specification
 from isodiff.report.protocol import protocol, provenance
 from isodiff.report.schema import Samples
@@ -50,6 +51,7 @@ class Section:
     study: StudyFolder
     verdict: Verdict
     figures: tuple[Drawn, ...]
+    frontier: tuple[Table, Table] | None
     runs: Table | None
     samples: tuple[tuple[str, int | None, Samples], ...]
     protocol: list[tuple[str, str]]
@@ -122,12 +124,19 @@ def section(study: StudyFolder, key: str, figures: tuple[Drawn, ...], base: Path
         study=study,
         verdict=verdict(study),
         figures=figures,
+        frontier=frontier_tables(study),
         runs=runs_table(study, base),
         samples=tuple(samples),
         protocol=protocol(study),
         provenance=provenance(study),
         asked=json.dumps(study.study.study, indent=2, ensure_ascii=False),
     )
+
+
+def frontier_tables(study: StudyFolder) -> tuple[Table, Table] | None:
+    """Who wins which throughputs, and every point; None where nothing was measured."""
+    found = study.frontier
+    return (wins_table(found), points_table(found)) if found and found.points else None
 
 
 def html(sections: Sequence[Section]) -> str:

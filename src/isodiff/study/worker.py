@@ -20,6 +20,7 @@ from isodiff.data.tokens import Corpus, epochs
 from isodiff.errors import InputError
 from isodiff.families import blank, sample
 from isodiff.rng import Streams
+from isodiff.study.sampling import frontier_point, held_out, samplers
 from isodiff.train.calibrate import run_seconds
 from isodiff.train.loop import train
 from isodiff.train.progress import Progress
@@ -96,7 +97,15 @@ def sample_run(job: dict[str, Any]) -> dict[str, Any]:
     return {"texts": texts, "nfe": int(nfe.max())}
 
 
-JOBS = {"describe": describe_runs, "calibrate": calibrate, "train": train_run, "sample": sample_run}
+JOBS = {
+    "describe": describe_runs,
+    "calibrate": calibrate,
+    "train": train_run,
+    "sample": sample_run,
+    "samplers": samplers,
+    "frontier_point": frontier_point,
+    "held_out": held_out,
+}
 
 
 def say(message: dict[str, Any]) -> None:
