@@ -30,8 +30,10 @@ def found(value):
 def test_the_verdict_names_every_range_and_its_confidence(whole, value, found):
     said = sentence(found)
     assert said in verdict(read_study(whole[0])).sentences
-    assert said.count("up to") == len(value["verdict"]) >= 2
-    for win in value["verdict"]:
+    every = value["verdict"] + value["verdict_alone"]
+    assert said.count("up to") == len(every) >= 4
+    assert said.index("in batches") < said.index("One text at a time")
+    for win in every:
         steps = [setting["steps"] for setting in win["settings"]]
         shown = f"{steps[0]}" if len(set(steps)) == 1 else f"{max(steps)} to {min(steps)}"
         words = f"{win['family']}, {win['sampler']} ({shown} steps) [{win['confidence']:.0%} sure]"
@@ -40,11 +42,11 @@ def test_the_verdict_names_every_range_and_its_confidence(whole, value, found):
 
 def test_the_tables_hold_every_point_and_its_errors(value, found):
     wins, points = wins_table(found), points_table(found)
-    assert len(wins.rows) == len(value["verdict"])
+    assert len(wins.rows) == len(value["verdict"]) + len(value["verdict_alone"])
     assert len(points.rows) == len(value["points"]) + 1 == 3 * 3 * len(FAMILIES) + 1
     standing = [row[-1].text for row in points.rows[:-1]]
     assert standing.count("degenerate") == sum(p["degenerate"] for p in value["points"]) == 3
-    assert standing.count("frontier") == sum(
+    assert sum("batches" in words for words in standing) == sum(
         not p["degenerate"] and not p["dominated"] for p in value["points"]
     )
     names = [column.name for column in points.columns]
@@ -58,10 +60,10 @@ def test_the_tables_hold_every_point_and_its_errors(value, found):
 def test_the_page_shows_entropy_beside_every_perplexity(whole, value):
     page = Page(Path(whole[2]["report"]).read_text())
     notes = [a["aria-label"] for _, a in page.elements if "tokens/s" in a.get("aria-label", "")]
-    # Two panels, two widths; every note gives both numbers.
-    assert len(notes) == 4 * len(value["points"])
+    # Three panels, two widths; every note gives both numbers.
+    assert len(notes) == 6 * len(value["points"])
     assert all("generative perplexity" in note and "entropy" in note for note in notes)
-    assert sum("texts degenerate" in note for note in notes) == 4 * 3
+    assert sum("texts degenerate" in note for note in notes) == 6 * 3
     assert value["protocol"] in page.words
 
 

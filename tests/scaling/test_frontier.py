@@ -150,6 +150,10 @@ def measured(speed: float, nats: float, name: str, **changes) -> dict:
         "tokens_per_second_low": speed * 0.95,
         "tokens_per_second_high": speed * 1.05,
         "calls": 4,
+        "calls_alone": 3,
+        "latency_seconds": 3.0 - nats / 2,
+        "latency_seconds_low": 2.9 - nats / 2,
+        "latency_seconds_high": 3.1 - nats / 2,
         "nats_per_token": nats,
         "nats_per_token_se": 0.02,
         "bits_per_byte": nats / math.log(2),
@@ -184,6 +188,10 @@ def test_a_summary_says_everything_in_json():
         ("d", 1e13),
     ]
     assert recommendation(found, 500)["family"] == "b"
+    # Alone, b is the fastest and worst, d in between, a the slowest and best.
+    assert [one["family"] for one in found["verdict_alone"]] == ["a", "d", "b"]
+    assert [one["dominated_alone"] for one in found["points"]] == [False] * 4
+    assert recommendation(found, 40, alone=True)["family"] == "b"
     for area in found["areas"].values():
         assert area["low"] is None or area["low"] <= area["high"]
     in_bits = summary(rows, held_out={"entropy": 3.05}, measure="bits_per_byte", replicates=50)

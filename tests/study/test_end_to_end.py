@@ -69,7 +69,7 @@ def test_every_family_from_text_to_report(tmp_path, corpus):
     frontier = json.loads((out / "frontier.json").read_text())
     assert {point["family"] for point in frontier["points"]} == set(FAMILIES)
     assert {point["budget"] for point in frontier["points"]} == {2e9, 4e9}
-    assert "Best text at each required throughput" in first.stdout
+    assert "Best text at each required throughput, in batches:" in first.stdout
     stamps = {p: p.stat().st_mtime_ns for p in out.glob("runs/*/record.json")}
     again = isodiff("study", study, "--out", str(out), "--bootstrap", "50", "--json")
     assert again.returncode == 0, again.stderr

@@ -31,6 +31,7 @@ def run(
     entropy_floor: float = FLOOR,
     throughput: float | None = None,
     budget: float | None = None,
+    alone: bool = False,
     out: Path | None = None,
     workers: int | None = None,
     threads: int = 1,
@@ -51,7 +52,8 @@ def run(
             with an exact likelihood.
         entropy_floor: share of held-out text's entropy below which texts are degenerate and win nothing.
         throughput: also recommend for so many tokens per second,
-        budget: from the runs trained within so many FLOPs.
+        budget: from the runs trained within so many FLOPs,
+        alone: one text at a time rather than at the fastest batch.
         out: folder of the results; the first of `runs` by default.
         workers: points measured at the same time; by default as many as cores allow, one on an accelerator.
         threads: CPU threads of each worker.
@@ -76,19 +78,21 @@ def run(
     value["figures"] = [str(path) for path in write_figure(found, place / "figures")]
     text = terminal(found)
     if throughput is not None:
-        best = recommendation(found, throughput, budget)
+        best = recommendation(found, throughput, budget, alone=alone)
         value["recommendation"] = best
-        text += f"\n\n{recommended(best, throughput, budget)}"
+        text += f"\n\n{recommended(best, throughput, budget, alone)}"
     print(f"frontier took {clock(time.monotonic() - began)}", file=sys.stderr)
     return Answer(value, f"{text}\n{place / 'frontier.json'}")
 
 
-def recommended(best: dict[str, Any], throughput: float, budget: float | None) -> str:
+def recommended(best: dict[str, Any], throughput: float, budget: float | None, alone: bool) -> str:
     """The recommendation in a sentence."""
+    speed = best["length"] / best["latency_seconds"] if alone else best["tokens_per_second"]
+    how = "one text at a time" if alone else f"in batches of {best['batch']}"
     within = "" if budget is None else f" within {budget:.3g} training FLOPs"
     steps = "" if best["steps"] is None else f", {best['steps']} steps"
     return (
         f"For {throughput:g} tokens/s{within}: {best['family']}, {best['sampler']}{steps} "
-        f"(run {best['run']}), {best['tokens_per_second']:.4g} tokens/s at generative perplexity "
+        f"(run {best['run']}), {speed:.4g} tokens/s {how}, at generative perplexity "
         f"{best['generative_perplexity']:.3g} +- {best['generative_perplexity_se']:.2g}"
     )

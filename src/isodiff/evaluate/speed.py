@@ -45,7 +45,7 @@ class Speed:
 
     Attributes:
         tokens_per_second: at `batch`, the fastest tried; `low` and `high` are its quartiles over `calls`.
-        latency_seconds: of one text alone.
+        latency_seconds: of one text alone, with its quartiles over `calls_alone`.
         nfe: network evaluations of a text, mean over all texts.
         sweep: tokens per second at each batch tried, one call each.
         peak_bytes: most memory in use: of the device, or resident memory of the process on a CPU; None
@@ -58,6 +58,9 @@ class Speed:
     calls: int
     batch: int
     latency_seconds: float
+    latency_low: float
+    latency_high: float
+    calls_alone: int
     nfe: float
     sweep: dict[int, float]
     peak_bytes: int | None
@@ -109,8 +112,8 @@ def measure(
     watch = Stopwatch(draw, length, device)
     watch.call(1)
     forget_peak(device)
-    alone = [watch.call(1) for _ in range(REPEATS)]
-    seconds = {1: float(np.median(alone))}
+    alone = quartiles([watch.call(1) for _ in range(REPEATS)])
+    seconds = {1: alone[1]}
     sweep = {1: length / seconds[1]}
     limit = max(call_seconds, LATENCIES * seconds[1])
     while (batch := max(seconds)) < max_batch:
@@ -125,7 +128,7 @@ def measure(
     rates: list[float] = []
     while len(rates) < REPEATS or watch.num_texts < num_texts:
         rates.append(best * length / watch.call(best))
-    low, median, high = np.quantile(rates, [0.25, 0.5, 0.75]).tolist()
+    low, median, high = quartiles(rates)
     drawn = watch.drawn
     found = Speed(
         tokens_per_second=median,
@@ -133,12 +136,20 @@ def measure(
         high=high,
         calls=len(rates),
         batch=best,
-        latency_seconds=float(np.median(alone)),
+        latency_seconds=alone[1],
+        latency_low=alone[0],
+        latency_high=alone[2],
+        calls_alone=REPEATS,
         nfe=float(drawn.nfe.double().mean()),
         sweep=sweep,
         peak_bytes=peak(device),
     )
     return found, drawn
+
+
+def quartiles(values: list[float]) -> list[float]:
+    """First quartile, median, third quartile."""
+    return np.quantile(values, [0.25, 0.5, 0.75]).tolist()
 
 
 def next_call(seconds: dict[int, float]) -> float:

@@ -1,4 +1,4 @@
-"""The frontier of speed and quality as a figure: perplexity and entropy against throughput, by budget."""
+"""The frontier of speed and quality as a figure: perplexity and entropy against speed, by budget."""
 
 from __future__ import annotations
 
@@ -29,15 +29,17 @@ NAMES = {"generative_perplexity": "generative perplexity", "bits_per_byte": "jud
 
 
 def chart(found: Frontier, families: Sequence[str], narrow: bool) -> Chart | None:
-    """Perplexity and entropy against throughput, a column per budget."""
+    """A column per budget: perplexity in batches, perplexity alone, entropy."""
     if not found.points:
         return None
     budgets = sorted({point.budget for point in found.points})
     shown = [f for f in families if any(point.family == f for point in found.points)]
     across, width = layout(len(budgets), narrow, all_named=True)
     rows = [row(point, found.measure) for point in found.points]
-    ends = [row[end] for row in rows for end in ("slow", "fast")]
-    x = logarithmic("speed", "tokens per second", around_log(ends), short)
+    speeds = [row[speed] for row in rows for speed in ("speed", "alone")]
+    reach = around_log(speeds)
+    batches = logarithmic("speed", "tokens per second, fastest batch", reach, short)
+    alone = logarithmic("alone", "tokens per second, one text alone", reach, short)
     losses = [row[end] for row in rows for end in ("low", "high")]
     held_out = held_out_value(found)
     losses += [held_out] if held_out else []
@@ -49,27 +51,30 @@ def chart(found: Frontier, families: Sequence[str], narrow: bool) -> Chart | Non
     for budget in budgets:
         own = [row for row in rows if row["budget"] == budget]
         title = heading(f"{scientific(budget)} training FLOPs")
-        size = {"width": width}
-        upper = alt.layer(
-            stairs(found, x, quality),
-            *level(held_out, quality),
-            *marks(own, families, shown, x, quality, narrow, bars=True),
-        ).properties(**size, height=250, title=title)
+        upper, middle = (
+            alt.layer(
+                stairs(found, x, quality),
+                *level(held_out, quality),
+                *marks(own, families, shown, x, quality, narrow, bars=True),
+            ).properties(width=width, height=210)
+            for x in (batches, alone)
+        )
         lower = alt.layer(
             *level(found.held_out.entropy if found.held_out else None, entropy),
-            *marks(own, families, shown, x, entropy, narrow, bars=False),
-        ).properties(**size, height=110)
-        charts.append(alt.vconcat(upper, lower, spacing=14))
+            *marks(own, families, shown, batches, entropy, narrow, bars=False),
+        ).properties(width=width, height=110)
+        charts.append(alt.vconcat(upper.properties(title=title), middle, lower, spacing=14))
     return panels(charts, across)
 
 
 def row(point: SamplerPoint, measure: str) -> dict[str, Any]:
-    """A point as drawn; its bars are quartiles of speed and one standard error of the loss."""
+    """A point as drawn; its bar is one standard error of the loss."""
     value, error = getattr(point, measure), getattr(point, f"{measure}_se")
     steps = "" if point.steps is None else f", {point.steps} steps"
     state = "texts degenerate" if point.degenerate else ""
     note = (
-        f"{point.family}, {point.sampler}{steps}: {short(point.tokens_per_second)} tokens/s, "
+        f"{point.family}, {point.sampler}{steps}: {short(point.tokens_per_second)} tokens/s in batches, "
+        f"{short(point.length / point.latency_seconds)} alone, "
         f"{NAMES[measure]} {with_error(Estimated(value=value, standard_error=error))}, entropy "
         f"{point.entropy:.2f}{', ' + state if state else ''}, run {point.run}"
     )
@@ -78,8 +83,7 @@ def row(point: SamplerPoint, measure: str) -> dict[str, Any]:
         "line": f"{point.run} {point.sampler}",
         "budget": point.budget,
         "speed": point.tokens_per_second,
-        "slow": point.tokens_per_second_low,
-        "fast": point.tokens_per_second_high,
+        "alone": point.length / point.latency_seconds,
         "loss": value,
         "low": value - error,
         "high": value + error,
@@ -107,7 +111,7 @@ def marks(
     base = alt.Chart(data(rows))
     layers: list[Chart] = [
         base.mark_line(strokeWidth=1.25, opacity=0.6, aria=False).encode(
-            **place, strokeDash=lines, detail="line:N", order="speed:Q"
+            **place, strokeDash=lines, detail="line:N", order=f"{x['shorthand']}"
         )
     ]
     if bars:
@@ -125,12 +129,11 @@ def marks(
 
 
 def stairs(found: Frontier, x: dict[str, Any], y: dict[str, Any]) -> Chart:
-    """What can be had at each throughput from all budgets together."""
-    best = [point for point in found.points if not point.dominated and not point.degenerate]
-    best.sort(key=lambda point: point.tokens_per_second)
-    rows = [
-        {"speed": point.tokens_per_second, "loss": getattr(point, found.measure)} for point in best
-    ]
+    """What can be had at each speed from all budgets together."""
+    field = x["shorthand"].split(":")[0]
+    off = "dominated" if field == "speed" else "dominated_alone"
+    best = [p for p in found.points if not getattr(p, off) and not p.degenerate]
+    rows = sorted((row(point, found.measure) for point in best), key=lambda row: row[field])
     line = alt.Chart(data(rows)).mark_line(
         interpolate="step-before", color=INK, strokeWidth=5, opacity=0.13, aria=False
     )
@@ -158,11 +161,12 @@ def caption(found: Frontier) -> str:
         f" Hollow marks: degenerate texts ({hollow} points), which win nothing." if hollow else ""
     )
     return (
-        "Every sampler of each family's best run at each budget. Above: "
-        f"{NAMES[found.measure]} under the judge, lower is better, with one standard error; the broad "
-        "line is the frontier of all budgets, dashes are held-out text itself. Below: unigram entropy of the "
-        "same texts; below the dashes text is more repetitive than held-out text, and a low perplexity "
-        f"proves little. Lines join the steps of one sampler.{poor}"
+        "Every sampler of each family's best run at each budget. Above, at the fastest batch, and in "
+        f"the middle, one text alone: {NAMES[found.measure]} under the judge, lower is better, with one "
+        "standard error; the broad line is the frontier of all budgets, dashes are held-out text itself. "
+        "At the bottom: unigram entropy of the same texts; below the dashes text is more repetitive than "
+        "held-out text, and a low perplexity proves little. Lines join the steps of one sampler."
+        f"{poor}"
     )
 
 

@@ -12,11 +12,17 @@ from isodiff.units import short
 
 
 def sentence(found: Frontier) -> str:
-    """The verdict: who wins which throughputs."""
+    """The verdict: who wins which throughputs, in batches and alone."""
     if not found.verdict:
         return f"The frontier is not known: {found.reason or 'no sampler was measured'}."
-    parts = [win_words(win) for win in found.verdict]
-    return f"Best text at each required throughput (frontier of all budgets): {listed(parts)}."
+    return " ".join(
+        f"{start} {listed([win_words(win) for win in wins])}."
+        for start, wins in (
+            ("Best text at each required throughput, in batches:", found.verdict),
+            ("One text at a time:", found.verdict_alone),
+        )
+        if wins
+    )
 
 
 def win_words(win: Win) -> str:
@@ -42,6 +48,7 @@ def wins_table(found: Frontier) -> Table:
     """Ranges of throughput with their winners."""
     columns = (
         Column("family", numeric=False),
+        Column("texts", numeric=False),
         Column("sampler", numeric=False),
         Column("steps"),
         Column("throughput", "tokens/s, from – to"),
@@ -50,12 +57,15 @@ def wins_table(found: Frontier) -> Table:
         Column("confidence"),
     )
     rows = []
-    for win in found.verdict:
+    every = [("in batches", win) for win in found.verdict]
+    every += [("one at a time", win) for win in found.verdict_alone]
+    for how, win in every:
         points = [point_of(found, setting) for setting in win.settings]
         ends = [measured(point, found.measure, "entropy") for point in (points[0], points[-1])]
         rows.append(
             (
                 Cell(win.family),
+                Cell(how),
                 Cell(win.sampler),
                 Cell(step_words(win) or "–"),
                 Cell(f"{short(win.tokens_per_second_from)} – {short(win.tokens_per_second_to)}"),
@@ -124,9 +134,8 @@ def points_table(found: Frontier) -> Table:
 
 def point_row(point: SamplerPoint) -> tuple[Cell, ...]:
     """One point."""
-    standing = "degenerate" if point.degenerate else "dominated" if point.dominated else "frontier"
+    standing = standing_of(point)
     ends = [short(point.tokens_per_second_low), short(point.tokens_per_second_high)]
-    latency = point.latency_seconds
     return (
         Cell(point.family),
         Cell(scientific(point.budget), key=point.budget),
@@ -137,11 +146,23 @@ def point_row(point: SamplerPoint) -> tuple[Cell, ...]:
             f"{short(point.tokens_per_second)} [{ends[0]}, {ends[1]}]", key=point.tokens_per_second
         ),
         Cell(str(point.batch or "–"), key=point.batch or 0),
-        Cell("–" if latency is None else f"{latency:.3g}", key=latency),
+        Cell(f"{point.latency_seconds:.3g}", key=point.latency_seconds),
         *measured(point, *QUALITIES),
         Cell(str(point.num_texts), key=point.num_texts),
-        Cell(standing, mark="best" if standing == "frontier" else ""),
+        Cell(standing, mark="best" if standing.startswith("frontier") else ""),
     )
+
+
+def standing_of(point: SamplerPoint) -> str:
+    """On which frontier it is, if on any."""
+    if point.degenerate:
+        return "degenerate"
+    on = [
+        how
+        for how, off in (("batches", point.dominated), ("alone", point.dominated_alone))
+        if not off
+    ]
+    return f"frontier, {' and '.join(on)}" if on else "dominated"
 
 
 def terminal(value: dict[str, Any]) -> str:

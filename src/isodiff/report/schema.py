@@ -200,12 +200,14 @@ class SamplerPoint(Part):
     sampler: str
     steps: int | None = None
     budget: float = Field(gt=0)
-    length: int | None = None
+    length: int
     nfe: float
     tokens_per_second: float = Field(gt=0)
     tokens_per_second_low: float = Field(gt=0)
     tokens_per_second_high: float = Field(gt=0)
-    latency_seconds: float | None = None
+    latency_seconds: float = Field(gt=0)
+    latency_seconds_low: float = Field(gt=0)
+    latency_seconds_high: float = Field(gt=0)
     batch: int | None = None
     peak_bytes: int | None = None
     num_texts: int
@@ -222,6 +224,7 @@ class SamplerPoint(Part):
     divergence: float
     divergence_se: float
     dominated: bool
+    dominated_alone: bool
     degenerate: bool
 
 
@@ -267,6 +270,7 @@ class Frontier(Part):
 
     points: list[SamplerPoint] = []
     verdict: list[Win] = []
+    verdict_alone: list[Win] = []
     areas: dict[str, Quantity] = {}
     held_out: HeldOut | None = None
     measure: Literal["generative_perplexity", "bits_per_byte"] = "generative_perplexity"

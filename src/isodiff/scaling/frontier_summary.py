@@ -1,4 +1,9 @@
-"""Measured points as plain JSON with what follows from them: domination, verdict, areas, budgets."""
+"""Measured points as plain JSON with what follows from them: domination, verdicts, areas, budgets.
+
+There are two frontiers, since speed has two meanings: tokens per second at the fastest batch (who serves
+many), and of one text alone (who answers first). At the fastest batch arithmetic decides, alone the number
+of network evaluations does.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +40,9 @@ def summary(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The points, each with `dominated` and `degenerate`, and the verdict over all of them.
+    """The points, each with `dominated` and `degenerate`, and the verdicts over all of them.
+
+    `verdict`, `areas` and `budgets` are for the fastest batch, `verdict_alone` for one text at a time.
 
     Args:
         measured: points as the study's workers describe them.
@@ -58,15 +65,22 @@ def summary(
             "text's); give samplers with more steps, or a lower --entropy-floor"
         )
     frontier = Frontier(points, replicates=replicates, seed=seed)
-    verdict = frontier.verdict()
-    flags = zip(measured, points, frontier.dominated(), strict=True)
+    single = [frontier_point(one, measure, least, alone=True) for one in measured]
+    by_latency = Frontier(single, replicates=replicates, seed=seed)
+    flags = zip(measured, points, frontier.dominated(), by_latency.dominated(), strict=True)
     families = list(dict.fromkeys(point.family for point in points))
     return {
         "points": [
-            {**one, "dominated": dominated, "degenerate": point.degenerate}
-            for one, point, dominated in flags
+            {
+                **one,
+                "dominated": dominated,
+                "dominated_alone": dominated_alone,
+                "degenerate": point.degenerate,
+            }
+            for one, point, dominated, dominated_alone in flags
         ],
-        "verdict": [range_json(one) for one in verdict],
+        "verdict": [range_json(one) for one in frontier.verdict()],
+        "verdict_alone": [range_json(one) for one in by_latency.verdict()],
         "areas": {name: frontier.area(lambda p, name=name: p.family == name) for name in families},
         "budgets": per_budget(points),
         "held_out": held_out,
@@ -78,19 +92,24 @@ def summary(
     }
 
 
-def frontier_point(one: dict[str, Any], measure: str, least: float) -> FrontierPoint:
-    """A measured point as the frontier sees it; losses in nats."""
+def frontier_point(
+    one: dict[str, Any], measure: str, least: float, *, alone: bool = False
+) -> FrontierPoint:
+    """A measured point as the frontier sees it; losses in nats, speed at the fastest batch or `alone`."""
     mean = MEASURES[measure]
     unit = math.log(2) if mean == "bits_per_byte" else 1.0
-    spread = math.log(one["tokens_per_second_high"] / one["tokens_per_second_low"])
+    clock = "latency_seconds" if alone else "tokens_per_second"
+    spread = math.log(one[f"{clock}_high"] / one[f"{clock}_low"])
+    speed = one["length"] / one[clock] if alone else one[clock]
+    calls = one["calls_alone" if alone else "calls"]
     return FrontierPoint(
         run=one["run"],
         family=one["family"],
         sampler=one["sampler"],
         steps=one["steps"],
         budget=one["budget"],
-        tokens_per_second=one["tokens_per_second"],
-        log_speed_se=spread / QUARTILES / math.sqrt(one["calls"]),
+        tokens_per_second=speed,
+        log_speed_se=spread / QUARTILES / math.sqrt(calls),
         loss=one[mean] * unit,
         loss_se=one[f"{mean}_se"] * unit,
         degenerate=one["entropy"] < least,
@@ -144,17 +163,13 @@ def setting(point: FrontierPoint) -> dict[str, Any]:
 
 
 def recommendation(
-    found: dict[str, Any], rate: float, budget: float | None = None
+    found: dict[str, Any], rate: float, budget: float | None = None, *, alone: bool = False
 ) -> dict[str, Any]:
     """The measured point to use where `rate` tokens per second are needed, trained within `budget` FLOPs."""
     least = found["entropy_floor"]["nats"]
-    points = [frontier_point(one, found["measure"], least) for one in found["points"]]
+    points = [frontier_point(one, found["measure"], least, alone=alone) for one in found["points"]]
     best = Frontier(points, replicates=0).recommend(rate, budget)
-    return next(
-        one
-        for one, point in zip(found["points"], points, strict=True)
-        if point is best or point == best
-    )
+    return found["points"][points.index(best)]
 
 
 def protocol(
@@ -167,7 +182,7 @@ def protocol(
     return (
         f"At least {texts} texts of {first['length']} tokens a point, judged by {first['judge']}; "
         "speed and quality on the same texts: median tokens/s of repeated calls at the fastest batch "
-        f"(powers of two), warm-up left out, {first['dtype']} on {first['device']}, "
+        f"(powers of two) and of one text alone, warm-up left out, {first['dtype']} on {first['device']}, "
         f"{first['threads']} thread(s) a worker, {first['workers']} worker(s) at a time. "
         f"Ranked by {ranked}; points whose texts have less than {floor:.0%} of held-out text's unigram "
         "entropy are shown but win nothing. Confidence: share of "
