@@ -12,7 +12,7 @@ from isodiff.network.view import Replaying, View
 from isodiff.rng import Streams
 
 pytestmark = pytest.mark.usefixtures("float64")
-CACHED = {name: f for name, f in FAMILIES.items() if name.startswith(("auto", "inter"))}
+CACHED = {name: f for name, f in FAMILIES.items() if name.startswith(("auto", "inter", "block"))}
 L = 12
 
 

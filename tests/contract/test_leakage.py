@@ -9,12 +9,15 @@ from torch import Tensor
 
 from isodiff.families.base import Family
 from isodiff.families.masked import Masked
-from isodiff.network.attention import Attention, Causal, Full, TwoStream
+from isodiff.network.attention import Attention, BlockCausal, Causal, Full, TwoStream
 from isodiff.network.view import View
 from isodiff.rng import Rows, stream
 
 pytestmark = pytest.mark.usefixtures("float64")
-PATTERNS = [(Full(), 6), (Causal(), 6), (TwoStream(1), 8), (TwoStream(2), 8), (TwoStream(3), 8)]
+PATTERNS = [
+    *((Full(), 6), (Causal(), 6), (TwoStream(1), 8), (TwoStream(2), 8), (TwoStream(3), 8)),
+    *((TwoStream(3, hidden=2), 8), (TwoStream(2, hidden=2), 8), (BlockCausal(2), 5)),
+]
 
 
 def allowed(pattern: Attention, n: int) -> Tensor:
@@ -58,6 +61,10 @@ def seen_tokens(family: Family, view: View, length: int) -> Tensor:
         return before
     noisy, place = view.inputs[:, :length], place[:, :length]
     clean = torch.zeros_like(noisy, dtype=torch.bool).scatter(1, place, noisy < V)[row]
+    if family.name == "block":
+        block = torch.arange(length) // family.block_size
+        own = block[asked][:, None]
+        return (clean & (block == own)) | (block < own)
     return clean | before if view.inputs.shape[1] == 2 * length else clean
 
 

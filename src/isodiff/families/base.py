@@ -112,6 +112,15 @@ class Family(ABC):
     def loss(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Nats:
         """Training objective in nats per token; may be reweighted. Its mean is minimised."""
 
+    @property
+    def tune_every(self) -> int:
+        """Optimizer steps between calls of `tuned`; 0 for never."""
+        return 0
+
+    def tuned(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> tuple[Family, dict[str, Any]]:
+        """The family with the training options that suit the weights so far, and what they were chosen by."""
+        return self, {}
+
     @abstractmethod
     def nelbo(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Likelihood:
         """Unbiased estimate of -log p(x) or of a bound on it. Never reweighted, never truncated."""
@@ -128,8 +137,9 @@ class Family(ABC):
     ) -> Iterator[Canvas]:
         """Fill the holes of `prompt`: yields the canvas after every network evaluation.
 
-        The last yield is the sample. `sampler` is of the class `self.sampler`. Row i may depend on the
-        other rows neither through its draws nor through how many of them it uses.
+        The last yield is the sample; where a sampler was told to give texts up, their last holes stay.
+        `sampler` is of the class `self.sampler`. Row i may depend on the other rows neither through its draws
+        nor through how many of them it uses.
         """
 
 
