@@ -13,6 +13,7 @@ PATTERNS = [
     Full(),
     Causal(),
     *(TwoStream(block) for block in (1, 2, 3, 5, 64)),
+    *(TwoStream(block, hidden=2) for block in (2, 3)),
     *(BlockCausal(block) for block in (1, 3, 64)),
     *(BlockCausal(3, reach) for reach in (1, 2, 64)),
 ]

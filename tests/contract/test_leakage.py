@@ -49,6 +49,19 @@ def test_predictions_change_just_where_the_pattern_allows(pattern, n) -> None:
         assert torch.equal(changed, allowed(pattern, n)[:, j])
 
 
+@pytest.mark.parametrize("reach", [1, 2])
+def test_in_one_layer_a_window_ends_where_it_says(reach: int) -> None:
+    """Deeper layers hear of earlier blocks through what is cached, as in any sliding window."""
+    model, inputs, n = tiny(Masked(vocab_size=V), depth=1), tokens(1, 8), 8
+    pattern, place = BlockCausal(2, reach), torch.arange(8)
+    before = model(View(inputs, place, pattern)).log_probs()
+    for j in range(n):
+        other = inputs.clone()
+        other[0, j] = (other[0, j] + 1) % V
+        changed = (model(View(other, place, pattern)).log_probs() != before).any(-1)
+        assert torch.equal(changed, allowed(pattern, n)[:, j])
+
+
 def seen_tokens(family: Family, view: View, length: int) -> Tensor:
     """M, L: which clean tokens each prediction may depend on, by the family's definition."""
     place = view.positions.expand(view.inputs.shape)

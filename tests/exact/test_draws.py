@@ -183,7 +183,10 @@ def test_last_of_blocks_is_the_last_of_each_block(length: int, size: int) -> Non
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0.3, 0.8), (0.0, 0.5), (0.45, 0.95)])
 def test_masks_within_a_range(low: float, high: float) -> None:
     """P(low < M_k <= high), M_k the k-th smallest of 7 uniform numbers: Beta(k, 8 - k)."""
-    want = [scipy.stats.beta(k, 8 - k).cdf(high) - scipy.stats.beta(k, 8 - k).cdf(low) for k in range(1, 8)]
+    want = [
+        scipy.stats.beta(k, 8 - k).cdf(high) - scipy.stats.beta(k, 8 - k).cdf(low)
+        for k in range(1, 8)
+    ]
     got = counts.between(7, low, high)
     torch.testing.assert_close(got, torch.tensor(want), rtol=1e-9, atol=1e-12)
     assert float(got.sum()) == pytest.approx(7 * (high - low))

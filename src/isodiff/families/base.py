@@ -76,6 +76,7 @@ class Family(ABC):
     Attributes:
         sampler: class of the family's samplers.
         variants: samplers worth comparing, by name, as options of that class; the first is the plain one.
+        tune_every: optimizer steps between calls of `tuned`; 0 for never.
     """
 
     name: ClassVar[str]
@@ -85,6 +86,7 @@ class Family(ABC):
     sampler: ClassVar[type[Sampler]] = Sampler
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"plain": {}}
     vocab_size: int
+    tune_every: int = 0
 
     def __init_subclass__(cls, *, name: str, nickname: str, reference: str, kind: Kind) -> None:
         super().__init_subclass__()
@@ -111,11 +113,6 @@ class Family(ABC):
     @abstractmethod
     def loss(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Nats:
         """Training objective in nats per token; may be reweighted. Its mean is minimised."""
-
-    @property
-    def tune_every(self) -> int:
-        """Optimizer steps between calls of `tuned`; 0 for never."""
-        return 0
 
     def tuned(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> tuple[Family, dict[str, Any]]:
         """The family with the training options that suit the weights so far, and what they were chosen by."""

@@ -1,32 +1,33 @@
 r"""Block diffusion (BD3-LM, arXiv 2503.09573): autoregressive over blocks, masked diffusion inside each.
 
     log p(x) = sum_b log p(x^b | x^{<b})
-    NELBO = sum_b E_{k_b ~ U{1..K_b}} [ (K_b/k_b) sum_{i masked in block b} -log p(x_i | z^b, x^{<b}) ]
+    NELBO = sum_b E_{k_b ~ U{1..K_b}} [ (K_b/k_b) sum_{i masked in block b} -log p(x_i | z^b, x^{<b}) ],
 
-its Eq. (6) with the time integral of every block done (process/counts.py, Eq. 2): K_b tokens in block b, k_b of
-them masked, chosen uniformly. Blocks have `block_size` tokens, the last one what is left. One block is masked
-diffusion (MDLM), blocks of one token are left to right, token by token the autoregressive likelihood.
+the paper's bound with the time integral of every block done (process/counts.py, Eq. 2): k_b of the K_b
+tokens of block b are masks, chosen uniformly. Blocks have `block_size` tokens, the last one what is left. A
+single block is masked diffusion; blocks of one token have the autoregressive likelihood, token by token.
 
-*One network pass for all blocks.* [z ; x]: the noisy copy under `TwoStream`, where block b sees itself and the
-clean blocks before it; both copies of a token share a rotary position. The head runs on the masks. The clean
-copy of the last block, at which nobody looks, is not shown.
+*One pass for all blocks.* [z ; x]: the noisy copy under `TwoStream`, where a block sees itself and the
+clean blocks before it; both copies of a token share a rotary position. The head runs on the masks. The
+clean copy of the last block, at which nobody looks, is not shown.
 
-*Clipped noise* (Section 5.2) trains with mask probabilities U[low, high] instead of U[0, 1] for the sake of the
-gradient's variance. With the integral done, that is k masks with probability
+*Clipped noise.* Training draws mask probabilities from U[low, high], so that its gradient varies less. With
+the integral done, those are k masks of K tokens with probability
 
     q_k = P(low < M_k <= high) / (K (high - low)),   M_k the k-th smallest of K uniform numbers,      (1)
 
-and the weight K/k as before (Eq. 5 of process/counts.py). The bound that is reported always has low = 0 and
-high = 1. `search_every` looks, every so many optimizer steps, for the range of `RANGES` whose loss of a block
-varies least. One pass serves all of them: counts are drawn uniformly and reweighted by K q_k.
+and the weight K/k as before (process/counts.py, Eq. 5). The bound reported always has low = 0 and high = 1.
+With `tune_every`, training takes, every so many optimizer steps, the range of `RANGES` whose loss per
+block has the least variance, as the paper does. One pass serves all ranges: counts are uniform, weighted by
+K q_k.
 
-Departs from the paper: noise levels of a batch are dealt out at random over sequences and blocks (published code
-gives later blocks the higher strata); no weight is replaced by 1 for low > 0.5, and no block is drawn again for
-its realised share of masks; `objective="low_variance"` is the masked family's.
+Departs from published code: noise levels of a batch are dealt out at random over sequences and blocks
+(there, the blocks of a sequence share a stratum); no weight turns into 1 for low > 0.5, and no block
+is drawn again for its share of masks. `objective="low_variance"` is that of the masked family.
 
-Samplers (docs/samplers.md): block after block, in each T ancestral steps or one token per evaluation (first
-hitting). What was written is cached; a block is shown again until it is complete, and its final tokens
-enter the cache together with the next block's masks, so that no evaluation is spent on storing.
+Samplers (docs/samplers.md). Block after block, each in T ancestral steps or one token per evaluation (first
+hitting). Keys and values of what is written are cached; a block is shown again until it is complete, and
+its final tokens enter the cache together with the next block's masks, so storing costs no evaluation.
 """
 
 from __future__ import annotations
@@ -51,8 +52,9 @@ from isodiff.process.counts import between, last_of_blocks
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
 
-RANGES = ((0.0, 1.0),) + tuple(
-    (start / 20, (start + width) / 20) for width in (10, 12, 14, 16, 18) for start in range(21 - width)
+RANGES = (
+    (0.0, 1.0),
+    *((i / 20, (i + width) / 20) for width in range(10, 20, 2) for i in range(21 - width)),
 )
 """The 36 candidates of the published search: all, and widths 0.5 to 0.9 at every 0.05."""
 
@@ -63,7 +65,7 @@ class BlockByBlock(Stepped):
 
     Attributes:
         steps: T of each block; None decides one token per evaluation.
-        window: tokens that a block sees, its own included, in whole blocks; None for all.
+        window: tokens that a block sees, its own included, in whole blocks (at least one); None for all.
         stop: token that ends a text; None writes every text to its full length.
         repetition: ends a text whose last `span` tokens have a histogram of less entropy, in nats; None never
             does. The holes after it stay holes.
@@ -77,19 +79,18 @@ class BlockByBlock(Stepped):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.span < 1:
-            raise InputError(f"span must be at least 1, got {self.span}")
+        for name, value in (("span", self.span), ("window", self.window)):
+            if value is not None and value < 1:
+                raise InputError(f"{name} must be at least 1, got {value}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Blockwise(
-    Family, name="block", nickname="bd3lm", reference="arXiv 2503.09573", kind="bound"
-):
+class Blockwise(Family, name="block", nickname="bd3lm", reference="arXiv 2503.09573", kind="bound"):
     """Options: the size of a block, and how it is trained.
 
     Attributes:
         low, high: range of the mask probabilities in training.
-        search_every: optimizer steps between searches for the range of least variance; 0 keeps low and high.
+        tune_every: optimizer steps between searches for the range of least variance; 0 keeps low and high.
     """
 
     sampler = BlockByBlock
@@ -99,15 +100,15 @@ class Blockwise(
     objective: Literal["nelbo", "low_variance"] = "low_variance"
     low: float = 0.0
     high: float = 1.0
-    search_every: int = 0
+    tune_every: int = 0
 
     def __post_init__(self) -> None:
         if self.block_size < 1:
             raise InputError(f"block_size must be at least 1, got {self.block_size}")
         if not 0 <= self.low < self.high <= 1:
             raise InputError(f"0 <= low < high <= 1 is needed, got {self.low} and {self.high}")
-        if self.search_every < 0:
-            raise InputError(f"search_every must not be negative, got {self.search_every}")
+        if self.tune_every < 0:
+            raise InputError(f"tune_every must not be negative, got {self.tune_every}")
 
     @property
     def process(self) -> Absorbing:
@@ -118,11 +119,6 @@ class Blockwise(
     def num_states(self) -> int:
         """V + 1: the mask comes last."""
         return self.process.num_states
-
-    @property
-    def tune_every(self) -> int:
-        """As chosen."""
-        return self.search_every
 
     def chances(self, length: int, device: torch.device | str = "cpu") -> Float[Tensor, "N K"]:
         """q_k of every block, k = 1..K; Eq. (1)."""
@@ -154,6 +150,10 @@ class Blockwise(
         nats = denoiser(view).nats(x[row, column])
         return nats.new_zeros(x.shape).index_put((row, column), nats)
 
+    def block(self, length: int, device: torch.device) -> Int[Tensor, " L"]:
+        """The block of each position."""
+        return torch.arange(length, device=device) // self.block_size
+
     def corrupted_nats(
         self, denoiser: Denoiser, x: Tokens, rng: Rows
     ) -> tuple[Nats, Int[Tensor, "B N"], Float[Tensor, "B N"]]:
@@ -167,8 +167,7 @@ class Blockwise(
 
     def weighted(self, nats: Nats, weight: Float[Tensor, "B N"]) -> Nats:
         """Each token's nats times the weight of its block."""
-        block = torch.arange(nats.shape[1], device=nats.device) // self.block_size
-        return nats * weight[:, block].to(nats.dtype)
+        return nats * weight[:, self.block(nats.shape[1], nats.device)].to(nats.dtype)
 
     def loss(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Nats:
         """The bound's integrand over [low, high], or the same with weight 1."""
@@ -196,8 +195,8 @@ class Blockwise(
         whole = replace(self, low=0.0, high=1.0)
         nats, k, weight = whole.corrupted_nats(denoiser, x, rng)
         losses = nats if self.objective == "low_variance" else self.weighted(nats, weight)
-        block = torch.arange(x.shape[1], device=x.device) // self.block_size
         size = torch.tensor(sizes(x.shape[1], self.block_size), device=x.device)
+        block = self.block(x.shape[1], x.device)
         loss = losses.new_zeros(k.shape).index_add(1, block, losses).double() / size
         found = {}
         for low, high in RANGES:
@@ -210,15 +209,15 @@ class Blockwise(
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: BlockByBlock, *, rng: Noise
     ) -> Iterator[Canvas]:
-        """Block after block. A network evaluation is shown what the cache lacks, up to the current block's end.
+        """Block after block. An evaluation is shown what the cache lacks, up to the end of the row's block.
 
         Raises:
-            InputError: something is given in a block after one with a hole, or the window is too small.
+            InputError: something is given in a block after one with a hole.
         """
         (batch, length), x, size = prompt.shape, prompt, self.block_size
-        holes, place = prompt == HOLE, torch.arange(prompt.shape[1], device=prompt.device)
-        block = place // size
-        pattern = BlockCausal(size, self.reach(sampler))
+        holes, place = prompt == HOLE, torch.arange(length, device=x.device)
+        reach = None if sampler.window is None else max(1, sampler.window // size)
+        pattern = BlockCausal(size, reach)
         event = self.events(prompt, sampler, rng)
         model = caching(denoiser, x.device)
         cache = model.cache(batch, length)
@@ -230,7 +229,7 @@ class Blockwise(
             rows = due.any(-1)
             if not bool(rows.any()):
                 return
-            current = block.where(due, 0).amax(-1)
+            current = (place // size).where(due, 0).amax(-1)
             end = torch.where(rows, ((current + 1) * size).clamp_max(length), end)
             # Rows with less to show repeat their last entry, which changes nothing.
             width = int((end - start)[rows].max())
@@ -246,25 +245,15 @@ class Blockwise(
             x, running = self.ended(x, holes, running, sampler)
             yield Canvas(x, rows)
 
-    def reach(self, sampler: BlockByBlock) -> int | None:
-        """Blocks within the window."""
-        if sampler.window is None:
-            return None
-        if sampler.window < self.block_size:
-            raise InputError(
-                f"window {sampler.window} is smaller than a block of {self.block_size} tokens"
-            )
-        return sampler.window // self.block_size
-
     def events(self, prompt: Tokens, sampler: BlockByBlock, rng: Noise) -> Event:
         """The network evaluation that decides each hole: T steps in every block, empty ones left out."""
         length, holes = prompt.shape[1], prompt == HOLE
-        block = torch.arange(length, device=prompt.device) // self.block_size
+        block = self.block(length, prompt.device)
         first = block.where(holes, length).amin(-1, keepdim=True)
         if bool((~holes & (block > first)).any()):
             raise InputError(
-                f"{self.name} writes blocks of {self.block_size} tokens from left to right: nothing may be given "
-                "in a block after one with a hole"
+                f"{self.name} writes blocks of {self.block_size} tokens from left to right: "
+                "nothing may be given in a block after one with a hole"
             )
         steps = sampler.steps
         alphas = None if steps is None else torch.linspace(0, 1, steps + 1, dtype=torch.float64)

@@ -125,8 +125,11 @@ class TwoStream(Attention):
     def pairs(self, n: int) -> int:
         """Both streams: own block, and every earlier clean block."""
         noisy = (n + self.hidden) // 2
-        one_stream = BlockCausal(self.block)
-        return one_stream.pairs(noisy) + one_stream.pairs(n - noisy)
+        clean = n - noisy
+        return BlockCausal(self.block).pairs(clean) + sum(
+            size * (size + min(i * self.block, clean))
+            for i, size in enumerate(sizes(noisy, self.block))
+        )
 
 
 def sizes(length: int, block: int) -> list[int]:
