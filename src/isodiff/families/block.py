@@ -218,13 +218,12 @@ class Blockwise(Family, name="block", nickname="bd3lm", reference="arXiv 2503.09
         holes, place = prompt == HOLE, torch.arange(length, device=x.device)
         reach = None if sampler.window is None else max(1, sampler.window // size)
         pattern = BlockCausal(size, reach)
-        event = self.events(prompt, sampler, rng)
+        event, u = self.events(prompt, sampler, rng), rng.uniform(length)
         model = caching(denoiser, x.device)
         cache = model.cache(batch, length)
         running = torch.ones(batch, dtype=torch.bool, device=x.device)
         start, end = torch.zeros_like(place[:1]).expand(batch), torch.ones_like(running).long()
         for number in range(num_events(event, holes)):
-            u = rng.uniform(length)
             due = (event == number) & running[:, None]
             rows = due.any(-1)
             if not bool(rows.any()):

@@ -1,4 +1,4 @@
-"""Block diffusion from the command line: fine-tuned, searched, sampled beyond its context, every end reported."""
+"""Block diffusion from the command line: fine-tuned, searched, sampled beyond its context."""
 
 import json
 from pathlib import Path
