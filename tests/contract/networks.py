@@ -7,6 +7,7 @@ from torch import Tensor
 
 from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.base import Family
+from isodiff.families.block import Blockwise
 from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked
 from isodiff.families.uniform import Uniform
@@ -24,6 +25,11 @@ FAMILIES: dict[str, Family] = {
     "interpolating-1": Interpolating(vocab_size=V, alpha_0=1.0),
     "interpolating-0.5": Interpolating(vocab_size=V, alpha_0=0.5),
     "interpolating-0": Interpolating(vocab_size=V, alpha_0=0.0),
+    "block-1": Blockwise(vocab_size=V, block_size=1),
+    "block-4": Blockwise(vocab_size=V, block_size=4, objective="nelbo"),
+    "block-5": Blockwise(vocab_size=V, block_size=5),
+    "block-64": Blockwise(vocab_size=V, block_size=64),
+    "block-clipped": Blockwise(vocab_size=V, block_size=4, low=0.3, high=0.8),
 }
 BACKBONES = {
     "plain": Backbone(),

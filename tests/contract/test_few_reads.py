@@ -13,7 +13,9 @@ from isodiff.network.view import View
 pytestmark = pytest.mark.usefixtures("float64")
 
 
-@pytest.mark.parametrize("pattern", [Full(), Causal(), TwoStream(2)], ids=repr)
+@pytest.mark.parametrize(
+    "pattern", [Full(), Causal(), TwoStream(2), TwoStream(3, hidden=2)], ids=repr
+)
 @pytest.mark.parametrize("backbone", BACKBONES.values(), ids=BACKBONES)
 @pytest.mark.parametrize("own_positions", [False, True])
 def test_few_reads_change_no_prediction(

@@ -9,12 +9,15 @@ from torch import Tensor
 
 from isodiff.families.base import Family
 from isodiff.families.masked import Masked
-from isodiff.network.attention import Attention, Causal, Full, TwoStream
+from isodiff.network.attention import Attention, BlockCausal, Causal, Full, TwoStream
 from isodiff.network.view import View
 from isodiff.rng import Rows, stream
 
 pytestmark = pytest.mark.usefixtures("float64")
-PATTERNS = [(Full(), 6), (Causal(), 6), (TwoStream(1), 8), (TwoStream(2), 8), (TwoStream(3), 8)]
+PATTERNS = [
+    *((Full(), 6), (Causal(), 6), (TwoStream(1), 8), (TwoStream(2), 8), (TwoStream(3), 8)),
+    *((TwoStream(3, hidden=2), 8), (TwoStream(2, hidden=2), 8), (BlockCausal(2), 5)),
+]
 
 
 def allowed(pattern: Attention, n: int) -> Tensor:
@@ -46,6 +49,19 @@ def test_predictions_change_just_where_the_pattern_allows(pattern, n) -> None:
         assert torch.equal(changed, allowed(pattern, n)[:, j])
 
 
+@pytest.mark.parametrize("reach", [1, 2])
+def test_in_one_layer_a_window_ends_where_it_says(reach: int) -> None:
+    """Deeper layers hear of earlier blocks through what is cached, as in any sliding window."""
+    model, inputs, n = tiny(Masked(vocab_size=V), depth=1), tokens(1, 8), 8
+    pattern, place = BlockCausal(2, reach), torch.arange(8)
+    before = model(View(inputs, place, pattern)).log_probs()
+    for j in range(n):
+        other = inputs.clone()
+        other[0, j] = (other[0, j] + 1) % V
+        changed = (model(View(other, place, pattern)).log_probs() != before).any(-1)
+        assert torch.equal(changed, allowed(pattern, n)[:, j])
+
+
 def seen_tokens(family: Family, view: View, length: int) -> Tensor:
     """M, L: which clean tokens each prediction may depend on, by the family's definition."""
     place = view.positions.expand(view.inputs.shape)
@@ -58,6 +74,10 @@ def seen_tokens(family: Family, view: View, length: int) -> Tensor:
         return before
     noisy, place = view.inputs[:, :length], place[:, :length]
     clean = torch.zeros_like(noisy, dtype=torch.bool).scatter(1, place, noisy < V)[row]
+    if family.name == "block":
+        block = torch.arange(length) // family.block_size
+        own = block[asked][:, None]
+        return (clean & (block == own)) | (block < own)
     return clean | before if view.inputs.shape[1] == 2 * length else clean
 
 

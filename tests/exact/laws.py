@@ -6,6 +6,7 @@ import itertools
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from isodiff.data.toy import Toy
 from isodiff.network.attention import Full
@@ -26,15 +27,24 @@ def forward_law(process: Process, toy: Toy, t: Tensor) -> Tensor:
     return toy.p.flatten() @ like
 
 
-def ancestral_law(process: Process, denoiser: Denoiser, length: int, times: Tensor) -> Tensor:
-    """Law over S^L states after a step between each two of `times`, falling from t = 1."""
+def ancestral_law(
+    process: Process, denoiser: Denoiser, length: int, times: Tensor, block: int | None = None
+) -> Tensor:
+    """Law over S^L states after a step between each two of `times`, falling from t = 1.
+
+    With `block`, all those steps in each block of so many positions, one block after another.
+    """
     z = latents(process.num_states, length)
     law = process.nu(torch.ones(()))[z].prod(-1)
-    for t, s in itertools.pairwise(times):
+    place = torch.arange(length)
+    blocks = range(0, length, block or length)
+    for start, (t, s) in itertools.product(blocks, itertools.pairwise(times)):
         noise_level = (1 - process.alpha(t)).expand(len(z))
         view = View(z, torch.arange(length), Full(), time=noise_level)
         x_hat = denoiser(view).log_probs().exp().view(*z.shape, -1)
         step = process.posterior(z, x_hat, s.expand(z.shape), t.expand(z.shape))
+        now = place // (block or length) == start // (block or length)
+        step = torch.where(now[:, None], step, one_hot(z, process.num_states))
         kernel = torch.stack([step[:, i][:, z[:, i]] for i in range(length)]).prod(0)
         law = torch.where(law[:, None] > 0, law[:, None] * kernel, 0).sum(0)
     return law

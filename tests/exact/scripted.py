@@ -28,6 +28,9 @@ class Scripted(Rows):
     def strata(self) -> Tensor:
         return self.answer("strata")
 
+    def scattered(self, places: int) -> Tensor:
+        return self.answer("scattered", places)
+
     def antithetic(self, count: int) -> Tensor:
         return self.answer("antithetic")
 

@@ -15,9 +15,11 @@ from torch import Tensor
 
 from isodiff.data.toy import Toy
 from isodiff.families.autoregressive import Autoregressive
+from isodiff.families.block import Blockwise
 from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked
 from isodiff.families.uniform import Uniform
+from isodiff.network.attention import sizes
 from isodiff.network.view import Denoiser
 from isodiff.process.categorical import UniformState
 from isodiff.process.schedule import Linear
@@ -57,6 +59,19 @@ def masked_bound(denoiser: Denoiser) -> Tensor:
     nats = Masked(vocab_size=V).nelbo(denoiser, x, rng=rng).nats
     assert rng.exhausted()
     return expected(nats, torch.full((len(k),), 1 / len(k)))
+
+
+def block_bound(denoiser: Denoiser, block_size: int) -> Tensor:
+    """Every block's count, and orders of all positions."""
+    blocks = sizes(L, block_size)
+    *counts, order = product(*(torch.arange(size) for size in blocks), orders(L))
+    level = torch.stack([(k + 0.5) / size for k, size in zip(counts, blocks, strict=True)], -1)
+    x, rows = paired(X, len(level))
+    rng = Scripted(rows, scattered=[each(level)], permutation=[each(order)])
+    family = Blockwise(vocab_size=V, block_size=block_size, low=0.7, high=1.0)  # training only
+    nats = family.nelbo(denoiser, x, rng=rng).nats
+    assert rng.exhausted()
+    return expected(nats, torch.full((len(level),), 1 / len(level)))
 
 
 def interpolating_bound(denoiser: Denoiser, alpha_0: float) -> Tensor:
@@ -149,6 +164,7 @@ BOUNDS = {
     **{
         f"interpolating-{a}": lambda toy, a=a: interpolating_bound(Optimal(toy), a) for a in ALPHA_0
     },
+    **{f"block-{k}": lambda toy, k=k: block_bound(Optimal(toy), k) for k in (1, 2, 3)},
 }
 each_bound = pytest.mark.parametrize("bound", BOUNDS.values(), ids=BOUNDS)
 

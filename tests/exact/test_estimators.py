@@ -17,6 +17,7 @@ from torch import Tensor
 from isodiff.data.toy import Toy
 from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.base import Family
+from isodiff.families.block import Blockwise
 from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked
 from isodiff.families.uniform import Uniform
@@ -38,6 +39,10 @@ NELBOS = {
             Optimal(TOY),
         )
         for a in (1.0, 0.5, 0.25, 0.0)
+    },
+    **{
+        f"block-{k}": (Blockwise(vocab_size=V, block_size=k, objective="nelbo"), Optimal(TOY))
+        for k in (1, 2, 3)
     },
 }
 each_family = pytest.mark.parametrize(("family", "denoiser"), NELBOS.values(), ids=NELBOS)

@@ -12,9 +12,11 @@ from torch import Tensor
 from isodiff.data.toy import Toy
 from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.base import Family, blank, sample
+from isodiff.families.block import Blockwise
 from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked
 from isodiff.families.uniform import Uniform
+from isodiff.network.attention import sizes
 from isodiff.network.view import Denoiser
 from isodiff.process.categorical import Absorbing, UniformState
 from isodiff.process.schedule import Linear
@@ -36,7 +38,8 @@ def law_of(family: Family, denoiser: Denoiser, steps: int) -> Tensor:
     alpha_0 = family.alpha_0 if isinstance(family, Interpolating) else 1.0
     times = 1 - torch.linspace(0, alpha_0, steps + 1)
     times = times if alpha_0 else times[:1]
-    law = ancestral_law(Absorbing(V), denoiser, L, times)
+    block = family.block_size if isinstance(family, Blockwise) else None
+    law = ancestral_law(Absorbing(V), denoiser, L, times, block)
     return finished_from_left_to_right(law, TOY)
 
 
@@ -64,6 +67,7 @@ CASES = {
         f"interpolating-{a}": (Interpolating(vocab_size=V, alpha_0=a), Optimal(TOY))
         for a in (1.0, 0.5, 0.0)
     },
+    **{f"block-{k}": (Blockwise(vocab_size=V, block_size=k), Optimal(TOY)) for k in (1, 2, 3)},
 }
 
 
@@ -86,6 +90,8 @@ def most_evaluations(family: Family, steps: int) -> int:
         return L
     if isinstance(family, Interpolating) and family.alpha_0 < 1:
         return L
+    if isinstance(family, Blockwise):
+        return sum(min(steps, size) for size in sizes(L, family.block_size))
     return steps if isinstance(family, Uniform) else min(steps, L)
 
 

@@ -63,3 +63,12 @@ def test_for_uniform_noise_a_sampler_fed_the_posterior_mean_does_not_converge() 
         law = ancestral_law(process, LeaveOneOut(TOY, own=True), L, torch.linspace(1, 0, steps + 1))
         errors.append(total_variation(law, TOY.p.flatten()))
     assert min(errors) > 0.05
+
+
+@pytest.mark.parametrize("block", [1, 2])
+def test_blocks_are_first_order_and_exact_where_they_are_single_tokens(block: int) -> None:
+    errors = []
+    for steps in STEPS:
+        law = ancestral_law(Absorbing(V), Optimal(TOY), L, torch.linspace(1, 0, steps + 1), block)
+        errors.append(total_variation(clean(law, V + 1, TOY), TOY.p.flatten()))
+    assert max(errors) < 1e-12 if block == 1 else is_first_order(errors), errors

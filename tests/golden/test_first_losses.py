@@ -17,6 +17,7 @@ from torch import Tensor
 
 from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.base import Family
+from isodiff.families.block import Blockwise
 from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked
 from isodiff.families.uniform import Uniform
@@ -35,6 +36,11 @@ FAMILIES: dict[str, Family] = {
     "interpolating 1": Interpolating(vocab_size=V, alpha_0=1.0),
     "interpolating 0.5": Interpolating(vocab_size=V, alpha_0=0.5, objective="nelbo"),
     "interpolating 0": Interpolating(vocab_size=V, alpha_0=0.0),
+    "block 3": Blockwise(vocab_size=V, block_size=3),
+    "block 4, nelbo, clipped": Blockwise(
+        vocab_size=V, block_size=4, objective="nelbo", low=0.3, high=0.8
+    ),
+    "block 1": Blockwise(vocab_size=V, block_size=1),
 }
 
 

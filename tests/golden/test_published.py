@@ -17,6 +17,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from isodiff.families.block import Blockwise
 from isodiff.families.masked import Masked
 from isodiff.families.uniform import rate
 from isodiff.network.attention import TwoStream
@@ -95,3 +96,10 @@ def test_block_diffusion_mask(case: dict[str, Any]) -> None:
     want = torch.tensor([[c == "1" for c in row] for row in case["rows"]])
     got = TwoStream(case["block_size"]).mask(2 * case["seq_len"], torch.device("cpu"))
     assert got is not None and torch.equal(got, want)
+    # Training shows less of the same: all but the last clean block, which no other row may see.
+    x = torch.zeros(1, case["seq_len"], dtype=torch.long)
+    view = Blockwise(vocab_size=2, block_size=case["block_size"]).view(x, x)
+    n = 2 * case["seq_len"] - case["block_size"]
+    shown = view.attention.mask(n, torch.device("cpu"))
+    assert view.inputs.shape == (1, n) and not want[:n, n:].any()
+    assert shown is not None and torch.equal(shown, want[:n, :n])

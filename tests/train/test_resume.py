@@ -93,13 +93,13 @@ class Stop(Exception):
     pass
 
 
-def interrupted(spec, folder, corpus, at: int) -> None:
+def interrupted(spec, folder, corpus, at: int, **more) -> None:
     def report(progress):
         if progress.step == at:
             raise Stop
 
     with pytest.raises(Stop):
-        train(spec, folder, corpus, report=report, checkpoint_seconds=0.0)
+        train(spec, folder, corpus, report=report, checkpoint_seconds=0.0, **more)
 
 
 def test_a_truncated_checkpoint_is_named_and_nothing_is_lost(corpus, tmp_path):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import numpy as np
 import torch
 import tyro
 
@@ -90,34 +92,51 @@ def run(folder: Path, settings: dict[str, Any], options: Options) -> Answer:
         torch.set_num_threads(options.threads)
     trained = load(folder, corpus=options.corpus, device=options.device)
     eos = trained.corpus.tokenizer.eos
-    stops = {field.name for field in dataclasses.fields(trained.family.sampler)} & {"stop"}
-    if options.to_end and stops:
+    known = {field.name for field in dataclasses.fields(trained.family.sampler)}
+    if options.to_end and "stop" in known:
         settings = {**settings, "stop": eos}
+    if "window" in known and settings["window"] is None:
+        settings = {**settings, "window": trained.spec.length}  # no context was longer in training
     sampler = trained.family.sampler(**settings)
     start = canvas(trained, options)
     began = time.monotonic()
     tokens, nfe = drawn(trained, start, sampler, options)
     seconds = time.monotonic() - began
+    written = int((start == HOLE).sum()) * options.num - int((tokens == HOLE).sum())
     samples = []
     for row, count in zip(tokens.cpu().numpy(), nfe.tolist(), strict=True):
-        ends = (row == eos).nonzero()[0]
-        kept = row[: ends[0]] if options.to_end and len(ends) else row
+        kept, finished = finish(row, eos if options.to_end else None)
         text = trained.corpus.tokenizer.decode(kept)
-        samples.append({"text": text, "tokens": kept.tolist(), "nfe": count})
+        samples.append({"text": text, "tokens": kept.tolist(), "nfe": count, "finished": finished})
     value = {
         "run": trained.spec.id,
         "family": trained.family.name,
         "sampler": dataclasses.asdict(sampler),
         "samples": samples,
         "seed": options.seed,
-        "tokens_per_second": int((start == HOLE).sum()) * options.num / seconds,
+        "tokens_per_second": written / seconds,
         "batch": min(options.num, options.batch_size),
         "dtype": str(next(trained.network.parameters()).dtype).removeprefix("torch."),
         "device": options.device,
     }
     texts = "\n\n----\n\n".join(one["text"] for one in samples)
     speed = f"{value['tokens_per_second']:.0f} tokens/s at batch {value['batch']}"
-    return Answer(value, f"{texts}\n\n{float(nfe.float().mean()):.1f} network evaluations, {speed}")
+    ends = Counter(one["finished"] for one in samples)
+    ended = ", ".join(f"{count} by {reason}" for reason, count in sorted(ends.items()))
+    evaluations = f"{float(nfe.float().mean()):.1f} network evaluations"
+    return Answer(value, f"{texts}\n\n{evaluations}, {speed}; ended {ended}")
+
+
+def finish(row: np.ndarray, eos: int | None) -> tuple[np.ndarray, str]:
+    """The text up to its end of document or its first hole left, and what ended it.
+
+    "eos", "repetition" (the sampler gave it up) or "length".
+    """
+    for token, reason in ((eos, "eos"), (HOLE, "repetition")):
+        ends = [] if token is None else (row == token).nonzero()[0]
+        if len(ends):
+            return row[: ends[0]], reason
+    return row, "length"
 
 
 def canvas(trained: Trained, options: Options) -> Tokens:

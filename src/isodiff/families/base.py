@@ -76,6 +76,7 @@ class Family(ABC):
     Attributes:
         sampler: class of the family's samplers.
         variants: samplers worth comparing, by name, as options of that class; the first is the plain one.
+        tune_every: optimizer steps between calls of `tuned`; 0 for never.
     """
 
     name: ClassVar[str]
@@ -85,6 +86,7 @@ class Family(ABC):
     sampler: ClassVar[type[Sampler]] = Sampler
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"plain": {}}
     vocab_size: int
+    tune_every: int = 0
 
     def __init_subclass__(cls, *, name: str, nickname: str, reference: str, kind: Kind) -> None:
         super().__init_subclass__()
@@ -112,6 +114,10 @@ class Family(ABC):
     def loss(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Nats:
         """Training objective in nats per token; may be reweighted. Its mean is minimised."""
 
+    def tuned(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> tuple[Family, dict[str, Any]]:
+        """The family with the training options that suit the weights so far, and what they were chosen by."""
+        return self, {}
+
     @abstractmethod
     def nelbo(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Likelihood:
         """Unbiased estimate of -log p(x) or of a bound on it. Never reweighted, never truncated."""
@@ -128,8 +134,9 @@ class Family(ABC):
     ) -> Iterator[Canvas]:
         """Fill the holes of `prompt`: yields the canvas after every network evaluation.
 
-        The last yield is the sample. `sampler` is of the class `self.sampler`. Row i may depend on the
-        other rows neither through its draws nor through how many of them it uses.
+        The last yield is the sample; where a sampler was told to give texts up, their last holes stay.
+        `sampler` is of the class `self.sampler`. Row i may depend on the other rows neither through its draws
+        nor through how many of them it uses.
         """
 
 

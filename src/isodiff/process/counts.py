@@ -22,8 +22,14 @@ the diffusion passes through k masks exactly if it has more than k_0 of them lef
 so drawing m from Beta(k, L-k+1) with weight m (L+1)/k keeps the variance finite. That m is the k-th
 smallest of L uniform numbers: the moment at which the k-th token is corrupted.
 
+*Masks within a range* of mask probabilities (training only): (3) from m_1 taken off (3) from m_0,
+
+    int_{m_0}^{m_1} = sum_k P(m_0 < M_k <= m_1) C_k / k,                                      (5)
+
+M_k being the moment at which the k-th token is masked: M_k > m exactly if Binomial(L, m) < k.
+
 Eq. (2) is the any-order form of arXiv 2406.07524, Eq. (10) (compare 2406.03736, Section 3.2);
-Eqs. (3) and (4) are ours.
+Eqs. (3) to (5) are ours.
 """
 
 from __future__ import annotations
@@ -41,6 +47,18 @@ def last(order: Int[Tensor, "B L"], k: Int[Tensor, " B"]) -> Bool[Tensor, "B L"]
     return order.argsort(-1) >= (order.shape[-1] - k)[:, None]
 
 
+def last_of_blocks(
+    order: Int[Tensor, "B L"], k: Int[Tensor, "B N"], size: int
+) -> Bool[Tensor, "B L"]:
+    """The same in every block of `size` positions (the last may be smaller): its last k items."""
+    length = order.shape[-1]
+    place = torch.arange(length, device=order.device)
+    block = place // size
+    # Sorted by block, then by rank in the order: what is left is the rank within the block.
+    rank = (block * length + order.argsort(-1)).argsort(-1).argsort(-1) - block * size
+    return rank >= (length - block * size).clamp_max(size) - k[:, block]
+
+
 def binomial(length: int, p: float, device: torch.device | str = "cpu") -> Float[Tensor, " K"]:
     """P(k) for k = 0..length, in float64."""
     k = torch.arange(length + 1, dtype=torch.float64, device=device)
@@ -53,6 +71,13 @@ def binomial(length: int, p: float, device: torch.device | str = "cpu") -> Float
 def visited(length: int, kept: float, device: torch.device | str = "cpu") -> Float[Tensor, " L"]:
     """P(k_0 < k) for k = 1..length, k_0 ~ Binomial(length, kept): Eq. (3)."""
     return binomial(length, kept, device).cumsum(0)[:-1].clamp_max(1)
+
+
+def between(
+    length: int, low: float, high: float, device: torch.device | str = "cpu"
+) -> Float[Tensor, " L"]:
+    """P(low < M_k <= high) for k = 1..length: Eq. (5). Their sum is length (high - low)."""
+    return (visited(length, low, device) - visited(length, high, device)).clamp_min(0)
 
 
 def mask_counts(
