@@ -43,15 +43,19 @@ def test_flops_follow_the_range_in_force(corpus, tmp_path):
     spec = searching(corpus)
     record = train(spec, tmp_path, corpus)
     ranges = [(0.0, 1.0), *((r["tuned"]["low"], r["tuned"]["high"]) for r in searches(tmp_path))]
-    want = 0.0
-    for (low, high), steps in zip(ranges, (30, 30, 30, 10), strict=True):
+    assert len(set(ranges)) > 1
+    search = measure(spec, corpus.vocab_size).step_flops / 3  # a forward pass over the whole range
+    want = 3 * search
+    for (low, high), steps in zip(ranges, (30, 30, 30, record["steps"] - 90), strict=True):
         family = {**spec.family, "low": low, "high": high}
         size = measure(RunSpec.from_json({**spec.to_json(), "family": family}), corpus.vocab_size)
         want += steps * size.step_flops
-    assert record["flops"]["exact"] == want != record["flops"]["planned"]
-    assert record["flops"]["exact"] == pytest.approx(record["flops"]["planned"], rel=0.05)
+    assert record["flops"]["exact"] == pytest.approx(want, rel=1e-12)
+    # However the searches ended, the budget is spent to within half a step.
+    assert abs(record["flops"]["exact"] / spec.budget - 1) < 0.005
+    assert record["steps"] != 100
     rows = [row for row in read_metrics(tmp_path / "metrics.jsonl") if "loss" in row]
-    assert rows[-1]["flops"] == want
+    assert rows[-1]["flops"] == record["flops"]["exact"] and rows[-1]["step"] == record["steps"]
 
 
 @pytest.mark.parametrize("at", [30, 31, 75])

@@ -26,9 +26,10 @@ FILES = ("model.safetensors", "optimizer.safetensors")
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where a run stands: steps done and the FLOPs of them, and the family with its options by now."""
+    """Where a run stands: steps done, of how many, at what FLOPs; and the family with its options by now."""
 
     step: int
+    steps: int
     flops: float
     metrics_bytes: int
     wall_seconds: float

@@ -86,7 +86,7 @@ class Run:
         init: Start | None = None,
     ) -> None:
         self.spec, self.folder, self.corpus = spec, folder, corpus
-        self.size, self.steps, self.device = size, steps, device
+        self.planned, self.size, self.device = size, size, device
         self.family: Family = make_family(spec.family, corpus.vocab_size)
         self.network: Transformer = make_network(spec, self.family).to(device)
         if init is not None:
@@ -99,9 +99,9 @@ class Run:
         self.precision = state.precision if state else resolve(spec.recipe.precision, device)
         if spec.init is not None and init is None and state is None:
             raise InputError(f"run {spec.id} starts from run {spec.init['run']}; give its folder")
-        self.start = state or checkpoint.State(0, 0.0, 0, 0.0, self.precision, spec.family)
+        self.start = state or checkpoint.State(0, steps, 0.0, 0, 0.0, self.precision, spec.family)
         self.wall_seconds, self.flops = self.start.wall_seconds, self.start.flops
-        self.step = self.start.step
+        self.step, self.steps = self.start.step, self.start.steps
         if self.start.family != spec.family:
             self.adopt(self.start.family)
         if spec.recipe.compile:
@@ -117,19 +117,19 @@ class Run:
     def advance(self, report: Reporter, checkpoint_seconds: float) -> str | None:
         """Train to the end. Returns None, or why the run had to stop."""
         spec, tokens = self.spec, self.corpus.split("train")
-        log_every = max(1, self.steps // LOG_POINTS)
+        planned = self.planned.steps(spec)
+        log_every = max(1, planned // LOG_POINTS)
         validate_at = {
-            round(self.steps * i / spec.validation.curve_points)
+            round(planned * i / spec.validation.curve_points)
             for i in range(1, spec.validation.curve_points)
         }
         limit = DIVERGED * math.log(self.corpus.vocab_size)
         smooth, began, saved = None, time.monotonic(), time.monotonic()
         with Metrics(self.folder / "metrics.jsonl", self.start.metrics_bytes) as metrics:
-            for step in range(self.start.step, self.steps):
-                self.step = step
+            while self.step < self.steps:
                 every = self.family.tune_every
-                if every and step and step % every == 0:
-                    metrics.write(step=step, tuned=self.tune(tokens, step))
+                if every and self.step and self.step % every == 0:
+                    metrics.write(step=self.step, tuned=self.tune(tokens, self.step))
                 loss, norm, rate = self.update(tokens, self.step)
                 smooth = loss if smooth is None else smooth + 0.02 * (loss - smooth)
                 if not math.isfinite(loss) or not math.isfinite(norm):
@@ -159,7 +159,7 @@ class Run:
                 if done == self.steps or time.monotonic() - saved > checkpoint_seconds:
                     self.save(done, metrics.length())
                     saved = time.monotonic()
-        self.step = self.steps
+                self.step = done
         return None
 
     def update(self, tokens: TokenStream, step: int) -> tuple[float, float, float]:
@@ -179,13 +179,20 @@ class Run:
         return loss, norm, rate
 
     def tune(self, tokens: TokenStream, step: int) -> dict[str, Any]:
-        """Let the family choose its options by the weights so far, on the step's first micro-batch."""
+        """Let the family choose its options by the weights so far, on the step's first micro-batch.
+
+        The search counts as a forward pass under the spec's own options; the steps left are those that spend
+        what is left of the budget.
+        """
         recipe = self.spec.recipe
         rows = range(recipe.micro_batch_size or recipe.batch_size)
         rng = Rows.of(stream(self.spec.seed, "tune", step), len(rows), device=self.device)
         with torch.no_grad(), autocast(self.precision, self.device):
             family, why = self.family.tuned(self.network, self.windows(tokens, step, rows), rng=rng)
         self.adopt(describe(family))
+        self.flops += self.planned.step_flops / 3 * len(rows) / recipe.batch_size
+        left = (self.spec.budget - self.flops) / self.size.step_flops
+        self.steps = step + max(1, round(left))
         return why
 
     def windows(self, tokens: TokenStream, step: int, rows: range) -> Tensor:
@@ -217,6 +224,7 @@ class Run:
         """Write a checkpoint after `step` steps."""
         state = checkpoint.State(
             step,
+            self.steps,
             self.flops,
             metrics_bytes,
             self.wall_seconds,
