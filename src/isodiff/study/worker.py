@@ -54,6 +54,7 @@ def describe_runs(job: dict[str, Any]) -> dict[str, Any]:
                 * steps,
                 "parameters": size.non_embedding,
                 "weight_bytes": 16 * size.total,
+                "step_positions": size.step_positions,
             }
         )
     return {"runs": runs}
