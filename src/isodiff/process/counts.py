@@ -20,7 +20,8 @@ the diffusion passes through k masks exactly if it has more than k_0 of them lef
     1/(L+1) Beta(m; k+1, L-k+1) = [m/k] Beta(m; k, L-k+1),   k >= 1,                          (4)
 
 so drawing m from Beta(k, L-k+1) with weight m (L+1)/k keeps the variance finite. That m is the k-th
-smallest of L uniform numbers: the moment at which the k-th token is corrupted.
+smallest of L uniform numbers: the moment at which the k-th token is corrupted. With a noise level of its own
+for every token, the same holds for each of them with L = 1.
 
 Eq. (2) is the any-order form of arXiv 2406.07524, Eq. (10) (compare 2406.03736, Section 3.2);
 Eqs. (3) and (4) are ours.
@@ -88,3 +89,13 @@ def jump_times(
     weight = torch.where(k > 0, m * (length + 1) / k.clamp_min(1), torch.ones_like(m))
     moved = (u <= m[:, None]) & (k > 0)[:, None]
     return moved, m, weight
+
+
+def own_jump_times(
+    rng: Rows, length: int
+) -> tuple[Bool[Tensor, "B L"], Float[Tensor, "B L"], Float[Tensor, "B L"]]:
+    """The same where every token has a noise level of its own: Eqs. (1), (4) with L = 1 for each."""
+    coin, u = rng.uniform(2, length).unbind(1)
+    moved = coin < 0.5
+    m = torch.where(moved, u, 1 - (1 - u).sqrt())
+    return moved, m, torch.where(moved, 2 * m, 1)
