@@ -17,6 +17,7 @@ from torch import Tensor
 
 from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.base import Family
+from isodiff.families.hybrid import Hybrid
 from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked
 from isodiff.families.uniform import Uniform
@@ -35,6 +36,11 @@ FAMILIES: dict[str, Family] = {
     "interpolating 1": Interpolating(vocab_size=V, alpha_0=1.0),
     "interpolating 0.5": Interpolating(vocab_size=V, alpha_0=0.5, objective="nelbo"),
     "interpolating 0": Interpolating(vocab_size=V, alpha_0=0.0),
+    "hybrid": Hybrid(vocab_size=V),
+    "hybrid, shift 1, elbo": Hybrid(vocab_size=V, shift=1.0, weighting="elbo"),
+    "hybrid, own noise": Hybrid(
+        vocab_size=V, p_u=0.3, independent_noise=0.5, show_time=False, weighting="clip"
+    ),
 }
 
 

@@ -25,8 +25,8 @@ kappa = (w'_x / w'_u) / (w_x / w_u). What is reported has w over all of [0, 1], 
 
 enter = nu_t - (alpha_t / alpha_s) nu_s: with chance h the token is drawn afresh from the noisy prediction at
 s, else it stays. What is fresh is clean with chance alpha_s, whatever the network says; h is known for a
-mask, and for a token it is largest at x_hat_z = 0. So only masks that become clean, and tokens whose random number
-lies below that bound, go through the head.
+mask, and for a token it is largest at x_hat_z = 0. So only masks that become clean, and tokens whose random
+number lies below that bound, go through the head.
 
 *Self-correction* (first paper). A finished text is shown as having noise t_0; every token is drawn again at a
 low temperature, and the likeliest of those that came out different takes its place. It ends when none did,
@@ -50,8 +50,7 @@ from isodiff.families.base import HOLE, Canvas, Family, Likelihood, Stepped, met
 from isodiff.network.attention import Full
 from isodiff.network.view import Denoiser, Prediction, View
 from isodiff.process.counts import jump_times, own_jump_times
-from isodiff.process.hybrid import Hybrid as Process
-from isodiff.process.hybrid import Moment, Peaked, Shifted
+from isodiff.process.hybrid import HybridNoise, Moment, Peaked, Shifted
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
 
@@ -141,7 +140,7 @@ class Hybrid(
         _ = self.process  # its own limits
 
     @property
-    def process(self) -> Process:
+    def process(self) -> HybridNoise:
         """The noise in either form."""
         if self.shift is not None:
             return Shifted(self.vocab_size, self.shift)

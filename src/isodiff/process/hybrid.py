@@ -59,7 +59,7 @@ class Moment(NamedTuple):
     clock: Time
 
 
-class Hybrid(Process):
+class HybridNoise(Process):
     """V clean tokens, which are also noise, and the mask, state number V."""
 
     @property
@@ -103,7 +103,7 @@ class Hybrid(Process):
 
 
 @dataclass(frozen=True)
-class Peaked(Hybrid):
+class Peaked(HybridNoise):
     """Eq. (1): the share of random tokens peaks at p_u; 0 is masked diffusion."""
 
     vocab_size: int
@@ -143,7 +143,7 @@ class Peaked(Hybrid):
 
 
 @dataclass(frozen=True)
-class Shifted(Hybrid):
+class Shifted(HybridNoise):
     """Eq. (2): random tokens down to a log-SNR of -shift, masks beyond."""
 
     vocab_size: int
