@@ -103,14 +103,13 @@ class LeaveOneOut:
 
 
 def random_share(process: HybridNoise, m: Tensor) -> Tensor:
-    """Share of random tokens in the noise at alpha_t = 1 - m, by bisection in t."""
+    """Share of random tokens in the noise at alpha_t = 1 - m, by bisection in log(t / (1 - t))."""
     m, place = m.unique(return_inverse=True)
-    low, high = torch.zeros_like(m), torch.ones_like(m)
-    for _ in range(200):
-        t = (low + high) / 2
-        _, random, mask = process.parts(t)
-        low, high = torch.where(random + mask < m, t, low), torch.where(random + mask < m, high, t)
-    _, random, mask = process.parts(t)
+    middle, width = torch.zeros_like(m), 40.0
+    for _ in range(60):
+        _, random, mask = process.parts(middle.sigmoid())
+        middle, width = middle + torch.where(random + mask < m, width, -width), width / 2
+    _, random, mask = process.parts(middle.sigmoid())
     return (random / (random + mask))[place]
 
 
