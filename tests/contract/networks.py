@@ -20,6 +20,8 @@ V = 7
 FAMILIES: dict[str, Family] = {
     "autoregressive": Autoregressive(vocab_size=V),
     "masked": Masked(vocab_size=V),
+    "masked-d3pm": Masked(vocab_size=V, objective="d3pm", d3pm_steps=4),
+    "masked-sedd": Masked(vocab_size=V, objective="sedd"),
     "uniform": Uniform(vocab_size=V),
     "uniform-untimed": Uniform(vocab_size=V, show_time=False),
     "interpolating-1": Interpolating(vocab_size=V, alpha_0=1.0),

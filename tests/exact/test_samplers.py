@@ -269,6 +269,7 @@ def test_a_text_ends_at_its_stop_token() -> None:
         (lambda: Sampler(temperature=-1.0), "temperature must not be negative"),
         (lambda: Renewing(steps=None), "uniform noise needs a number of steps"),
         (lambda: Unmasking(steps=None, remask=0.1), "remask needs steps"),
+        (lambda: Masked(vocab_size=V, d3pm_steps=0), "d3pm_steps must be at least 1, got 0"),
         (lambda: Mending(steps=None), "hybrid noise needs a number of steps"),
         (lambda: Mending(corrections=-1), "corrections and patience must not be negative"),
         (lambda: Mending(changes=0), "changes at least 1"),

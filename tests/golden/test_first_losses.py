@@ -31,6 +31,8 @@ FAMILIES: dict[str, Family] = {
     "autoregressive": Autoregressive(vocab_size=V),
     "masked": Masked(vocab_size=V),
     "masked, nelbo": Masked(vocab_size=V, objective="nelbo"),
+    "masked, d3pm": Masked(vocab_size=V, objective="d3pm", d3pm_steps=10),
+    "masked, sedd": Masked(vocab_size=V, objective="sedd"),
     "uniform": Uniform(vocab_size=V),
     "uniform, untimed, alpha_end 0.001": Uniform(vocab_size=V, alpha_end=0.001, show_time=False),
     "interpolating 1": Interpolating(vocab_size=V, alpha_0=1.0),

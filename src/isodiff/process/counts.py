@@ -23,11 +23,18 @@ so drawing m from Beta(k, L-k+1) with weight m (L+1)/k keeps the variance finite
 smallest of L uniform numbers: the moment at which the k-th token is corrupted. With a noise level of its own
 for every token, the same holds for each of them with L = 1.
 
+*T steps.* In D3PM's bound (arXiv 2107.03006) time takes the values i/T, of weight 1/T each. Only the law of
+k changes, and with it what stands in the place of 1/k in Eq. (2):
+
+    w_k = sum_{i=1}^{T} (1/i) P(Binomial(L, i/T) = k),   which tends to 1/k.                       (5)
+
 Eq. (2) is the any-order form of arXiv 2406.07524, Eq. (10) (compare 2406.03736, Section 3.2);
-Eqs. (3) and (4) are ours.
+Eqs. (3) to (5) are ours.
 """
 
 from __future__ import annotations
+
+from functools import cache
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -54,6 +61,15 @@ def binomial(length: int, p: float, device: torch.device | str = "cpu") -> Float
 def visited(length: int, kept: float, device: torch.device | str = "cpu") -> Float[Tensor, " L"]:
     """P(k_0 < k) for k = 1..length, k_0 ~ Binomial(length, kept): Eq. (3)."""
     return binomial(length, kept, device).cumsum(0)[:-1].clamp_max(1)
+
+
+@cache
+def step_weights(length: int, steps: int) -> Float[Tensor, " L"]:
+    """w_k for k = 1..length: Eq. (5)."""
+    return sum(
+        (binomial(length, i / steps)[1:] / i for i in range(1, steps + 1)),
+        torch.zeros(length, dtype=torch.float64),
+    )
 
 
 def mask_counts(
