@@ -158,7 +158,8 @@ def hybrid_outcomes(family: Hybrid) -> tuple[Tensor, ...]:
         some = ~(masks & (~moved | (noise > 1 / V))).any(-1)
         chance = torch.where(masks, V * (1 - share[:, None]), share[:, None])
         chance = chance.where(moved, 1).prod(-1)
-        kind = torch.where(masks, (1 + share[:, None]) / 2, share[:, None] / 2)
+        # Hardly on its side of the share.
+        kind = share[:, None] + torch.where(masks, 1 - share[:, None], -share[:, None]) / 1000
         columns.append([c[some] for c in (weights * chance, strata, u, v, noise, kind)])
     return tuple(torch.cat(column) for column in zip(*columns, strict=True))
 

@@ -228,20 +228,25 @@ class Hybrid(
         for (alpha_t, random_t, mask_t), (alpha_s, random_s, mask_s) in pairwise(levels):
             u, kind, which = rng.uniform(3, length).unbind(1)
             masked, a = z == process.mask, alpha_t / alpha_s
-            nu = torch.where(masked, mask_t, random_t / v).to(u)
-            enter = torch.where(masked, mask_t - a * mask_s, (random_t - a * random_s) / v).to(u)
+            nu = u.new_tensor([random_t / v, mask_t])[masked.long()]
+            enter = u.new_tensor([(random_t - a * random_s) / v, mask_t - a * mask_s])[
+                masked.long()
+            ]
             afresh, clean = free & (u * nu < enter), kind < alpha_s
             noise = torch.where(kind < alpha_s + random_s, (which * v).long(), process.mask)
             due = afresh & (clean | ~masked)
             rows = due.any(-1)
-            drawn = noise
+            fresh = noise
             if bool(rows.any()):
                 p = self.probabilities(denoiser, z, due, 1 - alpha_t, sampler)
                 p_z = pick(p, z[due].clamp_max(v - 1)).masked_fill(masked[due], 0)
-                stays = u[due] * (alpha_t * p_z + nu[due]) >= enter[due]
-                afresh = afresh.masked_scatter(due, ~stays)
-                drawn = noise.masked_scatter(due, draw(p, which[due]))
-            z = torch.where(afresh, torch.where(clean, drawn, noise), z)
+                leaves = u[due] * (alpha_t * p_z + nu[due]) < enter[due]
+                afresh = afresh.masked_scatter(due, leaves)
+                drawn = leaves & clean[due]
+                fresh = noise.masked_scatter(
+                    afresh & due & clean, draw(p[drawn], which[due][drawn])
+                )
+            z = torch.where(afresh, fresh, z)
             if bool(rows.any()):
                 yield Canvas(z.masked_fill(z == process.mask, HOLE), rows)
         yield from self.corrections(denoiser, z, free, sampler, rng)
@@ -259,7 +264,8 @@ class Hybrid(
         self, denoiser: Denoiser, z: Tokens, free: Chosen, sampler: Mending, rng: Noise
     ) -> Iterator[Canvas]:
         """Self-correction of the positions `free`."""
-        m = 1 - float(self.process.alpha(torch.tensor(sampler.correction_noise)))
+        t = torch.tensor(sampler.correction_noise, dtype=torch.float64)
+        m = float(sum(self.process.parts(t)[1:]))
         cold = replace(sampler, temperature=sampler.correction_temperature)
         live = free.any(-1)
         best, waited = torch.full(live.shape, -1.0, device=z.device), torch.zeros_like(live).long()
@@ -285,7 +291,5 @@ class Hybrid(
 
 def kept(prediction: Prediction, truncation: Truncation) -> Float[Tensor, "M V"]:
     """Probabilities to draw from."""
-    if truncation.everything:
-        return prediction.probs()
     weights = truncation.weights(prediction.log_probs())
     return weights / weights.sum(-1, keepdim=True)
