@@ -8,6 +8,7 @@ from torch import Tensor
 from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.base import Family
 from isodiff.families.block import Blockwise
+from isodiff.families.hybrid import Hybrid
 from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked
 from isodiff.families.uniform import Uniform
@@ -20,6 +21,8 @@ V = 7
 FAMILIES: dict[str, Family] = {
     "autoregressive": Autoregressive(vocab_size=V),
     "masked": Masked(vocab_size=V),
+    "masked-d3pm": Masked(vocab_size=V, objective="d3pm", d3pm_steps=4),
+    "masked-sedd": Masked(vocab_size=V, objective="sedd"),
     "uniform": Uniform(vocab_size=V),
     "uniform-untimed": Uniform(vocab_size=V, show_time=False),
     "interpolating-1": Interpolating(vocab_size=V, alpha_0=1.0),
@@ -30,6 +33,11 @@ FAMILIES: dict[str, Family] = {
     "block-5": Blockwise(vocab_size=V, block_size=5),
     "block-64": Blockwise(vocab_size=V, block_size=64),
     "block-clipped": Blockwise(vocab_size=V, block_size=4, low=0.3, high=0.8),
+    "hybrid": Hybrid(vocab_size=V),
+    "hybrid-masks": Hybrid(vocab_size=V, p_u=0.0),
+    "hybrid-shift": Hybrid(
+        vocab_size=V, shift=1.0, weighting="elbo", independent_noise=0.5, show_time=False
+    ),
 }
 BACKBONES = {
     "plain": Backbone(),

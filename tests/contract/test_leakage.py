@@ -14,6 +14,7 @@ from isodiff.network.view import View
 from isodiff.rng import Rows, stream
 
 pytestmark = pytest.mark.usefixtures("float64")
+MASKING = [name for name in FAMILIES if not name.startswith(("uniform", "hybrid"))]
 PATTERNS = [
     *((Full(), 6), (Causal(), 6), (TwoStream(1), 8), (TwoStream(2), 8), (TwoStream(3), 8)),
     *((TwoStream(3, hidden=2), 8), (TwoStream(2, hidden=2), 8), (BlockCausal(2), 5)),
@@ -81,7 +82,7 @@ def seen_tokens(family: Family, view: View, length: int) -> Tensor:
     return clean | before if view.inputs.shape[1] == 2 * length else clean
 
 
-@pytest.mark.parametrize("name", [name for name in FAMILIES if "uniform" not in name])
+@pytest.mark.parametrize("name", MASKING)
 def test_families_predict_from_nothing_but_what_they_may_see(name: str) -> None:
     """Every token of the batch is changed in turn; the noise stays the same."""
     family, batch, length = FAMILIES[name], 6, 5
@@ -102,9 +103,10 @@ def test_families_predict_from_nothing_but_what_they_may_see(name: str) -> None:
             assert torch.equal((old != new).any(-1), seen_tokens(family, view, length)[:, j])
 
 
-def test_uniform_predicts_from_the_noisy_tokens_alone() -> None:
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name not in MASKING])
+def test_noisy_families_predict_from_the_noisy_tokens_alone(name: str) -> None:
     """A token whose place was taken by noise tells nothing."""
-    family, model, x = FAMILIES["uniform"], tiny(FAMILIES["uniform"]), tokens(6, 5)
+    family, model, x = FAMILIES[name], tiny(FAMILIES[name]), tokens(6, 5)
     recorder = Recorder(model)
     family.loss(recorder, x, rng=Rows.of(stream(1), 6))
     z = recorder.views[0].inputs

@@ -77,7 +77,7 @@ def test_frames_of_a_walk_are_kept_apart(family: Family) -> None:
         copies.append(frame.clone())
     assert all(torch.equal(frame, copy) for frame, copy in zip(frames, copies, strict=True))
     assert ((frames[-1] >= 0) & (frames[-1] < family.vocab_size)).all()
-    if family.num_states > family.vocab_size:
+    if family.num_states > family.vocab_size and family.name != "hybrid":
         for before, after in itertools.pairwise(frames):
             decided = before != HOLE
             assert torch.equal(before[decided], after[decided])

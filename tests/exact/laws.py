@@ -65,6 +65,24 @@ def clean(law: Tensor, num_states: int, toy: Toy) -> Tensor:
     return law[finished]
 
 
+def corrected_law(
+    law: Tensor, denoiser: Denoiser, toy: Toy, *, m: float, temperature: float, changes: int
+) -> Tensor:
+    """Law over V^L after one round of self-correction, by every outcome of its draws."""
+    z, count = toy.sequences, len(toy.sequences)
+    view = View(z, torch.arange(toy.length), Full(), time=torch.full((count,), m))
+    p = (denoiser(view).log_probs() / temperature).softmax(-1).view(count, toy.length, -1)
+    after = torch.zeros_like(law)
+    for drawn in z:
+        each = p[:, range(toy.length), drawn]
+        gain = torch.where(drawn == z, 0, each)
+        floor = gain.sort(-1, descending=True).values[:, changes - 1 : changes]
+        new = torch.where((gain >= floor) & (gain > 0), drawn, z)
+        index = new @ torch.tensor([toy.vocab_size**i for i in reversed(range(toy.length))])
+        after = after.index_add(0, index, law * each.prod(-1))
+    return after
+
+
 def total_variation(p: Tensor, q: Tensor) -> float:
     """Half the absolute difference."""
     return float((p - q).abs().sum() / 2)

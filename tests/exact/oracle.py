@@ -17,6 +17,7 @@ from torch.nn.functional import one_hot
 from isodiff.data.toy import Toy
 from isodiff.network.attention import Attention
 from isodiff.network.view import Table, View
+from isodiff.process.hybrid import HybridNoise
 
 
 def visible(pattern: Attention, n: int) -> Tensor:
@@ -69,10 +70,14 @@ class Optimal:
 
 @dataclass(frozen=True)
 class LeaveOneOut:
-    """p(x_i | z without z_i) for uniform noise of level `view.time`; with `own`, p(x_i | z)."""
+    """p(x_i | z without z_i) for noise of level `view.time`; with `own`, p(x_i | z).
+
+    `process` says how much of the noise is random tokens, all of it by default; a mask tells nothing.
+    """
 
     toy: Toy
     own: bool = False
+    process: HybridNoise | None = None
 
     @property
     def vocab_size(self) -> int:
@@ -81,6 +86,7 @@ class LeaveOneOut:
     def __call__(self, view: View) -> Table:
         assert view.time is not None and view.positions.ndim == 1
         n, m, v = view.inputs.shape[1], view.time[:, None], self.vocab_size
+        random = m if self.process is None else m * random_share(self.process, m)
         reach, x = visible(view.attention, n), self.toy.sequences
         rows = []
         for query in range(n):
@@ -88,11 +94,23 @@ class LeaveOneOut:
             for key in range(n):
                 if reach[query, key] and (self.own or key != query):
                     same = view.inputs[:, key, None] == x[:, view.positions[key]]
-                    weight = weight * ((1 - m) * same + m / v)
+                    told = (1 - m) * same + random / v
+                    weight = torch.where(view.inputs[:, key, None] < v, weight * told, weight)
             w = weight @ one_hot(x[:, view.positions[query]], v).to(weight)
             rows.append(w / w.sum(-1, keepdim=True))
         table = torch.stack(rows, 1).flatten(0, 1).log()
         return Table(table if view.read is None else table[view.read])
+
+
+def random_share(process: HybridNoise, m: Tensor) -> Tensor:
+    """Share of random tokens in the noise at alpha_t = 1 - m, by bisection in log(t / (1 - t))."""
+    m, place = m.unique(return_inverse=True)
+    middle, width = torch.zeros_like(m), 40.0
+    for _ in range(60):
+        _, random, mask = process.parts(middle.sigmoid())
+        middle, width = middle + torch.where(random + mask < m, width, -width), width / 2
+    _, random, mask = process.parts(middle.sigmoid())
+    return (random / (random + mask))[place]
 
 
 def tanh_sinh(nodes: int = 61, reach: float = 3.0) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,8 @@
-"""Claim 6: interpolating(1) and one block are masked diffusion; interpolating(0) and blocks of one token are
-autoregressive."""
+"""Claim 6: families meet at their limits.
+
+One block and interpolating(1) are masked diffusion; blocks of one token and interpolating(0) are
+autoregressive; hybrid noise without random tokens is masked, without masks uniform.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,10 @@ from isodiff.data.toy import Toy
 from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.base import blank, sample
 from isodiff.families.block import BlockByBlock, Blockwise
+from isodiff.families.hybrid import Hybrid
 from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked, Unmasking
+from isodiff.families.uniform import Uniform
 from isodiff.network.shape import Backbone, Shape
 from isodiff.network.transformer import Transformer
 from isodiff.network.view import Table, View
@@ -175,3 +180,51 @@ def test_blocks_of_one_token_sample_what_autoregressive_samples(steps: int | Non
     rng = Scripted(200, uniform=[numbers])
     want, _ = sample(ar, Optimal(toy, shift=1), blank(200, 4), ar.sampler(), rng=rng)
     assert torch.equal(got, want)
+
+
+def moments(k: torch.Tensor, order: torch.Tensor) -> Scripted:
+    """Numbers with which the last k of `order` are corrupted, at m = k / (L + 1)."""
+    u, nothing = (L - order.argsort(-1)) / (L + 1), torch.zeros(B, L)
+    return Scripted(B, strata=[(k + 0.5) / (L + 1)], uniform=[u, u[:, 0], nothing, nothing])
+
+
+@pytest.mark.parametrize("weighting", ["elbo", "dynamic"])
+def test_hybrid_without_random_tokens_is_masked(weighting) -> None:
+    """The same masks, the same nats; one of its L + 1 counts is empty."""
+    k, order = 1 + torch.arange(B) % L, rng().permutation(L)
+    objective = "nelbo" if weighting == "elbo" else "low_variance"
+    script = Scripted(B, antithetic=[k], permutation=[order])
+    want = Masked(vocab_size=V, objective=objective).loss(OrderBlind(), batch(), rng=script)
+    hybrid = Hybrid(vocab_size=V, p_u=0.0, weighting=weighting)
+    got = hybrid.loss(OrderBlind(), batch(), rng=moments(k, order))
+    # dt/dtau = 2 t (1 - t) takes the 1/t away.
+    factor = (L + 1) / L if weighting == "elbo" else 2 * (1 - k[:, None] / (L + 1))
+    torch.testing.assert_close(got, want * factor, rtol=1e-12, atol=1e-12)
+    bound = hybrid.nelbo(OrderBlind(), batch(), rng=moments(k, order)).nats
+    script = Scripted(B, antithetic=[k], permutation=[order])
+    masked = Masked(vocab_size=V).nelbo(OrderBlind(), batch(), rng=script).nats
+    torch.testing.assert_close(bound, masked * (L + 1) / L, rtol=1e-12, atol=1e-12)
+
+
+def test_a_trace_of_random_tokens_changes_a_trace() -> None:
+    """p_u = 0 has a branch of its own; it is the limit of the other one."""
+    k, order = 1 + torch.arange(B) % L, rng().permutation(L)
+    script = moments(k, order)
+    script.script["uniform"] = iter([*list(script.script["uniform"])[:-1], torch.full((B, L), 0.9)])
+    trace = Hybrid(vocab_size=V, p_u=1e-9, weighting="elbo")
+    got = trace.loss(OrderBlind(), batch(), rng=script)
+    none = Hybrid(vocab_size=V, p_u=0.0, weighting="elbo")
+    want = none.loss(OrderBlind(), batch(), rng=moments(k, order))
+    torch.testing.assert_close(got, want, rtol=1e-6, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"p_u": 1 - 1e-9}, {"shift": 30.0}], ids=str)
+def test_hybrid_without_masks_is_uniform(options) -> None:
+    """The same moments, the same random tokens."""
+    hybrid = Hybrid(vocab_size=V, weighting="elbo", **options)
+    uniform = Uniform(vocab_size=V)
+    got = hybrid.loss(OrderBlind(), batch(), rng=rng())
+    want = uniform.loss(OrderBlind(), batch(), rng=rng())
+    torch.testing.assert_close(got, want, rtol=1e-7, atol=1e-9)
+    got = hybrid.nelbo(OrderBlind(), batch(), rng=rng())
+    torch.testing.assert_close(got.nats, uniform.nelbo(OrderBlind(), batch(), rng=rng()).nats)

@@ -13,6 +13,7 @@ from isodiff.data.toy import Toy
 from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.base import Family, blank, sample
 from isodiff.families.block import Blockwise
+from isodiff.families.hybrid import Hybrid
 from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked
 from isodiff.families.uniform import Uniform
@@ -29,6 +30,10 @@ TOY = Toy.random(V, L, seed=0)
 
 def law_of(family: Family, denoiser: Denoiser, steps: int) -> Tensor:
     """V^L probabilities that the code should follow."""
+    if isinstance(family, Hybrid):
+        process = family.process
+        times = process.grid(torch.linspace(1, 0, steps + 1))
+        return clean(ancestral_law(process, denoiser, L, times), V + 1, TOY)
     if isinstance(family, Uniform):
         process = UniformState(V, Linear(family.alpha_end))
         times = torch.linspace(1, 0, steps + 1)
@@ -68,6 +73,11 @@ CASES = {
         for a in (1.0, 0.5, 0.0)
     },
     **{f"block-{k}": (Blockwise(vocab_size=V, block_size=k), Optimal(TOY)) for k in (1, 2, 3)},
+    **{
+        f"hybrid-{options}": (family, LeaveOneOut(TOY, process=family.process))
+        for options in ({"p_u": 0.1}, {"p_u": 0.5}, {"p_u": 0.0}, {"shift": 1.0})
+        for family in [Hybrid(vocab_size=V, **options)]
+    },
 }
 
 
@@ -92,6 +102,8 @@ def most_evaluations(family: Family, steps: int) -> int:
         return L
     if isinstance(family, Blockwise):
         return sum(min(steps, size) for size in sizes(L, family.block_size))
+    if isinstance(family, Hybrid) and family.p_u != 0:
+        return steps
     return steps if isinstance(family, Uniform) else min(steps, L)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.base import Family
 from isodiff.families.block import Blockwise
+from isodiff.families.hybrid import Hybrid
 from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked
 from isodiff.families.uniform import Uniform
@@ -31,6 +32,8 @@ FAMILIES: dict[str, Family] = {
     "autoregressive": Autoregressive(vocab_size=V),
     "masked": Masked(vocab_size=V),
     "masked, nelbo": Masked(vocab_size=V, objective="nelbo"),
+    "masked, d3pm": Masked(vocab_size=V, objective="d3pm", d3pm_steps=10),
+    "masked, sedd": Masked(vocab_size=V, objective="sedd"),
     "uniform": Uniform(vocab_size=V),
     "uniform, untimed, alpha_end 0.001": Uniform(vocab_size=V, alpha_end=0.001, show_time=False),
     "interpolating 1": Interpolating(vocab_size=V, alpha_0=1.0),
@@ -41,6 +44,11 @@ FAMILIES: dict[str, Family] = {
         vocab_size=V, block_size=4, objective="nelbo", low=0.3, high=0.8
     ),
     "block 1": Blockwise(vocab_size=V, block_size=1),
+    "hybrid": Hybrid(vocab_size=V),
+    "hybrid, shift 1, elbo": Hybrid(vocab_size=V, shift=1.0, weighting="elbo"),
+    "hybrid, own noise": Hybrid(
+        vocab_size=V, p_u=0.3, independent_noise=0.5, show_time=False, weighting="clip"
+    ),
 }
 
 

@@ -16,7 +16,7 @@ the integral done, those are k masks of K tokens with probability
 
     q_k = P(low < M_k <= high) / (K (high - low)),   M_k the k-th smallest of K uniform numbers,      (1)
 
-and the weight K/k as before (process/counts.py, Eq. 5). The bound reported always has low = 0 and high = 1.
+and the weight K/k as before (process/counts.py, Eq. 6). The bound reported always has low = 0 and high = 1.
 With `tune_every`, training takes, every so many optimizer steps, the range of `RANGES` whose loss per
 block has the least variance, as the paper does. One pass serves all ranges: counts are uniform, weighted by
 K q_k.

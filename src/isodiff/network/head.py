@@ -6,6 +6,7 @@ float32 whatever the precision of the matrix product.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -40,3 +41,11 @@ class HeadPrediction(Prediction):
     def nats(self, target: Int[Tensor, " M"]) -> Float[Tensor, " M"]:
         """-log p(target) by a fused cross-entropy."""
         return F.cross_entropy(self.logits(), target, reduction="none")
+
+    def nats_and_mass(
+        self, target: Int[Tensor, " M"]
+    ) -> tuple[Float[Tensor, " M"], Float[Tensor, " M"]]:
+        """-log p(target), and the logarithm of the mean of exp(logits), from the same logits."""
+        logits = self.logits()
+        mass = logits.logsumexp(-1) - math.log(logits.shape[-1])
+        return F.cross_entropy(logits, target, reduction="none"), mass

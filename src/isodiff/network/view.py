@@ -62,6 +62,13 @@ class Prediction(ABC):
         """-log p(target)."""
         return -pick(self.log_probs(), target)
 
+    def nats_and_mass(
+        self, target: Int[Tensor, " M"]
+    ) -> tuple[Float[Tensor, " M"], Float[Tensor, " M"]]:
+        """-log p(target), and the logarithm of the mean of exp(logits): 0 for what has none."""
+        nats = self.nats(target)
+        return nats, torch.zeros_like(nats)
+
     def uniform_statistics(
         self, c: Float[Tensor, " M"], x: Int[Tensor, " M"], z: Int[Tensor, " M"]
     ) -> tuple[Float[Tensor, " M"], Float[Tensor, " M"], Float[Tensor, " M"]]:
