@@ -16,7 +16,7 @@ FRAMES = [[(2, 3), (1, 4)], [], [(2, 2), (3, 3), (1, -1)], [(1, 1), (4, 5)]]
 
 def film(num: int = 1, **changes) -> Film:
     takes = [Take(start=START, frames=FRAMES, text="The cat\u00e9" + EVIL, kept=4)]
-    options = {"steps": 4, "top_k": None, "order": EVIL}
+    options = {"steps": 4, "top_k": None, "top_p": 1.0, "order": EVIL}
     return Film(
         **{
             "family": "masked",
@@ -90,7 +90,7 @@ def test_only_the_page_s_own_script_may_run_and_nothing_is_loaded():
 def test_the_page_says_what_it_shows():
     words = Page(html(film(num=100))).words
     assert f"The first {SHOWN} of 100 texts · run 0123456789ab · seed 3" in words
-    assert "steps 4 · order" in words and "top k" not in words
+    assert "steps 4 · top p 1 · order" in words and "top k" not in words
     assert "4 network evaluations" in words
     assert "1 text · run" in Page(html(film())).words
     assert "2 texts · run" in Page(html(film(num=2))).words

@@ -96,9 +96,8 @@ def run(folder: Path, settings: dict[str, Any], options: Options) -> Answer:
     trained = load(folder, corpus=options.corpus, device=options.device)
     eos = trained.corpus.tokenizer.eos
     stops = {field.name for field in dataclasses.fields(trained.family.sampler)} & {"stop"}
-    if options.to_end and stops:
-        settings = {**settings, "stop": eos}
-    sampler = trained.family.sampler(**settings)
+    stop = {"stop": eos} if options.to_end and stops else {}
+    sampler = trained.family.sampler(**settings, **stop)
     start = canvas(trained, options)
     began = time.monotonic()
     tokens, nfe, changes = drawn(trained, start, sampler, options)
@@ -133,7 +132,7 @@ def run(folder: Path, settings: dict[str, Any], options: Options) -> Answer:
             family=trained.family.name,
             run=trained.spec.id,
             seed=options.seed,
-            sampler=value["sampler"],
+            sampler=settings,
             takes=takes,
             num=options.num,
             spelling=trained.corpus.tokenizer.spelling,

@@ -42,7 +42,7 @@ class Film:
 
     Attributes:
         family, run, seed: of the call.
-        sampler: its options.
+        sampler: the options that it was given.
         takes: the texts shown, the first SHOWN of `num`.
         spelling: UTF-8 bytes of a token.
         end: the token that ends a document.
@@ -72,8 +72,11 @@ def html(film: Film) -> str:
 
 def sampler(options: Mapping[str, Any]) -> str:
     """The sampler's options in a line."""
-    chosen = {name: value for name, value in options.items() if value is not None}
-    return " · ".join(f"{name.replace('_', ' ')} {value}" for name, value in chosen.items())
+    return " · ".join(
+        f"{name.replace('_', ' ')} {f'{value:g}' if isinstance(value, float) else value}"
+        for name, value in options.items()
+        if value is not None
+    )
 
 
 def reel(film: Film) -> dict[str, Any]:
