@@ -41,7 +41,7 @@ def visit(browser: Any, complaints: list[str]) -> Iterator[Callable[..., Any]]:
         context = browser.new_context(viewport=size, color_scheme=theme, offline=True, **options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(30_000)
         own = path.resolve().as_uri()
         page.on("console", lambda message: complaints.append(f"console: {message.text}"))
         page.on("pageerror", lambda error: complaints.append(f"error: {error}"))

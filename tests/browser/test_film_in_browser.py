@@ -69,11 +69,19 @@ def opened(visit: Any, path: Path, *arguments: Any, **options: Any) -> Any:
     return page
 
 
-def planted(path: Path, start: list[int], frames: list[Any], text: str, kept: int) -> Path:
-    """A film of one text in bytes."""
-    take = Take(start=start, frames=frames, text=text, kept=kept)
+def planted(
+    path: Path,
+    start: list[int],
+    frames: list[Any],
+    text: str,
+    kept: int | None = None,
+    words: list[str] | None = None,
+) -> Path:
+    """A film of one text, in bytes or in words."""
+    take = Take(start=start, frames=frames, text=text, kept=len(start) if kept is None else kept)
     call = {"family": "planted", "run": "0", "seed": 0, "sampler": {}, "num": 1}
-    write_film(path, Film(takes=[take], spelling=Bytes().spelling, end=Bytes.eos, **call))
+    spelling = Bytes().spelling if words is None else lambda token: words[token].encode()
+    write_film(path, Film(takes=[take], spelling=spelling, end=Bytes.eos, **call))
     return path
 
 
@@ -104,9 +112,7 @@ def test_it_ends_with_exactly_the_texts(visit, shown):
     assert texts(page) == [one["text"] for one in shown.samples]
     assert page.locator(".stage .hole").count() == 0
     counts = page.locator(".take .count").all_inner_texts()
-    assert counts == [
-        f"{one['nfe']} of {one['nfe']} network evaluations" for one in shown.samples
-    ]
+    assert counts == [f"{one['nfe']} of {one['nfe']} network evaluations" for one in shown.samples]
 
 
 def test_it_begins_with_what_was_given(visit, shown):
@@ -117,19 +123,25 @@ def test_it_begins_with_what_was_given(visit, shown):
     assert page.locator(".stage .given").count() == 3 * given
     assert page.locator(".stage .hole").count() == 3 * (120 - given)
     assert page.locator(".stage .filled, .stage .changed").count() == 0
+    legend = page.locator(".legend li:visible").all_inner_texts()
+    assert [words.split()[0] for words in legend] == ["given", "not", "filled"]
 
 
-def test_what_looks_like_markup_is_text(visit, shown):
+def test_what_looks_like_markup_is_text(visit, shown, tmp_path):
     page = opened(visit, shown.path, **STILL)
     assert "film of a sample" in page.title()
     assert page.locator("b").count() == 0 and page.locator("script").count() == 2
     assert all(text.startswith(PROMPT) for text in texts(page))
+    words = ["<script>document.title='broken'</script>", "<img src=x onerror=alert(1)>", "&lt;\n"]
+    film = planted(tmp_path / "film.html", [0, -1, -1], [[(1, 1), (2, 2)]], "", words=words)
+    page = opened(visit, film, **STILL)
+    assert texts(page) == ["".join(words)] and page.locator("img").count() == 0
 
 
 def test_bytes_become_characters_when_the_last_one_is_there(visit, tmp_path):
     """\u65e5 from the middle outwards, and a byte that never gets its character."""
     frames = [[(1, 0x97)], [(0, 0xE6)], [(2, 0xA5)], [(2, 0x41), (3, 0x80)], [(2, 0xA5)]]
-    film = planted(tmp_path / "film.html", [-1] * 4, frames, "\u65e5\ufffd", kept=4)
+    film = planted(tmp_path / "film.html", [-1] * 4, frames, "\u65e5\ufffd")
     page = opened(visit, film, **STILL)
     cells = page.locator(".stage .cell")
     said = [
@@ -243,31 +255,82 @@ def test_space_plays_and_pauses(visit, shown):
     assert label.get_attribute("aria-label") == "Play"
 
 
-def test_nothing_moves_while_holes_are_filled(visit, tmp_path):
+def boxes(page: Any) -> list[list[list[float]]]:
+    """Left edges of lines and cells, with the tops of the former and the widths of the latter."""
+    found = []
+    for selector, part in ((".line", "y"), (".stage .cell", "width")):
+        script = (
+            f"nodes => nodes.map(n => n.getBoundingClientRect()).map(box => [box.x, box.{part}])"
+        )
+        rounded = page.locator(selector).evaluate_all(script)
+        found.append([[round(number) for number in box] for box in rounded])
+    return found
+
+
+WORDS = re.findall(
+    r" \S+", " To fill a hole, take what fits it, and that is all there is to say of it"
+)
+WORDS += ["\n", " interminably" * 3]
+
+
+def worded(path: Path) -> Path:
+    """Words in a random order, after noise that is much too long."""
+    tokens = [i * 5 % 18 for i in range(60)] + [18, 18] + [i * 7 % 18 for i in range(40)]
+    noise = [(i, 19) for i in range(0, len(tokens), 3)]
+    order = sorted(range(len(tokens)), key=lambda i: i * 37 % len(tokens))
+    frames = [[(i, tokens[i]) for i in order[n : n + 9]] for n in range(0, len(tokens), 9)]
+    last = "".join(WORDS[token] for token in tokens)
+    return planted(path, [-1] * len(tokens), [noise, *frames], last, words=WORDS)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_moves_while_holes_are_filled(visit, tmp_path, width):
     """Lines are those of the finished text, and a hole is as wide as what fills it."""
     text = "To fill a hole, take what fits it.\n\nThat is all there is to say of it; " * 4
     order = sorted(range(len(text)), key=lambda i: i * 37 % len(text))
     frames = [[(i, ord(text[i])) for i in order[n : n + 30]] for n in range(0, len(text), 30)]
-    film = planted(tmp_path / "film.html", [-1] * len(text), frames, text, len(text))
-    page = opened(visit, film, 390, **STILL)
-    where = "nodes => nodes.map(node => node.getBoundingClientRect()).map(box => [box.x, box.{}])"
+    page = opened(
+        visit, planted(tmp_path / "film.html", [-1] * len(text), frames, text), width, **STILL
+    )
     found = []
     for count in (0, 1, len(frames) // 2, len(frames)):
         page.locator("#scrub").fill(str(count))
-        lines = page.locator(".line").evaluate_all(where.format("y"))
-        cells = page.locator(".stage .cell").evaluate_all(where.format("width"))
-        found.append([lines, [[round(number) for number in box] for box in cells]])
-    assert len(found[0][0]) > 10 and len(found[0][1]) == len(text)
+        found.append(boxes(page))
+    assert len(found[0][0]) > 5 and len(found[0][1]) == len(text)
     assert all(one == found[0] for one in found)
 
 
-def test_a_window_that_is_made_narrower_gets_new_lines(visit, overflow, shown):
-    page = opened(visit, shown.path, **STILL)
-    before = page.locator(".line").count()
+def test_words_stay_in_their_lines_and_long_noise_in_the_window(visit, overflow, tmp_path):
+    page = opened(visit, worded(tmp_path / "film.html"), 390, **STILL)
+    finished, last = boxes(page), int(page.locator("#scrub").get_attribute("max"))
+    lefts = {x for x, _ in finished[0]}
+    assert len(lefts) == 1 and len(finished[0]) > 10
+    assert page.locator(".line:empty").count() == 0
+    turned = page.locator(".turned").evaluate_all(
+        "all => all.map(n => n.getBoundingClientRect().x)"
+    )
+    assert turned and max(turned) < min(lefts) - 5  # the blank before a line's first word
+    broken = page.locator(".line").evaluate_all(
+        "lines => lines.map(line => line.getBoundingClientRect().height)"
+    )
+    assert max(broken) < 1.5 * min(broken)  # no line of the finished text is broken again
+    for count in range(last):
+        page.locator("#scrub").fill(str(count))
+        assert overflow(page) <= 0
+    page.locator("#scrub").fill("0")
+    assert boxes(page) == finished
+
+
+def test_a_window_that_changes_its_width_gets_new_lines(visit, overflow, tmp_path):
+    page = opened(visit, worded(tmp_path / "film.html"), **STILL)
+    wide, text = boxes(page), texts(page)
     page.set_viewport_size({"width": 390, "height": 800})
-    page.locator(".line").nth(before).wait_for(state="attached")
-    assert overflow(page) <= 0
-    assert texts(page) == [one["text"] for one in shown.samples]
+    page.locator(".line").nth(len(wide[0])).wait_for(state="attached")
+    assert overflow(page) <= 0 and texts(page) == text
+    assert page.locator(".turned").count() > 5
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.locator(".line").nth(len(wide[0])).wait_for(state="detached")
+    assert boxes(page) == wide and texts(page) == text
 
 
 def test_without_a_script_the_texts_are_there(visit, shown):

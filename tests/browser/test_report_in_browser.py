@@ -1,4 +1,4 @@
-"""The report as a reader meets it: both themes, a phone, sorting, notes of points, text that looks like markup."""
+"""The report as a reader meets it: both themes, a phone, sorting, notes of points, escaping."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_point_says_its_run_and_leads_to_its_row(visit, report):
     label = point.get_attribute("aria-label")
     assert note.is_visible() and note.inner_text() == label
     box, marked = note.bounding_box(), point.bounding_box()
-    assert 0 <= box["x"] and box["x"] + box["width"] <= 1280
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 1280
     assert abs(box["y"] + box["height"] / 2 - marked["y"] - marked["height"] / 2) < 80
     page.mouse.move(2, 2)
     assert note.is_hidden()

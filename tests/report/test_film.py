@@ -41,6 +41,7 @@ def test_the_reel_holds_the_canvas_given_and_the_changes():
     found = reel(Page(html(film())))
     (take,) = found["takes"]
     tokens = list(take["start"])
+    assert tokens == START and take["frames"][2][4:] == [1, -1]
     assert take["kept"] == 4 and len(take["frames"]) == len(FRAMES)
     for flat, frame in zip(take["frames"], FRAMES, strict=True):
         changed = dict(zip(flat[::2], flat[1::2], strict=True))

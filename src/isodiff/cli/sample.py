@@ -151,7 +151,9 @@ def make_room(path: Path) -> None:
         InputError: it cannot.
     """
     if path.is_dir():
-        raise InputError(f"{path} is a folder; give the film a name in it, {path / 'film.html'} say")
+        raise InputError(
+            f"{path} is a folder; give the film a name in it, {path / 'film.html'} say"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):

@@ -238,7 +238,7 @@ const keys = {
   End: () => step(last),
 };
 document.addEventListener("keydown", (event) => {
-  const own = event.key === " " ? "button, select" : "select, input"; // these have a use for the key themselves
+  const own = event.key === " " ? "button, select" : "select"; // these have a use for the key themselves
   if (!keys[event.key] || event.target.closest(own) || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
   keys[event.key]();
