@@ -7,8 +7,9 @@ nickname="mdlm", ...)` registers itself; nothing else in the library names a fam
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -25,6 +26,8 @@ from isodiff.types import Nats, Tokens
 FAMILIES: dict[str, type[Family]] = {}
 HOLE = -1
 """A position of a canvas that nobody has decided yet."""
+Changes = list[tuple[int, int]]
+"""What one network evaluation changed: positions, each with its new token or HOLE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +154,17 @@ def family_named(name: str) -> type[Family]:
 
 
 def sample(
-    family: Family, denoiser: Denoiser, prompt: Tokens, sampler: Sampler, *, rng: Noise
+    family: Family,
+    denoiser: Denoiser,
+    prompt: Tokens,
+    sampler: Sampler,
+    *,
+    rng: Noise,
+    watch: Callable[[Canvas], None] | None = None,
 ) -> tuple[Tokens, Int[Tensor, " B"]]:
     """The prompt with its holes filled, and how many network evaluations each row took.
+
+    `watch` is shown every canvas.
 
     Raises:
         InputError: the prompt or the sampler does not suit the family.
@@ -167,9 +178,39 @@ def sample(
         )
     tokens, nfe = prompt, torch.zeros(len(prompt), dtype=torch.long, device=prompt.device)
     with torch.no_grad():
-        for tokens, evaluated in family.walk(denoiser, prompt, sampler, rng=rng):  # noqa: B007
-            nfe += evaluated
+        for canvas in family.walk(denoiser, prompt, sampler, rng=rng):
+            tokens, nfe = canvas.tokens, nfe + canvas.evaluated
+            if watch is not None:
+                watch(canvas)
     return tokens, nfe
+
+
+def trace(
+    family: Family, denoiser: Denoiser, prompt: Tokens, sampler: Sampler, *, rng: Noise, num: int
+) -> tuple[Tokens, Int[Tensor, " B"], list[list[Changes]]]:
+    """`sample`, and what each network evaluation changed in each of the first `num` rows.
+
+    What changes between two evaluations of a row counts with the later one, and what changes after the
+    last with the last, so that a row's changes do not depend on the other rows either.
+    """
+    seen: list[Canvas] = []
+
+    def watch(canvas: Canvas) -> None:
+        seen.append(Canvas(*(part[:num].to("cpu", copy=True) for part in canvas)))
+
+    tokens, nfe = sample(family, denoiser, prompt, sampler, rng=rng, watch=watch)
+    rows = []
+    for row, (start, end) in enumerate(zip(prompt[:num].cpu(), tokens[:num].cpu(), strict=True)):
+        frames = [canvas.tokens[row] for canvas in seen if canvas.evaluated[row]]
+        frames = [start, *frames[:-1], end] if frames else [start]
+        rows.append([changes(before, after) for before, after in pairwise(frames)])
+    return tokens, nfe, rows
+
+
+def changes(before: Int[Tensor, " L"], after: Int[Tensor, " L"]) -> Changes:
+    """Positions where two canvases differ, each with what the later one holds there."""
+    where = (before != after).nonzero().squeeze(-1)
+    return list(zip(where.tolist(), after[where].tolist(), strict=True))
 
 
 def blank(batch: int, length: int, device: torch.device | str = "cpu") -> Tokens:
