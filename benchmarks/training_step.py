@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isodiff.families import family_named
+from isodiff.network.rotary import rotary_table
 from isodiff.network.shape import Backbone, Shape
-from isodiff.network.transformer import Transformer, rotary_table
+from isodiff.network.transformer import Transformer
 from isodiff.record import provenance
 from isodiff.rng import Rows, stream
 from isodiff.train.optimizer import adamw

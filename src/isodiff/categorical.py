@@ -14,11 +14,22 @@ from torch import Tensor
 
 from isodiff.errors import InputError
 
+IN_CACHE = 2**18  # float64 numbers that a processor's cache holds
+
 
 def draw(weights: Float[Tensor, "... K"], u: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
     """Index drawn in proportion to non-negative `weights`; `u` is uniform on [0, 1)."""
+    if weights.numel() > IN_CACHE and weights.ndim > 1 and weights.device.type == "cpu":
+        rows = max(1, IN_CACHE // weights[0].numel())
+        parts = zip(weights.split(rows), u.split(rows), strict=True)
+        return torch.cat([inverse_cdf(*part) for part in parts])
+    return inverse_cdf(weights, u)
+
+
+def inverse_cdf(weights: Float[Tensor, "... K"], u: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
+    """The first index whose cumulative weight exceeds u times the total, in float64."""
     cdf = weights.double().cumsum(-1)
-    # Strictly above u * total: a category of weight zero is never the first such.
+    # Strictly above: a category of weight zero is never the first such.
     index = torch.searchsorted(cdf, (u[..., None] * cdf[..., -1:]).contiguous(), right=True)
     return index.squeeze(-1).clamp_max(weights.shape[-1] - 1)
 
@@ -49,17 +60,15 @@ class Truncation:
         if not 0 <= self.min_p <= 1:
             raise InputError(f"min_p must lie in [0, 1], got {self.min_p}")
 
-    @property
-    def everything(self) -> bool:
-        """Whether nothing is cut or reshaped."""
-        return self == Truncation()
+    def weights(self, logits: Float[Tensor, "... V"]) -> Float[Tensor, "... V"]:
+        """Weights to draw from, in proportion: the tempered probabilities, 0 where cut off.
 
-    def weights(self, log_p: Float[Tensor, "... V"]) -> Float[Tensor, "... V"]:
-        """Weights to draw from, in proportion: the tempered probabilities, 0 where cut off."""
+        `logits` are log-probabilities up to a constant for each row.
+        """
         if self.temperature == 0:
-            best = log_p.argmax(-1, keepdim=True)
-            return torch.zeros_like(log_p).scatter(-1, best, 1.0)
-        p = log_p.exp() if self.temperature == 1 else (log_p / self.temperature).softmax(-1)
+            best = logits.argmax(-1, keepdim=True)
+            return torch.zeros_like(logits).scatter(-1, best, 1.0)
+        p = (logits if self.temperature == 1 else logits / self.temperature).softmax(-1)
         if self.min_p > 0:
             p = p.where(p >= self.min_p * p.amax(-1, keepdim=True), 0)
         if self.top_k is None and self.top_p == 1:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from isodiff.families.autoregressive import Autoregressive
-from isodiff.families.base import Family
+from isodiff.families.base import Family, Sampler, Stepped
 from isodiff.families.block import Blockwise
 from isodiff.families.hybrid import Hybrid
 from isodiff.families.interpolating import Interpolating
@@ -38,7 +40,44 @@ FAMILIES: dict[str, Family] = {
     "hybrid-shift": Hybrid(
         vocab_size=V, shift=1.0, weighting="elbo", independent_noise=0.5, show_time=False
     ),
+    "interpolating-A-1": Interpolating(vocab_size=V, alpha_0=1.0, variant="A"),
+    "interpolating-A-0.5": Interpolating(vocab_size=V, alpha_0=0.5, variant="A"),
 }
+OPTIONS: dict[str, list[dict[str, Any]]] = {
+    "masked": [
+        {"order": "margin"},
+        {"order": "entropy", "block": 4},
+        {"block": 5},
+        {"remask": 0.3},
+        {"steps": None},
+    ],
+    "uniform": [{"kappa": 0.5}, {"tail": "x_hat"}],
+    "interpolating": [
+        {"order": "strided", "block": 5, "alpha_0": 0.6},
+        {"order": "anchored", "alpha_0": 0.6},
+        {"steps": None, "alpha_0": 0.6},
+        {"block": 5},
+    ],
+    "autoregressive": [{"stop": 3}],
+    "block": [{"steps": None}, {"window": 8}],
+    "hybrid": [{"corrections": 4}],
+}
+"""Samplers worth testing beside the variants that families name."""
+
+
+def samplers(steps: int) -> dict[str, tuple[Family, Sampler]]:
+    """Every family with every variant of its samplers, cut and uncut."""
+    found: dict[str, tuple[Family, Sampler]] = {}
+    for name, family in FAMILIES.items():
+        for options in [*family.variants.values(), *OPTIONS.get(family.name, [])]:
+            own = {"steps": steps} if issubclass(family.sampler, Stepped) else {}
+            words = [name, *(f"{key}={value}" for key, value in options.items())]
+            found[" ".join(words)] = family, family.sampler(**own | dict(options))
+        cut = family.sampler_with(steps, temperature=0.7, top_p=0.9, top_k=5, min_p=0.01)
+        found[f"{name} cut"] = family, cut
+    return found
+
+
 BACKBONES = {
     "plain": Backbone(),
     "paper": Backbone(adaln=True, mlp="gelu_tanh"),

@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from isodiff.network.attention import Attention, BlockCausal, Causal, Full, TwoStream, attend, plain
+from isodiff.network.attention import (
+    Acquainted,
+    Attention,
+    BlockCausal,
+    Causal,
+    Full,
+    TwoStream,
+    attend,
+    plain,
+)
 from isodiff.rng import stream
 
 PATTERNS = [
@@ -18,11 +27,35 @@ PATTERNS = [
     *(BlockCausal(3, reach) for reach in (1, 2, 64)),
 ]
 each_pattern = pytest.mark.parametrize("pattern", PATTERNS, ids=str)
+PER_ROW = [Acquainted(base, (0, 1, 2, 3, 5)) for base in (Causal(), TwoStream(1))]
 
 
 def written_out(pattern: Attention, n: int) -> torch.Tensor:
     index = torch.arange(n)
-    return pattern.allowed(index[:, None], index[None, :], n).expand(n, n)
+    allowed = pattern.allowed(index[:, None], index[None, :], n)
+    return allowed if isinstance(pattern, Acquainted) else allowed.expand(n, n)
+
+
+@pytest.mark.parametrize("pattern", PER_ROW, ids=str)
+def test_patterns_may_differ_by_sequence(pattern: Acquainted) -> None:
+    """Entry by entry, pairs included, on every path, with and without gradients."""
+    n = 12
+    first, want = (6 if isinstance(pattern.base, TwoStream) else 0), written_out(pattern, n)
+    for row, clean in enumerate(pattern.clean):
+        for i in range(n):
+            for j in range(n):
+                both = first <= i < first + clean and first <= j < first + clean
+                assert bool(want[row, i, j]) == (both or bool(written_out(pattern.base, n)[i, j]))
+    assert pattern.pairs_in(5, n) == int(want.sum())
+    assert [Acquainted(pattern.base, (c,)).pairs(n) for c in pattern.clean] == want.sum(
+        (1, 2)
+    ).tolist()
+    q, k, v = torch.randn(3, 5, 2, n, 8, dtype=torch.float64, generator=stream(2))
+    out = scaled_dot_product_attention(q, k, v, attn_mask=want[:, None])
+    for path in (plain, attend):
+        for grad in (False, True):
+            got = path(q.requires_grad_(grad), k, v, pattern)
+            torch.testing.assert_close(got.detach(), out, rtol=1e-12, atol=1e-13)
 
 
 @each_pattern

@@ -4,34 +4,43 @@ from __future__ import annotations
 
 import pytest
 import torch
-from networks import FAMILIES, V, tiny
+from networks import FAMILIES, V, samplers, tiny
 
-from isodiff.families.base import HOLE, Family, blank, sample
+from isodiff.families.base import HOLE, Family, Sampler, blank, sample
 from isodiff.families.block import BlockByBlock, Blockwise
 from isodiff.network.attention import BlockCausal, Causal
 from isodiff.network.view import Replaying, View
 from isodiff.rng import Streams
 
 pytestmark = pytest.mark.usefixtures("float64")
-CACHED = {name: f for name, f in FAMILIES.items() if name.startswith(("auto", "inter", "block"))}
+SAMPLERS = samplers(5)
+CACHED = {
+    name: both for name, both in SAMPLERS.items() if name.startswith(("auto", "inter", "block"))
+}
 L = 12
+each_sampler = pytest.mark.parametrize(("family", "sampler"), SAMPLERS.values(), ids=SAMPLERS)
 
 
 def prompts(family: Family) -> torch.Tensor:
-    """Five prompts of different lengths."""
-    given = torch.randint(V, (5, L), generator=torch.Generator().manual_seed(0))
-    return given.where(torch.arange(L) < torch.tensor([0, 1, 4, 4, 11])[:, None], HOLE)
+    """Five prompts of different lengths; with holes anywhere where the family can fill them."""
+    generator = torch.Generator().manual_seed(0)
+    given = torch.randint(V, (5, L), generator=generator)
+    given = given.where(torch.arange(L) < torch.tensor([0, 1, 4, 4, 11])[:, None], HOLE)
+    if family.name in ("autoregressive", "block"):
+        return given
+    places = torch.stack([torch.randperm(L, generator=generator) for _ in given])
+    return given.gather(1, places)
 
 
-@pytest.mark.parametrize("family", CACHED.values(), ids=CACHED)
+@pytest.mark.parametrize(("family", "sampler"), CACHED.values(), ids=CACHED)
 @pytest.mark.parametrize("prompted", [False, True])
-def test_a_cache_changes_no_text(family: Family, prompted: bool) -> None:
+def test_a_cache_changes_no_text(family: Family, sampler: Sampler, prompted: bool) -> None:
     model = tiny(family)
     start = prompts(family) if prompted else blank(5, L)
     frames = {}
     for name, denoiser in (("cache", model), ("no cache", Replaying(model))):
         with torch.no_grad():
-            walk = family.walk(denoiser, start, family.sampler_with(3), rng=Streams(0, 5))
+            walk = family.walk(denoiser, start, sampler, rng=Streams(0, 5))
             frames[name] = [frame.tokens for frame in walk]
     assert len(frames["cache"]) == len(frames["no cache"]) > 2
     for with_cache, without in zip(frames["cache"], frames["no cache"], strict=True):
@@ -109,16 +118,39 @@ def test_blocks_shown_piece_by_piece_make_the_predictions_of_the_whole(reach: in
         )
 
 
-@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
-def test_a_sample_does_not_depend_on_its_batch(family: Family) -> None:
-    model, sampler = tiny(family), family.sampler_with(5)
-    together, nfe = sample(family, model, blank(6, L), sampler, rng=Streams(3, 6))
-    for i in (0, 4):
-        alone, count = sample(family, model, blank(1, L), sampler, rng=Streams(3, 1, first=i))
+@each_sampler
+def test_a_sample_does_not_depend_on_its_batch(family: Family, sampler: Sampler) -> None:
+    """Prompts of different lengths beside it, so that others have more or fewer events."""
+    model, start = tiny(family), prompts(family)
+    together, nfe = sample(family, model, start, sampler, rng=Streams(3, 5))
+    for i in range(5):
+        alone, count = sample(family, model, start[i : i + 1], sampler, rng=Streams(3, 1, first=i))
         assert torch.equal(alone[0], together[i])
         assert count[0] == nfe[i]
-    other, _ = sample(family, model, blank(6, L), sampler, rng=Streams(4, 6))
+    other, _ = sample(family, model, start, sampler, rng=Streams(4, 5))
     assert not torch.equal(other, together)
+
+
+@each_sampler
+def test_evaluations_are_counted(family: Family, sampler: Sampler) -> None:
+    """No more visits to the network than are reported; what is reported changed something."""
+    model, start = tiny(family), prompts(family)
+    shown: list[int] = []
+    forward = model.forward
+
+    def counted(*given):
+        shown.append(len(given[0].inputs))
+        return forward(*given)
+
+    model.forward = counted
+    with torch.no_grad():
+        frames = list(family.walk(model, start, sampler, rng=Streams(3, 5)))
+    evaluated = [int(frame.evaluated.sum()) for frame in frames]
+    assert len(shown) == sum(count > 0 for count in evaluated)
+    busy = [count for count in evaluated if count]
+    assert all(rows >= count for rows, count in zip(shown, busy, strict=True))
+    if family.name in ("masked", "uniform"):
+        assert shown == busy
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from networks import BACKBONES, FAMILIES, V, tiny
 
-from isodiff.network.attention import Attention, Causal, Full, TwoStream
+from isodiff.network.attention import Acquainted, Attention, Causal, Full, TwoStream
 from isodiff.network.shape import Backbone
 from isodiff.network.view import View
 
@@ -14,7 +14,12 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 
 @pytest.mark.parametrize(
-    "pattern", [Full(), Causal(), TwoStream(2), TwoStream(3, hidden=2)], ids=repr
+    "pattern",
+    [
+        *(Full(), Causal(), TwoStream(2), TwoStream(3, hidden=2)),
+        Acquainted(Causal(), (3, 0, 12)),
+    ],
+    ids=repr,
 )
 @pytest.mark.parametrize("backbone", BACKBONES.values(), ids=BACKBONES)
 @pytest.mark.parametrize("own_positions", [False, True])

@@ -21,7 +21,7 @@ from isodiff.process.hybrid import HybridNoise
 
 
 def visible(pattern: Attention, n: int) -> Tensor:
-    """(query, key): whether the key can reach the query through any number of layers."""
+    """(query, key), by sequence where they differ: whether the key reaches the query through any layers."""
     index = torch.arange(n)
     reach = pattern.allowed(index[:, None], index[None, :], n) | torch.eye(n, dtype=torch.bool)
     while True:
@@ -53,7 +53,7 @@ class Optimal:
         known = torch.full((batch, n, length), self.vocab_size)
         for key in range(n):
             token, place = view.inputs[:, key], places[:, key]
-            told = reach[:, key] & ((token < self.vocab_size) & (place >= 0))[:, None]
+            told = reach[..., key] & ((token < self.vocab_size) & (place >= 0))[:, None]
             here = told[..., None] & one_hot(place.clamp_min(0), length).bool()[:, None]
             token = token[:, None, None]
             assert not (here & (known != self.vocab_size) & (known != token)).any()

@@ -6,6 +6,8 @@ weighted by probabilities computed here), and where a moment is continuous, on q
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import scipy.stats
 import torch
@@ -80,9 +82,11 @@ def block_bound(denoiser: Denoiser, block_size: int) -> Tensor:
     return expected(nats, torch.full((len(level),), 1 / len(level)))
 
 
-def interpolating_bound(denoiser: Denoiser, alpha_0: float) -> Tensor:
+def interpolating_bound(
+    denoiser: Denoiser, alpha_0: float, variant: Literal["A", "B"] = "B"
+) -> Tensor:
     """Both terms, each over its counts and orders."""
-    family = Interpolating(vocab_size=V, alpha_0=alpha_0)
+    family = Interpolating(vocab_size=V, alpha_0=alpha_0, variant=variant)
     kept = torch.tensor(scipy.stats.binom.pmf(range(L + 1), L, 1 - alpha_0))
     visited = torch.tensor(scipy.stats.binom.cdf(range(L), L, 1 - alpha_0))  # P(k_0 < k)
     strata, permutation, antithetic, weights = [], [], [], torch.ones(1)
@@ -197,7 +201,11 @@ BOUNDS = {
     "masked": lambda toy: masked_bound(Optimal(toy)),
     "uniform": lambda toy: uniform_bound(LeaveOneOut(toy)),
     **{
-        f"interpolating-{a}": lambda toy, a=a: interpolating_bound(Optimal(toy), a) for a in ALPHA_0
+        f"interpolating-{variant}-{a}": lambda toy, a=a, variant=variant: interpolating_bound(
+            Optimal(toy), a, variant
+        )
+        for a in ALPHA_0
+        for variant in ("A", "B")
     },
     **{f"block-{k}": lambda toy, k=k: block_bound(Optimal(toy), k) for k in (1, 2, 3)},
     **{

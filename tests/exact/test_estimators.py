@@ -50,6 +50,10 @@ NELBOS = {
         f"block-{k}": (Blockwise(vocab_size=V, block_size=k, objective="nelbo"), Optimal(TOY))
         for k in (1, 2, 3)
     },
+    "interpolating-A": (
+        Interpolating(vocab_size=V, alpha_0=0.5, variant="A", objective="nelbo"),
+        Optimal(TOY),
+    ),
 }
 each_family = pytest.mark.parametrize(("family", "denoiser"), NELBOS.values(), ids=NELBOS)
 

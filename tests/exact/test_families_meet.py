@@ -56,10 +56,11 @@ def rng() -> Rows:
     return Rows.of(stream(0, "same"), B)
 
 
+@pytest.mark.parametrize("variant", ["A", "B"])
 @pytest.mark.parametrize("objective", ["nelbo", "low_variance"])
-def test_interpolating_at_1_has_the_loss_of_masked(objective) -> None:
+def test_interpolating_at_1_has_the_loss_of_masked(objective, variant) -> None:
     """Same counts and the same subsets: the last k of an order."""
-    one = Interpolating(vocab_size=V, alpha_0=1.0, objective=objective)
+    one = Interpolating(vocab_size=V, alpha_0=1.0, objective=objective, variant=variant)
     masked = Masked(vocab_size=V, objective=objective)
     torch.testing.assert_close(
         one.loss(OrderBlind(), batch(), rng=rng()),
@@ -75,6 +76,26 @@ def test_interpolating_at_1_has_the_bound_of_masked() -> None:
     want = masked.nelbo(OrderBlind(), batch(), rng=rng())
     torch.testing.assert_close(got.nats, want.nats, rtol=1e-12, atol=1e-12)
     assert got.kind == want.kind == "bound"
+
+
+def test_variants_of_interpolating_are_one_without_clean_tokens() -> None:
+    """At alpha_0 = 0 there is nobody to get acquainted with; at 0.5 a random network shows the difference."""
+    losses = {}
+    for alpha_0 in (0.0, 0.5):
+        a, b = (Interpolating(vocab_size=V, alpha_0=alpha_0, variant=v) for v in ("A", "B"))
+        model = Transformer(
+            vocab_size=V,
+            num_states=V + 1,
+            shape=Shape(depth=2, width=8, heads=2),
+            backbone=Backbone(),
+            timed=False,
+        )
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, generator=stream(4))
+        losses[alpha_0] = [family.loss(model, batch(), rng=rng()) for family in (a, b)]
+    torch.testing.assert_close(*losses[0.0], rtol=1e-12, atol=1e-12)
+    changed = (losses[0.5][0] - losses[0.5][1]).abs().amax(-1) > 1e-3
+    assert 0.5 < float(changed.double().mean()) < 1  # no difference for 0 or 1 clean tokens
 
 
 def test_interpolating_at_0_is_autoregressive_on_the_oracle() -> None:
@@ -94,7 +115,7 @@ def test_interpolating_at_0_samples_what_autoregressive_samples() -> None:
     toy = Toy.random(3, 4, seed=0)
     numbers = torch.rand(200, 4, dtype=torch.float64, generator=stream(3))
     order = orders(4)[torch.arange(200) % 24]
-    rng = Scripted(200, permutation=[order], uniform=[numbers] * 5)
+    rng = Scripted(200, permutation=[order], uniform=[numbers] * 2)
     esolm, ar = Interpolating(vocab_size=3, alpha_0=0.0), Autoregressive(vocab_size=3)
     got, _ = sample(esolm, Optimal(toy), blank(200, 4), esolm.sampler(), rng=rng)
     assert rng.exhausted()

@@ -48,10 +48,10 @@ def law_of(family: Family, denoiser: Denoiser, steps: int) -> Tensor:
     return finished_from_left_to_right(law, TOY)
 
 
-def p_value(x: Tensor, law: Tensor) -> float:
+def p_value(x: Tensor, law: Tensor, v: int = V) -> float:
     """Chi-square of the frequencies of x, rare cells taken together."""
-    index = x @ torch.tensor([V ** (L - 1 - i) for i in range(L)])
-    counts = torch.bincount(index, minlength=V**L).double()
+    index = x @ v ** torch.arange(x.shape[1] - 1, -1, -1)
+    counts = torch.bincount(index, minlength=len(law)).double()
     expected = len(x) * law
     assert not bool((counts[law == 0] > 0).any())
     counts, expected = counts[law > 0], expected[law > 0]
@@ -69,7 +69,11 @@ CASES = {
     "uniform": (Uniform(vocab_size=V), LeaveOneOut(TOY)),
     "uniform-0.1": (Uniform(vocab_size=V, alpha_end=0.1), LeaveOneOut(TOY)),
     **{
-        f"interpolating-{a}": (Interpolating(vocab_size=V, alpha_0=a), Optimal(TOY))
+        f"interpolating-{variant}-{a}": (
+            Interpolating(vocab_size=V, alpha_0=a, variant=variant),
+            Optimal(TOY),
+        )
+        for variant in ("A", "B")
         for a in (1.0, 0.5, 0.0)
     },
     **{f"block-{k}": (Blockwise(vocab_size=V, block_size=k), Optimal(TOY)) for k in (1, 2, 3)},

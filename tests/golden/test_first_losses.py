@@ -49,6 +49,8 @@ FAMILIES: dict[str, Family] = {
     "hybrid, own noise": Hybrid(
         vocab_size=V, p_u=0.3, independent_noise=0.5, show_time=False, weighting="clip"
     ),
+    "interpolating A 1": Interpolating(vocab_size=V, alpha_0=1.0, variant="A"),
+    "interpolating A 0.5": Interpolating(vocab_size=V, alpha_0=0.5, variant="A", objective="nelbo"),
 }
 
 

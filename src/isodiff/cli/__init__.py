@@ -104,6 +104,9 @@ def call(verb: str, options: list[str]) -> Answer:
     """Import the verb's module, parse its options, run it."""
     import tyro
 
+    from isodiff.allocator import keep_freed_memory
+
+    keep_freed_memory()
     module = importlib.import_module(f"isodiff.cli.{verb}")
     if hasattr(module, "command"):
         return module.command(options)

@@ -1,4 +1,4 @@
-r"""Interpolating between masked diffusion and left-to-right (Eso-LM, variant B, arXiv 2506.01928).
+r"""Interpolating between masked diffusion and left-to-right (Eso-LM, arXiv 2506.01928).
 
 The diffusion lifts masks in random order until a fraction 1 - alpha_0 is left; those are then filled
 from left to right. alpha_0 = 1 is masked diffusion, alpha_0 = 0 is autoregressive (with every position
@@ -9,10 +9,11 @@ first a mask).
 with k_0 ~ Binomial(L, 1 - alpha_0) masks left for the second phase, and C_k the mean nats of k masks
 (process/counts.py, Eq. 3: the diffusion term of the paper's bound with its time integral done).
 
-*One causal network for both phases.* Tokens are permuted: clean ones first, in the order in which
-they appeared, masks last. Attention is causal in that order and rotary positions travel with the
-tokens. The first phase reads the masks of [z]. The second reads the noisy half of [z_0 ; x] under
-`TwoStream(1)`: each mask sees the true values of everything before it.
+*One network for both phases.* Tokens are permuted: clean ones first, in the order in which they
+appeared, masks last. Attention is causal in that order and rotary positions travel with the tokens.
+The first phase reads the masks of [z]. The second reads the noisy half of [z_0 ; x] under
+`TwoStream(1)`: each mask sees the true values of everything before it. That is variant B. In variant A
+clean tokens see each other both ways; each new one changes them all, so only the second phase is cached.
 
 In training every second row takes the diffusion term, the rest the sequential term, each
 normalised by its share of rows, so that the mean over the batch estimates the sum of both.
@@ -20,22 +21,23 @@ normalised by its share of rows, so that the mean over the batch estimates the s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from isodiff.categorical import draw
 from isodiff.errors import InputError
 from isodiff.families.base import HOLE, Canvas, Family, Likelihood, Stepped, meta
-from isodiff.families.unmasking import dense_rank, num_events, steps_drawn
-from isodiff.network.attention import Causal, TwoStream
-from isodiff.network.view import Denoiser, View, caching
+from isodiff.families.unmasking import Event, event_sizes, rank_in_block, steps_drawn
+from isodiff.network.attention import Acquainted, Attention, Causal, TwoStream
+from isodiff.network.view import Denoiser, Prediction, View, caching
+from isodiff.process import counts
 from isodiff.process.categorical import Absorbing
-from isodiff.process.counts import binomial, expected_masks, mask_counts
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
 
@@ -44,19 +46,27 @@ Order = Int[Tensor, "B L"]
 
 @dataclass(frozen=True, kw_only=True)
 class TwoPhase(Stepped):
-    """How much is decided in parallel.
+    """How much is decided in parallel, and in which order.
 
     Attributes:
         steps: T of the first phase; None decides one token per evaluation there too.
         alpha_0: share of the tokens that the first phase decides; None for that of training.
+        order: "random" draws the step of each token (ancestral). "strided" decides tokens that are T apart
+            together, T times in random order. "anchored" goes from left to right through every T-th token,
+            then takes the tokens next to those together, and so on.
+        block: tokens per block, blocks from left to right, `steps` shared among them; None for one block.
     """
 
     alpha_0: float | None = None
+    order: Literal["random", "strided", "anchored"] = "random"
+    block: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.alpha_0 is not None and not 0 <= self.alpha_0 <= 1:
             raise InputError(f"alpha_0 must lie in [0, 1], got {self.alpha_0}")
+        if self.block is not None and self.block < 1:
+            raise InputError(f"block must be at least 1, got {self.block}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +77,17 @@ class Interpolating(
     reference="arXiv 2506.01928, 2602.15014",
     kind="bound",
 ):
-    """Options: alpha_0, and the weight of the diffusion term in training."""
+    """Options: alpha_0, the variant of the attention, and the weight of the diffusion term in training."""
 
     sampler = TwoPhase
-    variants: ClassVar = {"two phases": {}}
+    variants: ClassVar = {
+        "two phases": {},
+        "strided": {"order": "strided"},
+        "anchored": {"order": "anchored"},
+    }
     vocab_size: int
     alpha_0: float = 1.0
+    variant: Literal["A", "B"] = "B"
     objective: Literal["nelbo", "low_variance"] = "low_variance"
 
     def __post_init__(self) -> None:
@@ -106,14 +121,20 @@ class Interpolating(
         kept = 1 - self.alpha_0
         views = []
         if diffused:
-            read = meta(round(diffused * expected_masks(length, kept)))
+            read = meta(round(diffused * counts.expected_masks(length, kept)))
             shown = meta(diffused, length)
-            views.append(View(shown, shown, Causal(), read=read))
+            clean = counts.typical_clean(counts.visited(length, kept)).expand(diffused)
+            views.append(View(shown, shown, self.pattern(Causal(), clean), read=read))
         if sequential:
             read = meta(round(sequential * length * kept))
             shown = meta(sequential, 2 * length)
-            views.append(View(shown, shown, TwoStream(1), read=read))
+            clean = counts.typical_clean(counts.binomial(length, kept)).expand(sequential)
+            views.append(View(shown, shown, self.pattern(TwoStream(1), clean), read=read))
         return tuple(views)
+
+    def pattern(self, base: Causal | TwoStream, clean: Int[Tensor, " B"]) -> Attention:
+        """Who sees whom, where each sequence begins with so many clean tokens."""
+        return base if self.variant == "B" else Acquainted(base, tuple(clean.tolist()))
 
     def diffusion_nats(
         self, denoiser: Denoiser, x: Tokens, order: Order, k: Int[Tensor, " B"]
@@ -122,7 +143,8 @@ class Interpolating(
         length = x.shape[1]
         masked = torch.arange(length, device=x.device) >= (length - k)[:, None]
         z = x.gather(1, order).masked_fill(masked, self.process.mask)
-        return self.read(denoiser, View(z, order, Causal()), x, order, masked)
+        view = View(z, order, self.pattern(Causal(), length - k))
+        return self.read(denoiser, view, x, order, masked)
 
     def sequential_nats(
         self, denoiser: Denoiser, x: Tokens, order: Order, k: Int[Tensor, " B"]
@@ -133,7 +155,8 @@ class Interpolating(
         masked = torch.arange(length, device=x.device) >= (length - k)[:, None]
         clean = x.gather(1, order)
         z = clean.masked_fill(masked, self.process.mask)
-        view = View(torch.cat([z, clean], 1), torch.cat([order, order], 1), TwoStream(1))
+        pattern = self.pattern(TwoStream(1), length - k)
+        view = View(torch.cat([z, clean], 1), torch.cat([order, order], 1), pattern)
         return self.read(denoiser, view, x, order, masked)
 
     def read(self, denoiser: Denoiser, view: View, x: Tokens, order: Order, masked: Chosen) -> Nats:
@@ -147,7 +170,7 @@ class Interpolating(
 
     def leftover(self, rng: Rows, length: int) -> Int[Tensor, " B"]:
         """k_0: masks that the diffusion leaves to the second phase."""
-        chance = binomial(length, 1 - self.alpha_0, rng.device)
+        chance = counts.binomial(length, 1 - self.alpha_0, rng.device)
         return draw(chance.expand(len(rng), length + 1), rng.strata())
 
     def loss(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Nats:
@@ -160,7 +183,7 @@ class Interpolating(
         diffused = (row + 1) * num // total > row * num // total
         out = x.new_zeros(x.shape, dtype=torch.get_default_dtype())
         if share > 0:
-            k, weight = mask_counts(rng, length, kept)
+            k, weight = counts.mask_counts(rng, length, kept)
             order = rng.permutation(length)
             nats = self.diffusion_nats(denoiser, x[diffused], order[diffused], k[diffused])
             if self.objective == "nelbo":
@@ -178,7 +201,7 @@ class Interpolating(
         length = x.shape[1]
         total = x.new_zeros(len(x), dtype=torch.get_default_dtype())
         if self.alpha_0 > 0:
-            k, weight = mask_counts(rng, length, 1 - self.alpha_0)
+            k, weight = counts.mask_counts(rng, length, 1 - self.alpha_0)
             nats = self.diffusion_nats(denoiser, x, rng.permutation(length), k)
             total = total + weight.to(nats.dtype) * nats.sum(-1)
         if self.alpha_0 < 1:
@@ -190,57 +213,82 @@ class Interpolating(
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: TwoPhase, *, rng: Noise
     ) -> Iterator[Canvas]:
-        """T ancestral steps down to the leftover masks, then one token at a time, all of it cached.
+        """The first phase down to the leftover masks, then one token at a time.
 
-        A network evaluation is shown the tokens decided last time and the masks to decide now, nothing else.
+        A cached network evaluation is shown the tokens decided last time and the masks to decide now, nothing
+        else; in the first phase of variant A it is shown all that is known.
         """
-        (batch, length), x = prompt.shape, prompt
-        order, counts, done = self.schedule(prompt, sampler, rng)
+        x, holes, u = prompt, prompt == HOLE, rng.uniform(prompt.shape[1])
+        order, event, later = self.schedule(prompt, sampler, rng)
+        shown, done = torch.zeros_like(x[:, 0]), (~holes).sum(-1)
+        if self.variant == "A":
+            for count in event_sizes(event, holes & ~later).unbind(-1):
+                slots = shown, done, done + count
+                x = self.decide(denoiser, self.pattern(Causal(), done), x, order, slots, u, sampler)
+                done = done + count
+                yield Canvas(x, count > 0)
+            holes = later
         model = caching(denoiser, prompt.device)
-        cache = model.cache(batch, length)
-        shown = torch.zeros_like(done)
-        rank = torch.arange(length, device=x.device)
-        for count in counts.unbind(-1):
-            u = rng.uniform(length)
-            end = done + count
-            width = int((end - shown).max())
-            # Rows with less to show repeat their last entry, which changes nothing.
-            slots = torch.minimum(shown[:, None] + rank[:width], (end - 1).clamp_min(0)[:, None])
-            place = order.gather(1, slots)
-            now = (slots >= done[:, None]) & (rank[:width] < (end - shown)[:, None])
-            states = x.gather(1, place)
-            states = states.masked_fill(states == HOLE, self.process.mask)
-            read = now.flatten().nonzero().squeeze(-1)
-            view = View(states, place, Causal(), read=read, slots=slots)
-            row, column = now.nonzero(as_tuple=True)
-            drawn = model.cached(view, cache).draw(u.gather(1, slots)[row, column], sampler)
-            x = x.index_put((row, place[row, column]), drawn)
-            shown, done = done, end
+        show = partial(model.cached, cache=model.cache(*prompt.shape))
+        pattern = self.pattern(Causal(), done)
+        for count in event_sizes(event, holes).unbind(-1):
+            x = self.decide(show, pattern, x, order, (shown, done, done + count), u, sampler)
+            shown, done = done, done + count
             yield Canvas(x, count > 0)
+
+    def decide(
+        self,
+        show: Callable[[View], Prediction],
+        pattern: Attention,
+        x: Tokens,
+        order: Order,
+        slots: tuple[Int[Tensor, " B"], Int[Tensor, " B"], Int[Tensor, " B"]],
+        u: Float[Tensor, "B L"],
+        sampler: TwoPhase,
+    ) -> Tokens:
+        """x with the tokens of slots done .. end - 1 drawn, where slots shown .. end - 1 are shown."""
+        shown, done, end = (slot[:, None] for slot in slots)
+        rank = torch.arange(int((end - shown).max()), device=x.device)
+        # Rows with less to show repeat their last entry, which changes nothing.
+        slot = torch.minimum(shown + rank, (end - 1).clamp_min(0))
+        place = order.gather(1, slot)
+        now = (slot >= done) & (rank < end - shown)
+        states = x.gather(1, place)
+        states = states.where(states != HOLE, self.process.mask)
+        read = now.flatten().nonzero().squeeze(-1)
+        prediction = show(View(states, place, pattern, read=read, slots=slot))
+        row, column = now.nonzero(as_tuple=True)
+        place = place[row, column]
+        return x.index_put((row, place), prediction.draw(u[row, place], sampler))
 
     def schedule(
         self, prompt: Tokens, sampler: TwoPhase, rng: Noise
-    ) -> tuple[Order, Int[Tensor, "B E"], Int[Tensor, " B"]]:
-        """The order of the tokens, how many each event decides, and how many the prompt gives."""
+    ) -> tuple[Order, Event, Chosen]:
+        """The order of the tokens, the event that decides each, and which are left to the second phase."""
         length, holes = prompt.shape[1], prompt == HOLE
         alpha_0 = self.alpha_0 if sampler.alpha_0 is None else sampler.alpha_0
-        if sampler.steps is None:
-            steps, later = length, rng.uniform(length) >= alpha_0
-            event = steps_drawn(holes, None, rng).masked_fill(later, steps)
+        size = sampler.block or length
+        place = torch.arange(length, device=prompt.device).expand(prompt.shape)
+        block = place // size
+        steps = sampler.steps and max(1, sampler.steps // -(-length // size))
+        if sampler.order == "random":
+            alphas = torch.linspace(0, alpha_0, steps + 1, dtype=torch.float64) if steps else None
+            step = steps_drawn(holes, alphas, rng)
+            later = step >= steps if steps else rng.uniform(length) >= alpha_0
         else:
-            steps = sampler.steps
-            alphas = torch.linspace(0, alpha_0, steps + 1, dtype=torch.float64)
-            event = steps_drawn(holes, alphas, rng)
-        left = holes & (event >= steps)
-        place = torch.arange(length, device=prompt.device)
-        # Prompt first, then the first phase in random order within a step, then from left to right.
-        shuffled = rng.permutation(length).argsort(-1)
-        key = event * length + torch.where(left, place, shuffled)
-        order = torch.where(holes, key + length, place).argsort(-1)
-        group = dense_rank(torch.where(left, steps + place, event), holes)
-        counts = torch.zeros(len(prompt), length + 1, dtype=torch.long, device=prompt.device)
-        counts = counts.scatter_add(1, group, holes.long())[:, : num_events(group, holes)]
-        return order, counts, (~holes).sum(-1)
+            stride, rank = steps or size, rank_in_block(block, holes)
+            step = rank % stride
+            if sampler.order == "strided":
+                step = rng.permutation(stride).gather(1, step)
+            later = step >= round(alpha_0 * stride)
+            if sampler.order == "anchored":
+                step = torch.where(step > 0, size + step, rank // stride)
+        later = later & holes
+        per_block = 2 * size + (steps or length)
+        event = torch.where(later, length * per_block + place, block * per_block + step)
+        # Prompt first, then event after event, in random order within each.
+        key = (event + 1) * length + rng.permutation(length).argsort(-1)
+        return torch.where(holes, key, place).argsort(-1), event, later
 
 
 def left_to_right(order: Order, k: Int[Tensor, " B"]) -> Order:

@@ -37,9 +37,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from isodiff.categorical import draw
 from isodiff.errors import InputError
 from isodiff.families.base import HOLE, Canvas, Family, Likelihood, Stepped, meta
-from isodiff.families.unmasking import Event, dense_rank, num_events, steps_drawn
+from isodiff.families.unmasking import Event, dense_rank, num_events, rank_in_block, steps_drawn
 from isodiff.network.attention import Full
 from isodiff.network.view import Denoiser, Prediction, View
 from isodiff.process.categorical import Absorbing
@@ -154,15 +155,17 @@ class Masked(
             return
         x, holes = prompt, prompt == HOLE
         block, event = self.events(prompt, sampler, rng)
+        once = rng.uniform(x.shape[1])  # a position is drawn only when it is lifted
         for number in range(num_events(event, holes)):
             due = event == number
             rows = due.any(-1)
             if sampler.order == "random":
-                x = self.fill(denoiser, x, due, rows, sampler, rng)
+                x = self.fill(denoiser, x, due, rows, sampler, once)
             else:
                 current = block.masked_fill(~due, -1).amax(-1, keepdim=True)
                 waiting = (x == HOLE) & (block == current)
-                x = self.fill_surest(denoiser, x, waiting, due.sum(-1), rows, sampler, rng)
+                u = rng.uniform(2, x.shape[1])
+                x = self.fill_surest(denoiser, x, waiting, due.sum(-1), rows, sampler, u)
             yield Canvas(x, rows)
 
     def events(self, prompt: Tokens, sampler: Unmasking, rng: Noise) -> tuple[Event, Event]:
@@ -177,11 +180,7 @@ class Masked(
         else:
             # Evenly many per step: only their number matters here, the network says which.
             size = torch.zeros_like(prompt).scatter_add(1, block, holes.long()).gather(1, block)
-            before = holes.long().cumsum(-1) - holes.long()
-            first = before.masked_fill(~holes, length).scatter_reduce(
-                1, block, before.masked_fill(~holes, length), "amin"
-            )
-            rank = before - first.gather(1, block)
+            rank = rank_in_block(block, holes)
             step = rank if steps is None else rank * steps // size.clamp_min(1)
         return block, dense_rank(block * ((steps or length) + 1) + step, holes)
 
@@ -192,10 +191,9 @@ class Masked(
         due: Chosen,
         rows: Bool[Tensor, " B"],
         sampler: Unmasking,
-        rng: Noise,
+        u: Float[Tensor, "B L"],
     ) -> Tokens:
         """x with the positions `due` drawn; only `rows` visit the network."""
-        u = rng.uniform(x.shape[1])
         prediction = self.prediction(denoiser, x[rows], due[rows])
         return x.masked_scatter(due, prediction.draw(u[due], sampler))
 
@@ -213,18 +211,25 @@ class Masked(
         count: Int[Tensor, " B"],
         rows: Bool[Tensor, " B"],
         sampler: Unmasking,
-        rng: Noise,
+        u: Float[Tensor, "B 2 L"],
     ) -> Tokens:
-        """x with the `count` surest of the positions `waiting` drawn."""
-        u = rng.uniform(x.shape[1])
+        """x with the `count` surest of the positions `waiting` drawn, ties broken at random."""
         waiting = waiting & rows[:, None]
+        token, tie = u.unbind(1)
+        drawn, certainty = [], []
         prediction = self.prediction(denoiser, x[rows], waiting[rows])
-        drawn = prediction.draw(u[waiting], sampler)
-        certainty = sureness(prediction.probs(), drawn, sampler.order)
-        score = torch.full(x.shape, -torch.inf, dtype=certainty.dtype, device=x.device)
-        score = score.masked_scatter(waiting, certainty)
-        surest = score.argsort(dim=-1, descending=True, stable=True).argsort(-1) < count[:, None]
-        return x.masked_scatter(waiting, drawn).where(waiting & surest, x)
+        for logits, v in prediction.in_pieces(token[waiting]):
+            drawn.append(draw(sampler.weights(logits), v))
+            certainty.append(sureness(logits.softmax(-1), drawn[-1], sampler.order))
+        # Equally sure to three digits is equally sure: on a blank canvas all are, but for rounding.
+        score = torch.full(x.shape, -torch.inf, dtype=torch.float16, device=x.device)
+        score = score.masked_scatter(waiting, torch.cat(certainty).to(score))
+        order = tie.argsort(-1)
+        order = order.gather(
+            1, score.gather(1, order).argsort(dim=-1, descending=True, stable=True)
+        )
+        surest = order.argsort(-1) < count[:, None]
+        return x.masked_scatter(waiting, torch.cat(drawn)).where(waiting & surest, x)
 
     def remasking(
         self, denoiser: Denoiser, prompt: Tokens, sampler: Unmasking, rng: Noise
@@ -239,10 +244,9 @@ class Masked(
             lift = (x == HOLE) & (u < chance)
             back = (x != HOLE) & free & (u < sigma)
             rows = lift.any(-1)
+            token = rng.uniform(x.shape[1])  # drawn at every step, whoever else is there
             if bool(rows.any()):
-                x = self.fill(denoiser, x, lift, rows, sampler, rng)
-            else:
-                rng.uniform(x.shape[1])  # every step uses as many numbers, whoever else is there
+                x = self.fill(denoiser, x, lift, rows, sampler, token)
             x = x.masked_fill(back, HOLE)
             if bool(rows.any()):
                 yield Canvas(x, rows)

@@ -167,18 +167,15 @@ class Uniform(
                 m = torch.full((int(rows.sum()),), 1 - alpha_t, device=z.device)
                 view = self.view(z[rows], m.to(torch.get_default_dtype()))
                 view = View(view.inputs, view.positions, view.attention, time=view.time, read=read)
-                prediction = denoiser(view)
-                p = (
-                    prediction.probs()
-                    if sampler.everything
-                    else sampler.weights(prediction.log_probs())
-                )
-                p = p / p.sum(-1, keepdim=True)
-                if greedy:
-                    moved = likeliest(p, z[due], alpha_t, v, sampler.tail)
-                else:
-                    moved = moves(p, z[due], u[due], which[due], alpha_t, target[due])
-                z = z.masked_scatter(due, moved)
+                columns = z[due], u[due], which[due], target[due]
+                moved = []
+                for logits, z_t, leave, kind, s in denoiser(view).in_pieces(*columns):
+                    p = sampler.weights(logits)
+                    if greedy:
+                        moved.append(likeliest(p, z_t, alpha_t, v, sampler.tail))
+                    else:
+                        moved.append(moves(p, z_t, leave, kind, alpha_t, s))
+                z = z.masked_scatter(due, torch.cat(moved))
             noised = free & (corrects >= sampler.kappa) & (renew[:, 0] >= alpha_s)
             z = (renew[:, 1] * v).long().where(noised, z)
             if bool(rows.any()):
@@ -200,24 +197,26 @@ def moves(
     alpha_t: float,
     alpha_s: Float[Tensor, " M"],
 ) -> Tensor:
-    """z_s of Eq. (3): z itself unless u < leaving(...), else a token other than z."""
+    """z_s of Eq. (3): z itself unless u < leaving(...), else a token other than z. p in proportion."""
     v = p.shape[-1]
-    p_z = pick(p, z).double()
-    stays = u >= leaving(p_z, alpha_t, alpha_s, v)
+    p_z = pick(p, z).double() / p.sum(-1).double()
+    leaves = u < leaving(p_z, alpha_t, alpha_s, v)
     drawn = (alpha_s - alpha_t) * (1 - p_z)
     noise = (1 - alpha_t / alpha_s) * (1 - alpha_s) * (1 - 1 / v)
     share = drawn / (drawn + noise).clamp_min(torch.finfo(torch.float64).tiny)
     from_p = which < share
     again = torch.where(from_p, which / share, (which - share) / (1 - share)).clamp(0, 1)
-    other = draw(p.scatter(-1, z[:, None], 0), again)
     random = (again * (v - 1)).long().clamp_max(v - 2)
-    random = random + (random >= z)
-    return torch.where(stays, z, torch.where(from_p, other, random))
+    z_s = torch.where(leaves, random + (random >= z), z)
+    rows = (leaves & from_p).nonzero().squeeze(-1)
+    others = p[rows].scatter_(-1, z[rows, None], 0)
+    return z_s.index_put((rows,), draw(others, again[rows]))
 
 
 def likeliest(p: Float[Tensor, "M V"], z: Tensor, alpha_t: float, v: int, tail: str) -> Tensor:
     """argmax of x_hat, or of q(x | z_t = z, x_hat)."""
-    if tail == "posterior":
-        p = p * (1 - alpha_t)
-        p = p.scatter_add(-1, z[:, None], pick(p, z)[:, None] * (v * alpha_t / (1 - alpha_t)))
-    return p.argmax(-1)
+    likeliest, best = p.max(-1)
+    if tail == "x_hat":
+        return best
+    p_z = pick(p, z)
+    return torch.where(p_z + p_z * (v * alpha_t / (1 - alpha_t)) > likeliest, z, best)

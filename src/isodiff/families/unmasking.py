@@ -42,6 +42,20 @@ def dense_rank(key: Event, holes: Bool[Tensor, "B L"]) -> Event:
     return torch.zeros_like(rank).scatter(-1, index, rank).masked_fill(~holes, length)
 
 
+def rank_in_block(block: Event, holes: Bool[Tensor, "B L"]) -> Event:
+    """Rank of each hole among the holes of its block; blocks are numbered from left to right."""
+    before = holes.long().cumsum(-1) - holes.long()
+    far = before.masked_fill(~holes, holes.shape[1])
+    return before - far.scatter_reduce(1, block, far, "amin").gather(1, block)
+
+
 def num_events(event: Event, holes: Bool[Tensor, "B L"]) -> int:
     """How many events the busiest row has."""
     return int(event.masked_fill(~holes, -1).max()) + 1 if bool(holes.any()) else 0
+
+
+def event_sizes(key: Event, holes: Bool[Tensor, "B L"]) -> Int[Tensor, "B E"]:
+    """How many holes each event of each row decides, where holes of equal key share an event."""
+    event = dense_rank(key, holes)
+    size = torch.zeros(len(key), key.shape[1] + 1, dtype=torch.long, device=key.device)
+    return size.scatter_add(1, event, holes.long())[:, : num_events(event, holes)]

@@ -17,8 +17,8 @@ from torch.nn.functional import scaled_dot_product_attention
 
 Index = Int[Tensor, "..."]
 
-# Below this many positions the two matrix products written out beat the fused kernel on a CPU
-# (docs: benchmarks/results); its backward pass is the slow part.
+# In training, below this many positions, the two matrix products written out beat the fused kernel on a
+# CPU (docs: benchmarks/results); its backward pass is the slow part.
 PLAIN_LENGTH = 512
 
 
@@ -33,9 +33,19 @@ class Attention(ABC):
     def pairs(self, n: int) -> int:
         """Number of allowed (query, key) pairs."""
 
-    def mask(self, n: int, device: torch.device) -> Bool[Tensor, "N N"] | None:
+    def pairs_in(self, batch: int, n: int) -> int:
+        """Number of allowed pairs in a batch."""
+        return batch * self.pairs(n)
+
+    def mask(self, n: int, device: torch.device) -> Bool[Tensor, "*B N N"] | None:
         """The pattern written out, True where attention is allowed; None where all is allowed."""
         return _mask(self, n, device)
+
+    def bias(
+        self, n: int, device: torch.device, dtype: torch.dtype
+    ) -> Float[Tensor, "*B N N"] | None:
+        """The same as what is added to the scores: 0 where attention is allowed, -inf elsewhere."""
+        return _bias(self, n, device, dtype)
 
 
 @lru_cache(maxsize=16)
@@ -44,11 +54,15 @@ def _mask(pattern: Attention, n: int, device: torch.device) -> Tensor:
     return pattern.allowed(index[:, None], index[None, :], n)
 
 
-@lru_cache(maxsize=16)
-def _bias(pattern: Attention, n: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """0 where attention is allowed, -inf elsewhere: added to the scores as they are made."""
-    bias = torch.zeros(n, n, device=device, dtype=dtype)
-    return bias.masked_fill_(~_mask(pattern, n, device), float("-inf"))
+def _as_bias(pattern: Attention, n: int, device: torch.device, dtype: torch.dtype) -> Tensor | None:
+    allowed = pattern.mask(n, device)
+    if allowed is None:
+        return None
+    return torch.zeros_like(allowed, dtype=dtype).masked_fill_(~allowed, float("-inf"))
+
+
+_bias = lru_cache(maxsize=16)(_as_bias)
+_bias_by_row = lru_cache(maxsize=1)(_as_bias)  # for all layers of one pass; another follows at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +151,44 @@ def sizes(length: int, block: int) -> list[int]:
     return [min(block, length - start) for start in range(0, length, block)]
 
 
+@dataclass(frozen=True, slots=True)
+class Acquainted(Attention):
+    """`base`, and the first `clean[b]` clean tokens of sequence b all see each other.
+
+    Clean tokens start the sequence, or under `TwoStream` its second half: Eso-LM's variant A
+    (arXiv 2506.01928, in its code `mixed2` and `mixed`).
+    """
+
+    base: Causal | TwoStream
+    clean: tuple[int, ...]
+
+    def allowed(self, q: Index, k: Index, n: int) -> Bool[Tensor, "B ..."]:
+        """By `base`, or both among the clean tokens of their sequence; a batch axis in front."""
+        first = n // 2 if isinstance(self.base, TwoStream) else 0
+        end = first + torch.tensor(self.clean, device=q.device)[:, None, None]
+        return self.base.allowed(q, k, n) | ((q >= first) & (k >= first) & (q < end) & (k < end))
+
+    def pairs(self, n: int) -> int:
+        """Of a batch of one."""
+        return self.pairs_in(1, n)
+
+    def pairs_in(self, batch: int, n: int) -> int:
+        """Those of `base`, and c (c - 1) / 2 more where c clean tokens see what comes after them."""
+        assert batch == len(self.clean), (batch, self.clean)
+        return batch * self.base.pairs(n) + sum(c * (c - 1) // 2 for c in self.clean)
+
+    def mask(self, n: int, device: torch.device) -> Bool[Tensor, "B 1 N N"]:
+        """One for each sequence, the same for every head."""
+        index = torch.arange(n, device=device)
+        return self.allowed(index[:, None], index[None, :], n)[:, None]
+
+    def bias(
+        self, n: int, device: torch.device, dtype: torch.dtype
+    ) -> Float[Tensor, "B 1 N N"] | None:
+        """Made anew for every batch."""
+        return _bias_by_row(self, n, device, dtype)
+
+
 def attend(
     q: Float[Tensor, "B H N C"],
     k: Float[Tensor, "B H N C"],
@@ -145,11 +197,11 @@ def attend(
 ) -> Float[Tensor, "B H N C"]:
     """Softmax attention under `pattern`, scaled by 1 / sqrt(C)."""
     n = q.shape[-2]
-    if q.device.type == "cpu" and n <= PLAIN_LENGTH:
+    if q.device.type == "cpu" and n <= PLAIN_LENGTH and q.requires_grad:
         return plain(q, k, v, pattern)
     if isinstance(pattern, Causal):
         return scaled_dot_product_attention(q, k, v, is_causal=True)
-    return scaled_dot_product_attention(q, k, v, attn_mask=pattern.mask(n, q.device))
+    return scaled_dot_product_attention(q, k, v, attn_mask=pattern.bias(n, q.device, q.dtype))
 
 
 def plain(
@@ -162,10 +214,11 @@ def plain(
     n, width = q.shape[-2:]
     scale = width**-0.5
     q_rows, k_rows = q.flatten(0, 1), k.flatten(0, 1)
-    if pattern.mask(n, q.device) is None:
+    bias = pattern.bias(n, q.device, q.dtype)
+    if bias is None:
         scores = (q_rows * scale) @ k_rows.transpose(1, 2)
     else:
-        bias = _bias(pattern, n, q.device, q.dtype).expand(len(q_rows), n, n)
+        bias = bias.expand(*q.shape[:2], n, n).flatten(0, 1)
         scores = torch.baddbmm(bias, q_rows, k_rows.transpose(1, 2), alpha=scale)
     return (scores.softmax(-1) @ v.flatten(0, 1)).unflatten(0, q.shape[:2])
 
@@ -183,17 +236,14 @@ def attend_to_slots(
     return (scores if bias is None else scores + bias).softmax(-1) @ v
 
 
-def attend_at(
+def attention_of(
     columns: Int[Tensor, "B M"],
     q: Float[Tensor, "B H M C"],
     k: Float[Tensor, "B H N C"],
-    v: Float[Tensor, "B H N C"],
     pattern: Attention,
-) -> Float[Tensor, "B H M C"]:
-    """Attention of the positions `columns` of each sequence under `pattern`."""
-    allowed = pattern.mask(k.shape[-2], q.device)
-    bias = None
-    if allowed is not None:
-        bias = torch.zeros(allowed.shape, dtype=q.dtype, device=q.device)
-        bias = bias.masked_fill_(~allowed, float("-inf"))[columns][:, None]
-    return attend_to_slots(q, k, v, bias)
+) -> Float[Tensor, "B H M N"]:
+    """How the positions `columns` of each sequence weigh all others under `pattern`."""
+    index = torch.arange(k.shape[-2], device=q.device)
+    allowed = pattern.allowed(columns[..., None], index, len(index))
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    return scores.masked_fill_(~allowed[:, None], float("-inf")).softmax(-1)

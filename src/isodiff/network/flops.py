@@ -69,7 +69,7 @@ def forward_flops(
         condition_input = 2 * rows * 2 * c * c
         condition = condition_input + 2 * rows * (c * c + (6 * shape.depth + 2) * c * d)
     head = 2 * view.num_read * d * vocab_size
-    attention, dense = pair * view.attention.pairs(n), pair * n * n
+    attention, dense = pair // batch * view.attention.pairs_in(batch, n), pair * n * n
     return Forward(blocks, attention, dense, condition, condition_input, head)
 
 

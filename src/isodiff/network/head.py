@@ -7,7 +7,8 @@ float32 whatever the precision of the matrix product.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -15,6 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from isodiff.network.view import Prediction
+
+PIECE = 2**22  # logits at a time where a method can do with pieces: 16 MB in float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,13 @@ class HeadPrediction(Prediction):
         """Unnormalised, float32 or better."""
         logits = F.linear(self.hidden, self.weight, self.bias)
         return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+
+    def in_pieces(self, *columns: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """Logits and columns of as many rows at a time as make `PIECE` numbers."""
+        rows = max(1, PIECE // len(self.weight))
+        splits = (part.split(rows) for part in (self.hidden, *columns))
+        for hidden, *rest in zip(*splits, strict=True):
+            yield replace(self, hidden=hidden).logits(), *rest
 
     def log_probs(self) -> Float[Tensor, "M V"]:
         """Normalised log-probabilities."""

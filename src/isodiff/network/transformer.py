@@ -19,9 +19,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from isodiff.network.attention import Attention, attend, attend_at
+from isodiff.network.attention import Attention, attend, attention_of
 from isodiff.network.cache import KVCache, Layer
 from isodiff.network.head import HeadPrediction
+from isodiff.network.rotary import rotary_table, rotate
 from isodiff.network.shape import Backbone, Shape
 from isodiff.network.view import Cache, View
 
@@ -44,23 +45,6 @@ def normaliser(backbone: Backbone, width: int) -> nn.Module:
     return nn.RMSNorm(width, eps=1e-6)
 
 
-def rotary_table(
-    positions: Int[Tensor, "*B N"], width: int, base: float
-) -> tuple[Float[Tensor, "*B 1 N C"], Float[Tensor, "*B 1 N C"]]:
-    """cos and sin of position x frequency for C = width / 2 frequencies (arXiv 2104.09864)."""
-    exponent = torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) / width
-    angle = positions.unsqueeze(-2)[..., None].float() * base**-exponent
-    return angle.cos(), angle.sin()
-
-
-def rotate(
-    x: Float[Tensor, "T B H N C2"], cos: Float[Tensor, "..."], sin: Float[Tensor, "..."]
-) -> Float[Tensor, "T B H N C2"]:
-    """Rotate the two halves of each head against each other."""
-    first, second = x.chunk(2, -1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
-
-
 class Block(nn.Module):
     """Attention and MLP, pre-normalised, on a residual stream; optionally modulated (adaLN-zero)."""
 
@@ -80,43 +64,43 @@ class Block(nn.Module):
 
     def attention(
         self,
-        h: Tensor,
+        qkv: Float[Tensor, "B N D3"],
         cos: Tensor,
         sin: Tensor,
         pattern: Attention,
         memory: Layer | None,
-        columns: Tensor | None,
-    ) -> Float[Tensor, "B M D"]:
+    ) -> Float[Tensor, "B N D"]:
         """Multi-head attention under `pattern` (to all of `memory`), with rotated queries and keys."""
-        if columns is not None:
-            return self.attention_at(columns, h, cos, sin, pattern)
-        batch, length, width = h.shape
-        qkv = self.qkv(h).view(batch, length, 3, self.heads, width // self.heads)
-        qkv = qkv.permute(2, 0, 3, 1, 4)
+        qkv = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         qk, v = qkv.split((2, 1))
         if self.qk_norm is not None:
             qk = self.qk_norm(qk)
         q, k = rotate(qk, cos, sin).to(v.dtype)
         mixed = attend(q, k, v[0], pattern) if memory is None else memory.attend(q, k, v[0])
-        return self.out(mixed.transpose(1, 2).reshape(batch, length, width))
+        return self.out(mixed.transpose(1, 2).flatten(2))
 
     def attention_at(
         self, columns: Tensor, h: Tensor, cos: Tensor, sin: Tensor, pattern: Attention
     ) -> Float[Tensor, "B M D"]:
-        """The same at the positions `columns` (B, M) only: keys and values of all, queries of those."""
-        batch, _, width = h.shape
+        """The same at the positions `columns` (B, M) only: queries of those, keys of all.
 
-        def split(rows: Tensor) -> Tensor:
-            return rows.unflatten(-1, (-1, self.heads, width // self.heads)).permute(2, 0, 3, 1, 4)
-
-        (q,) = split(F.linear(at(h, columns), self.qkv.weight[:width]))
-        k, v = split(F.linear(h, self.qkv.weight[width:]))
+        Values are linear in h, so what is averaged is h itself: one vector per head, not one per position.
+        """
+        batch, width = len(h), h.shape[-1]
+        of_q, of_k, of_v = self.qkv.weight.split(width)
+        q, k = (
+            F.linear(rows, weight).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for rows, weight in ((at(h, columns), of_q), (h, of_k))
+        )
         if self.qk_norm is not None:
             q, k = self.qk_norm(q), self.qk_norm(k)
         row = torch.arange(batch, device=h.device)[:, None]
         tables = [t.expand(batch, 1, *t.shape[-2:])[row, 0, columns][:, None] for t in (cos, sin)]
-        q, k = rotate(q, *tables).to(v.dtype), rotate(k, cos, sin).to(v.dtype)
-        return self.out(attend_at(columns, q, k, v, pattern).transpose(1, 2).flatten(2))
+        q, k = rotate(q, *tables).to(h.dtype), rotate(k, cos, sin).to(h.dtype)
+        averages = attention_of(columns, q, k, pattern).flatten(1, 2) @ h
+        averages = averages.unflatten(1, (self.heads, -1))  # B, H, M, D
+        mixed = averages @ of_v.unflatten(0, (self.heads, -1)).transpose(1, 2)
+        return self.out(mixed.transpose(1, 2).flatten(2))
 
     def mlp(self, h: Tensor) -> Tensor:
         """down(gelu(up)), or down(silu(gate) * up)."""
@@ -134,27 +118,36 @@ class Block(nn.Module):
         condition: Tensor | None,
         memory: Layer | None = None,
         columns: Tensor | None = None,
+        qkv: Tensor | None = None,
     ) -> Tensor:
         """h (B, N, D) after attention and MLP; `condition` (B or 1, C) modulates both.
 
-        With `columns` (B, M), only those positions come out.
+        With `columns` (B, M), only those positions come out. `qkv` is `projected(h)`, if already known.
         """
+        first, second = self.modulations(condition)
+        if columns is not None:
+            shown = modulate(self.norm1(h), first)
+            h, mixed = at(h, columns), self.attention_at(columns, shown, cos, sin, pattern)
+        else:
+            qkv = self.projected(h, first) if qkv is None else qkv
+            mixed = self.attention(qkv, cos, sin, pattern, memory)
+        h = h + gated(mixed, first)
+        return h + gated(self.mlp(modulate(self.norm2(h), second)), second)
+
+    def modulations(self, condition: Tensor | None) -> tuple[Modulation | None, Modulation | None]:
+        """Of attention and MLP; None where nothing modulates."""
         if self.modulation is None or condition is None:
-            mixed = self.attention(self.norm1(h), cos, sin, pattern, memory, columns)
-            h = at(h, columns) + mixed
-            return h + self.mlp(self.norm2(h))
+            return None, None
         parts = self.modulation(condition)[:, None].chunk(6, -1)
-        first, second = Modulation(*parts[:3]), Modulation(*parts[3:])
-        shown = modulate(self.norm1(h), first)
-        mixed = self.attention(shown, cos, sin, pattern, memory, columns)
-        h = at(h, columns) + first.gate * mixed
-        return h + second.gate * self.mlp(modulate(self.norm2(h), second))
+        return Modulation(*parts[:3]), Modulation(*parts[3:])
+
+    def projected(self, h: Float[Tensor, "B N D"], by: Modulation | None) -> Tensor:
+        """Queries, keys and values, not yet rotated: they know the state, not the position."""
+        return self.qkv(modulate(self.norm1(h), by))
 
 
-def at(h: Float[Tensor, "B N D"], columns: Tensor | None) -> Float[Tensor, "B M D"]:
-    """h at the positions `columns` (B, M) of each sequence; all of it for None."""
-    if columns is None:
-        return h
+def at(h: Float[Tensor, "B N D"], columns: Int[Tensor, "B M"]) -> Float[Tensor, "B M D"]:
+    """h at the positions `columns` of each sequence."""
     return h.gather(1, columns[..., None].expand(-1, -1, h.shape[-1]))
 
 
@@ -171,9 +164,14 @@ def by_sequence(read: Int[Tensor, " M"], batch: int, n: int) -> tuple[Tensor, Te
     return columns, row * columns.shape[1] + rank
 
 
-def modulate(h: Tensor, by: Modulation) -> Tensor:
+def modulate(h: Tensor, by: Modulation | None) -> Tensor:
     """h (1 + scale) + shift."""
-    return h * (1 + by.scale) + by.shift
+    return h if by is None else h * (1 + by.scale) + by.shift
+
+
+def gated(h: Tensor, by: Modulation | None) -> Tensor:
+    """gate x h."""
+    return h if by is None else by.gate * h
 
 
 def zero(layer: nn.Linear) -> nn.Linear:
@@ -252,9 +250,11 @@ class Transformer(nn.Module):
             columns, read = by_sequence(read, *view.inputs.shape)
             if 2 * columns.shape[1] > view.inputs.shape[1]:
                 read, columns = view.read, None
+        qkv = self.first_projection(view.inputs, condition) if cache is None else None
         for number, (block, layer) in enumerate(zip(self.blocks, memory, strict=True), 1):
             wanted = columns if number == len(self.blocks) else None
-            h = block(h, cos, sin, view.attention, condition, layer, wanted)
+            h = block(h, cos, sin, view.attention, condition, layer, wanted, qkv)
+            qkv = None
         h = self.norm(h)
         if self.modulation is not None and condition is not None:
             shift, scale = self.modulation(condition)[:, None].chunk(2, -1)
@@ -265,6 +265,21 @@ class Transformer(nn.Module):
         if self.head is None:
             return HeadPrediction(rows, self.embedding.weight[: self.vocab_size], None)
         return HeadPrediction(rows, self.head.weight, self.head.bias)
+
+    def first_projection(self, inputs: Tensor, condition: Tensor | None) -> Tensor | None:
+        """The first block's queries, keys and values, made once per state that occurs, where that is less.
+
+        Not in training, where FLOPs are matched by the whole block.
+        """
+        if torch.is_grad_enabled() or (condition is not None and len(condition) > 1):
+            return None
+        states, where = inputs.unique(return_inverse=True)
+        if 2 * len(states) > inputs.numel():
+            return None
+        first = self.blocks[0]
+        assert isinstance(first, Block)
+        h = self.embedding(states)[None]
+        return first.projected(h, first.modulations(condition)[0])[0][where]
 
     @property
     def num_parameters(self) -> int:

@@ -6,6 +6,7 @@ Families know `View`, `Denoiser` and `Prediction`, and no network; networks know
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -58,6 +59,13 @@ class Prediction(ABC):
         """Probabilities."""
         return self.log_probs().exp()
 
+    def in_pieces(self, *columns: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """Log-probabilities (K, V), each row up to a constant, with the same rows of `columns` (M, ...).
+
+        K may be chosen so that memory is bounded whatever M and V.
+        """
+        yield self.log_probs(), *columns
+
     def nats(self, target: Int[Tensor, " M"]) -> Float[Tensor, " M"]:
         """-log p(target)."""
         return -pick(self.log_probs(), target)
@@ -81,9 +89,8 @@ class Prediction(ABC):
         self, u: Float[Tensor, " M"], truncation: Truncation | None = None
     ) -> Int[Tensor, " M"]:
         """One exact draw per row; `u` is uniform on [0, 1)."""
-        if truncation is None or truncation.everything:
-            return draw(self.probs(), u)
-        return draw(truncation.weights(self.log_probs()), u)
+        cut = truncation or Truncation()
+        return torch.cat([draw(cut.weights(logits), v) for logits, v in self.in_pieces(u)])
 
 
 @dataclass(frozen=True, slots=True)

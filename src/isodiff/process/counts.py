@@ -116,6 +116,13 @@ def expected_masks(length: int, kept: float = 0.0) -> float:
     return float((chance * k).sum() / chance.sum())
 
 
+def typical_clean(chance: Float[Tensor, " K"]) -> Int[Tensor, ""]:
+    """c clean tokens such that c (c - 1) is its mean; `chance` is that of 1 .. L masks, or of 0 .. L."""
+    clean = torch.arange(len(chance) - 1, -1, -1)
+    mean = (chance * clean * (clean - 1)).sum() / chance.sum()
+    return ((1 + (1 + 4 * mean).sqrt()) / 2).round().long()
+
+
 def jump_times(
     rng: Rows, length: int
 ) -> tuple[Bool[Tensor, "B L"], Float[Tensor, " B"], Float[Tensor, " B"]]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from isodiff.allocator import keep_freed_memory
 from isodiff.data.tokens import Corpus, epochs
 from isodiff.errors import InputError
 from isodiff.families import blank, sample
@@ -124,6 +125,7 @@ def stop_if_orphaned() -> None:
 def main() -> None:
     """Answer jobs until standard input closes."""
     torch.set_num_threads(int(sys.argv[1]))
+    keep_freed_memory()
     for line in sys.stdin:
         job = json.loads(line)
         try:
