@@ -9,7 +9,7 @@ import math
 import pytest
 import scipy.stats
 import torch
-from oracle import LeaveOneOut, Optimal
+from oracle import Bayes, Known, LeaveOneOut, Optimal
 from scripted import Scripted
 from test_bound_as_estimated import uniform_outcomes
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch import Tensor
 from isodiff.data.toy import Toy
 from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.base import Family
+from isodiff.families.gaussian import Gaussian
 from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked
 from isodiff.families.uniform import Uniform
@@ -39,6 +40,10 @@ NELBOS = {
         )
         for a in (1.0, 0.5, 0.25, 0.0)
     },
+    "gaussian": (
+        Gaussian(vocab_size=V, embedding_width=2),
+        Bayes(TOY, Known.circle(V, low=-4.0, high=12.0, power=1.5)),
+    ),
 }
 each_family = pytest.mark.parametrize(("family", "denoiser"), NELBOS.values(), ids=NELBOS)
 

@@ -18,16 +18,22 @@ from isodiff.network.view import Prediction
 
 @dataclass(frozen=True, slots=True)
 class HeadPrediction(Prediction):
-    """Hidden states of the positions read, with the weights of the head."""
+    """Hidden states of the positions read, with the weights of the head, and their own evidence."""
 
     hidden: Float[Tensor, "M D"]
     weight: Float[Tensor, "V D"]
     bias: Float[Tensor, " V"] | None
+    evidence: Float[Tensor, "M E"] | None = None
+    table: Float[Tensor, "V E"] | None = None
 
     def logits(self) -> Float[Tensor, "M V"]:
         """Unnormalised, float32 or better."""
         logits = F.linear(self.hidden, self.weight, self.bias)
-        return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+        logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+        if self.evidence is None or self.table is None:
+            return logits
+        with torch.autocast(logits.device.type, enabled=False):
+            return torch.addmm(logits, self.evidence, self.table.T)
 
     def log_probs(self) -> Float[Tensor, "M V"]:
         """Normalised log-probabilities."""
