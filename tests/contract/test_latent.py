@@ -231,6 +231,17 @@ def test_what_is_added_to_an_input_has_no_weight_at_first() -> None:
     assert weight[:, :4].all() and not weight[:, 4:].any()
 
 
+def test_evidence_travels_with_the_positions_read() -> None:
+    model, table = tiny(ONCE), learned(tiny(ONCE)).table()
+    shown, evidence = torch.randn(2, 3, 8, 4, generator=stream(2))
+    common = {"time": torch.full((3,), 0.4), "table": table, "evidence": evidence}
+    whole = model(View(shown, torch.arange(8), Full(), **common)).log_probs()
+    read = torch.tensor([17, 3, 11])
+    with torch.no_grad():
+        few = model(View(shown, torch.arange(8), Full(), read=read, **common)).log_probs()
+    torch.testing.assert_close(few, whole[read].detach(), rtol=1e-11, atol=1e-12)
+
+
 def test_evidence_is_added_in_float32_under_autocast() -> None:
     """Logits 20 <z, e> in bfloat16 would be off by 0.1."""
     torch.set_default_dtype(torch.float32)

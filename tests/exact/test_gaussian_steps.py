@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 from isodiff.process import gaussian as process
-from isodiff.rng import stream
+from isodiff.rng import Noise, Rows, stream
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -22,6 +22,26 @@ def random(*shape: int) -> Tensor:
 
 GAMMAS = [(-3.0, -3.5), (0.0, -1.0), (6.0, -3.0), (20.0, 19.9), (2.0, 2.0 - 1e-9)]
 each_step = pytest.mark.parametrize(("gamma_t", "gamma_s"), GAMMAS)
+
+
+class Given(Noise):
+    """Uniform numbers that are given."""
+
+    def __init__(self, u: Tensor) -> None:
+        self.u, self.device = u, u.device
+
+    def __len__(self) -> int:
+        return len(self.u)
+
+    def uniform(self, *shape: int) -> Tensor:
+        return self.u
+
+
+def test_normal_numbers_invert_the_cdf_and_are_finite() -> None:
+    ends = Given(torch.tensor([0.0, 1 - 2.0**-53])).normal()
+    assert bool(ends.isfinite().all()) and float(ends[0]) < -8 < 8 < float(ends[1])
+    u = Rows.of(stream(3), 5000).uniform()
+    torch.testing.assert_close(Normal(0, 1).cdf(Given(u).normal()), u)
 
 
 def test_signal_and_noise_have_unit_power_and_ratio_gamma() -> None:
@@ -101,6 +121,13 @@ def test_evidence_is_the_likelihood_ratio_of_unit_vectors() -> None:
     log_q = Normal(process.alpha(gamma) * table, process.sigma(gamma)).log_prob(z).sum(-1)
     got = process.evidence(z, gamma) @ table.T
     torch.testing.assert_close(got - got[0], log_q - log_q[0])
+
+
+def test_extrapolation_hits_the_middle_of_a_line_whatever_the_steps() -> None:
+    start, slope = random(2, 5)
+    before, t, s = torch.tensor([2.0, 1.5, -0.7])
+    got = process.extrapolated(start + slope * t, start + slope * before, before, t, s)
+    torch.testing.assert_close(got, start + slope * (t + s) / 2)
 
 
 def solved(gammas: Tensor, method: str, power: float = 4.0) -> Tensor:

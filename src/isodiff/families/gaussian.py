@@ -22,9 +22,9 @@ In training a sequence is at t = 0 with probability 1/4, or else at a random t; 
 the inverse of its chance. (Plaid adapts the share, and ramps the output prior up over 5000 steps.)
 
 Samplers (docs/samplers.md): T network evaluations at equal steps of t, the last at t = 0, where the
-decoder draws the tokens. A step ends at the noise level that the next evaluation is told (published code
-is 1/T off). The x_hat of the step before serves as the first look. Given tokens k add `guidance` times
-the gradient of sum_k log p(x_k | z) to the score.
+decoder draws the tokens. A step ends at the noise level that the next evaluation is told (those of
+published code fall short by 1 / T(T - 1)). The x_hat of the step before serves as the first look. Given
+tokens k add `guidance` times the gradient of sum_k log p(x_k | z) to the score.
 """
 
 from __future__ import annotations
