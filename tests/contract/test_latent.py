@@ -173,13 +173,13 @@ def test_a_learned_path_lowers_the_spread_of_the_bound_and_not_the_bound() -> No
     torch.manual_seed(0)
     family, model = untrained(8, 4)
     optimizer = torch.optim.Adam([learned(model).pace], lr=1e-2)
-    before = estimates(family, model, 4000)
+    before = estimates(family, model, 2000)
     for step in range(100):
         x, rng = tokens(32, 32, 8), Rows.of(stream(0, "path", step), 32)
         optimizer.zero_grad()
         family.loss(model, x, rng=rng).mean().backward()
         optimizer.step()
-    after = estimates(family, model, 4000)
+    after = estimates(family, model, 2000)
     error = math.sqrt(float(before.var() + after.var()) / len(before))
     assert abs(float(before.mean() - after.mean())) < 4 * error
     assert float(after.std()) < 0.4 * float(before.std())

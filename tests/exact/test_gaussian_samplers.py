@@ -30,7 +30,7 @@ CURVED = Known.circle(V, high=6.0, power=1.5)
 LONG = Known.circle(V, low=0.0, high=24.0)  # q(z_1) is N(0, I), and decoding at z_0 is smooth
 VECTORS = LONG.vectors[TOY.sequences].squeeze(-1)
 FAMILY = Gaussian(vocab_size=V, embedding_width=1)
-SPACING = 0.12
+SPACING = 0.15
 
 
 def nodes() -> Tensor:
