@@ -35,6 +35,10 @@ class Noise(ABC):
     def uniform(self, *shape: int) -> Float[Tensor, "B ..."]:
         """Independent numbers, a block of `shape` for each row, in float64."""
 
+    def normal(self, *shape: int) -> Float[Tensor, "B ..."]:
+        """Independent standard normal numbers, by inverse CDF; a uniform 0 stands for half a grid step."""
+        return torch.special.ndtri(self.uniform(*shape).clamp_min(2.0**-54))
+
     def permutation(self, length: int) -> Int[Tensor, "B {length}"]:
         """One uniformly random order of `length` items per row."""
         return self.uniform(length).argsort(-1)

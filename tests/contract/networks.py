@@ -10,13 +10,14 @@ from torch import Tensor
 from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.base import Family, Sampler, Stepped
 from isodiff.families.block import Blockwise
+from isodiff.families.gaussian import Gaussian
 from isodiff.families.hybrid import Hybrid
 from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked
 from isodiff.families.uniform import Uniform
 from isodiff.network.shape import Backbone, Shape
 from isodiff.network.transformer import Transformer
-from isodiff.network.view import Prediction, View
+from isodiff.network.view import Latent, Prediction, View
 from isodiff.rng import stream
 
 V = 7
@@ -42,6 +43,17 @@ FAMILIES: dict[str, Family] = {
     ),
     "interpolating-A-1": Interpolating(vocab_size=V, alpha_0=1.0, variant="A"),
     "interpolating-A-0.5": Interpolating(vocab_size=V, alpha_0=0.5, variant="A"),
+    "gaussian": Gaussian(vocab_size=V, embedding_width=4),
+    "gaussian-once": Gaussian(vocab_size=V, embedding_width=4, self_conditioning=False),
+    "gaussian-fixed": Gaussian(
+        vocab_size=V,
+        embedding_width=4,
+        output_prior=False,
+        learned_schedule=False,
+        learned_embeddings=False,
+    ),
+    "gaussian-schedule": Gaussian(vocab_size=V, embedding_width=4, learned_embeddings=False),
+    "gaussian-embeddings": Gaussian(vocab_size=V, embedding_width=4, learned_schedule=False),
 }
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "masked": [
@@ -97,6 +109,7 @@ def tiny(
         shape=Shape(depth=depth, width=width, heads=2),
         backbone=backbone or Backbone(),
         timed=family.time_conditioned,
+        vectors=family.vectors,
     )
     rng = stream(0, "tiny")
     with torch.no_grad():
@@ -118,6 +131,10 @@ class Recorder:
         self.views.append(view)
         self.predictions.append(self.model(view))
         return self.predictions[-1]
+
+    @property
+    def latent(self) -> Latent | None:
+        return self.model.latent
 
     @property
     def log_probs(self) -> list[Tensor]:

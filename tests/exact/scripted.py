@@ -25,6 +25,9 @@ class Scripted(Rows):
     def uniform(self, *shape: int) -> Tensor:
         return self.answer("uniform", *shape)
 
+    def normal(self, *shape: int) -> Tensor:
+        return self.answer("normal", *shape)
+
     def strata(self) -> Tensor:
         return self.answer("strata")
 

@@ -9,7 +9,7 @@ import math
 import pytest
 import scipy.stats
 import torch
-from oracle import LeaveOneOut, Optimal
+from oracle import Bayes, Known, LeaveOneOut, Optimal
 from scripted import Scripted
 from test_bound_as_estimated import uniform_outcomes
 from torch import Tensor
@@ -18,6 +18,7 @@ from isodiff.data.toy import Toy
 from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.base import Family
 from isodiff.families.block import Blockwise
+from isodiff.families.gaussian import Gaussian
 from isodiff.families.hybrid import Hybrid
 from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked
@@ -53,6 +54,10 @@ NELBOS = {
     "interpolating-A": (
         Interpolating(vocab_size=V, alpha_0=0.5, variant="A", objective="nelbo"),
         Optimal(TOY),
+    ),
+    "gaussian": (
+        Gaussian(vocab_size=V, embedding_width=2),
+        Bayes(TOY, Known.circle(V, low=-4.0, high=12.0, power=1.5)),
     ),
 }
 each_family = pytest.mark.parametrize(("family", "denoiser"), NELBOS.values(), ids=NELBOS)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from isodiff.categorical import Truncation
 from isodiff.errors import InputError, nearest
-from isodiff.network.view import Denoiser, View
+from isodiff.network.view import Denoiser, Vectors, View
 from isodiff.record import Kind
 from isodiff.rng import Noise, Rows
 from isodiff.types import Nats, Tokens
@@ -108,6 +108,11 @@ class Family(ABC):
     def time_conditioned(self) -> bool:
         """Whether the network is shown the noise level."""
         return False
+
+    @property
+    def vectors(self) -> Vectors | None:
+        """What the network has to learn of vectors, where the family shows those instead of states."""
+        return None
 
     @abstractmethod
     def training_views(self, batch: int, length: int) -> tuple[View, ...]:

@@ -34,7 +34,7 @@ from isodiff.train.spec import RunSpec
 from isodiff.train.start import Start
 
 LOG_POINTS = 200
-DIVERGED = 3.0  # times log V: no family is this bad unless it is getting worse
+DIVERGED = 5.0  # times log V: no family is this bad unless it is getting worse
 
 
 def train(
@@ -168,8 +168,9 @@ class Run:
         A loss or gradient that is not finite leaves the weights as they are.
         """
         recipe = self.spec.recipe
-        rate = recipe.peak(self.spec.shape.width) * recipe.rate(step, self.steps)
-        set_rate(self.optimizer, rate)
+        share = recipe.rate(step, self.steps)
+        rate = share * recipe.peak(self.spec.shape.width)
+        set_rate(self.optimizer, share)
         loss = self.gradients(tokens, step)
         norm = float(torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip))
         if math.isfinite(loss) and math.isfinite(norm):

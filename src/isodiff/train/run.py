@@ -62,6 +62,7 @@ def make_network(spec: RunSpec, family: Family) -> Transformer:
             shape=spec.shape,
             backbone=spec.backbone,
             timed=family.time_conditioned,
+            vectors=family.vectors,
         )
 
 
