@@ -87,7 +87,7 @@ def test_text_i_of_a_seed_is_the_same_in_any_batch(runs, family) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_texts_end_at_their_first_end_of_document(runs, family) -> None:
-    """Cut to the end, they are the texts without the cut; left to right they cost no more than they have."""
+    """They are the texts without the cut, cut; an autoregressive text costs no more than it has."""
     words = ("--num", "48", "--prompt", "ab")
     whole = isodiff("sample", runs[family], *words)["samples"]
     cut = isodiff("sample", runs[family], *words, "--to-end")["samples"]

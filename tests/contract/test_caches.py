@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
-from networks import FAMILIES, V, samplers, tiny
+from networks import FAMILIES, Recorder, V, samplers, tiny
+from torch import Tensor
 
 from isodiff.families.base import HOLE, Family, Sampler, blank, sample
 from isodiff.families.block import BlockByBlock, Blockwise
+from isodiff.families.interpolating import Interpolating, TwoPhase
 from isodiff.network.attention import BlockCausal, Causal
 from isodiff.network.view import Replaying, View
 from isodiff.rng import Streams
@@ -116,6 +120,33 @@ def test_blocks_shown_piece_by_piece_make_the_predictions_of_the_whole(reach: in
         torch.testing.assert_close(
             got[:, right], whole[:, start:end][:, right], rtol=1e-11, atol=1e-12
         )
+
+
+def nats_of_a_walk(family: Interpolating, start: Tensor, alpha_0: float) -> tuple[Tensor, ...]:
+    """The text written, the order in which it was shown, and -log p of every token as it was drawn."""
+    recorder = Recorder(tiny(family))
+    sampler = TwoPhase(steps=1, alpha_0=alpha_0)
+    x, _ = sample(family, recorder, start, sampler, rng=Streams(0, len(start)))
+    nats = torch.zeros(x.shape)
+    for view, prediction in zip(recorder.views, recorder.predictions, strict=True):
+        assert view.read is not None
+        row, place = view.read // view.inputs.shape[1], view.positions.flatten()[view.read]
+        nats = nats.index_put((row, place), prediction.nats(x[row, place]))
+    return x, recorder.views[-1].positions, nats.detach()
+
+
+@pytest.mark.parametrize("variant", ["A", "B"])
+@pytest.mark.parametrize("alpha_0", [0.0, 1.0])
+def test_sampling_is_shown_what_training_shows(variant: Literal["A", "B"], alpha_0: float) -> None:
+    """All holes at once are the diffusion term, from left to right they are the sequential term."""
+    family = Interpolating(vocab_size=V, alpha_0=0.5, variant=variant)
+    start = torch.randint(V, (4, L), generator=torch.Generator().manual_seed(2))
+    start[:, [1, 4, 5, 9]] = HOLE
+    x, order, nats = nats_of_a_walk(family, start, alpha_0)
+    k = torch.full((4,), 4)
+    term = family.diffusion_nats if alpha_0 == 1 else family.sequential_nats
+    torch.testing.assert_close(nats, term(tiny(family), x, order, k).detach())
+    assert bool((nats[start == HOLE] > 0).all())
 
 
 @each_sampler

@@ -7,9 +7,11 @@ import pytest
 import scipy.stats
 import torch
 from networks import BACKBONES, FAMILIES, V, tiny, tokens
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from isodiff.categorical import Truncation
+from isodiff.categorical import IN_CACHE, Truncation
 from isodiff.families.masked import Masked
+from isodiff.families.uniform import moves
 from isodiff.network.attention import Full
 from isodiff.network.head import HeadPrediction
 from isodiff.network.view import Prediction, Table, View
@@ -49,6 +51,50 @@ def test_every_method_agrees_with_the_table() -> None:
             head.draw(u, Truncation(temperature=temperature)),
             table.draw(u, Truncation(temperature=temperature)),
         )
+
+
+def test_pieces_are_the_whole(monkeypatch) -> None:
+    """Whatever their size; the columns stay beside their rows."""
+    head, table = pair()
+    u = torch.rand(M, generator=stream(2), dtype=torch.float64)
+    place = torch.arange(M)
+    for rows in (1, 7, M, 2 * M):
+        monkeypatch.setattr("isodiff.network.head.PIECE", rows * V)
+        pieces = list(head.in_pieces(u, place))
+        assert [len(piece[0]) for piece in pieces[:-1]] == [rows] * (len(pieces) - 1)
+        logits, v, at = (torch.cat(column) for column in zip(*pieces, strict=True))
+        same(logits.log_softmax(-1), table.log_probs())
+        assert torch.equal(v, u) and torch.equal(at, place)
+        assert torch.equal(head.draw(u), table.draw(u))
+    nothing = HeadPrediction(head.hidden[:0], head.weight, head.bias)
+    assert nothing.draw(u[:0]).shape == (0,)
+
+
+class Widest(TorchDispatchMode):
+    """The largest float64 array that any operation makes."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for value in out if isinstance(out, tuple | list) else [out]:
+            if isinstance(value, torch.Tensor) and value.dtype == torch.float64:
+                self.numel = max(self.numel, value.numel())
+        return out
+
+
+def test_no_array_of_positions_by_vocabulary_in_float64() -> None:
+    """Draws from 3000 x 1000 numbers, for masks and for uniform noise."""
+    v, rows = 1000, 3000
+    head = HeadPrediction(*(torch.randn(n, 8, generator=stream(0)) for n in (rows, v)), None)
+    u = torch.rand(2, rows, dtype=torch.float64, generator=stream(1))
+    z = torch.randint(v, (rows,), generator=stream(2))
+    with Widest() as widest:
+        head.draw(u[0], Truncation(temperature=0.9))
+        for logits, *rest in head.in_pieces(z, *u, u.new_ones(rows)):
+            p = Truncation().weights(logits)
+            moves(p, rest[0], rest[1], rest[2], 0.5, rest[3])
+    assert rows < widest.numel <= IN_CACHE < rows * v
 
 
 def test_uniform_statistics_are_what_they_say() -> None:

@@ -7,7 +7,7 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from isodiff.categorical import Truncation, draw, pick
+from isodiff.categorical import IN_CACHE, Truncation, draw, pick
 from isodiff.process import counts
 from isodiff.rng import Rows, stream
 
@@ -53,6 +53,17 @@ def test_tails_are_drawn_at_their_rate_from_a_large_vocabulary() -> None:
     hits = sum(int((draw(weights.expand(len(u), -1), u) > 0).sum()) for u in parts)
     law = scipy.stats.poisson(200_000 * 2e-5)
     assert law.cdf(hits) > 1e-3 and law.sf(hits) > 1e-3
+
+
+def test_draws_do_not_depend_on_how_many_are_made_together() -> None:
+    """More than a cache holds are drawn a few rows at a time."""
+    v = 1000
+    weights = torch.rand(3 * IN_CACHE // v, v, generator=stream(5))
+    u = rows(len(weights), "together").uniform()
+    alone = torch.cat([draw(w[None], x[None]) for w, x in zip(weights, u, strict=True)])
+    assert torch.equal(draw(weights, u), alone)
+    both = draw(weights.view(2, -1, v)[:, :390], u.view(2, -1)[:, :390])
+    assert torch.equal(both, alone.view(2, -1)[:, :390])
 
 
 def test_draws_do_not_depend_on_the_scale_of_the_weights() -> None:

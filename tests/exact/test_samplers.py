@@ -16,8 +16,9 @@ from isodiff.families.base import HOLE, Sampler, blank, sample
 from isodiff.families.hybrid import Hybrid, Mending
 from isodiff.families.interpolating import Interpolating, TwoPhase
 from isodiff.families.masked import Masked, Unmasking, sureness
-from isodiff.families.uniform import Renewing, Uniform
+from isodiff.families.uniform import Renewing, Uniform, likeliest
 from isodiff.network.view import Denoiser, Table, View
+from isodiff.process.categorical import UniformState
 from isodiff.rng import Rows, stream
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -196,6 +197,20 @@ def test_the_tail_takes_the_likeliest_token() -> None:
             rng=Rows.of(stream(2), 50),
         )
         assert bool((x[:, 0] == best).all())
+
+
+def test_the_greedy_tail_is_the_argmax_of_the_posterior() -> None:
+    """Over random predictions and states, where either token may win."""
+    generator = torch.Generator().manual_seed(0)
+    p = torch.rand(500, 5, generator=generator).log().mul(-1)
+    p, z = p / p.sum(-1, keepdim=True), torch.randint(5, (500,), generator=generator)
+    process = UniformState(5)
+    for alpha in (0.05, 0.3, 0.7):
+        t = torch.full((500,), 1 - alpha)
+        want = process.posterior(z, p, torch.zeros(500), t).argmax(-1)
+        assert torch.equal(likeliest(p, z, alpha, 5, "posterior"), want)
+        assert torch.equal(likeliest(p, z, alpha, 5, "x_hat"), p.argmax(-1))
+        assert 0.1 < float((want == z).double().mean()) < 1
 
 
 def test_rare_tokens_are_drawn_as_often_as_they_should() -> None:

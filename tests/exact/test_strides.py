@@ -71,6 +71,10 @@ CASES = {
         TwoPhase(order="anchored", steps=4, block=4),
         [[[0], [2], [1, 3], [4], [5]]],
     ),
+    "anchored in odd blocks": (
+        TwoPhase(order="anchored", steps=4, block=3),
+        [[[0], [2], [1], [3], [5], [4]]],
+    ),
     "random in blocks": (TwoPhase(steps=2, block=3), [[[0, 1, 2], [3, 4, 5]]]),
 }
 
