@@ -105,7 +105,12 @@ def read_records(paths: Iterable[Path]) -> list[dict[str, Any]]:
     Raises:
         InputError: a path does not exist, or nothing under it is a record.
     """
-    found: dict[str, dict[str, Any]] = {}
+    return list(find_records(paths).values())
+
+
+def find_records(paths: Iterable[Path]) -> dict[Path, dict[str, Any]]:
+    """The same by the folder of each run."""
+    found: dict[str, tuple[Path, dict[str, Any]]] = {}
     for path in paths:
         if not path.exists():
             raise InputError(f"{path} does not exist; give a run, a study folder or a record.json")
@@ -116,5 +121,5 @@ def read_records(paths: Iterable[Path]) -> list[dict[str, Any]]:
             record = read_json(file)
             if not isinstance(record, dict) or "id" not in record or "spec" not in record:
                 raise InputError(f"{file} is not a record of a run; it lacks 'id' or 'spec'")
-            found[record["id"]] = record
-    return list(found.values())
+            found[record["id"]] = (file.parent, record)
+    return dict(found.values())

@@ -35,6 +35,10 @@ class Noise(ABC):
     def uniform(self, *shape: int) -> Float[Tensor, "B ..."]:
         """Independent numbers, a block of `shape` for each row, in float64."""
 
+    def normal(self, *shape: int) -> Float[Tensor, "B ..."]:
+        """Independent standard normal numbers, by inverse CDF; a uniform 0 stands for half a grid step."""
+        return torch.special.ndtri(self.uniform(*shape).clamp_min(2.0**-54))
+
     def permutation(self, length: int) -> Int[Tensor, "B {length}"]:
         """One uniformly random order of `length` items per row."""
         return self.uniform(length).argsort(-1)
@@ -111,6 +115,19 @@ class Rows(Noise):
         """
         u = torch.rand((), generator=self.generator, dtype=torch.float64)
         return ((u + self.index / self.total) % 1).to(self.device)
+
+    def scattered(self, places: int) -> Float[Tensor, "B {places}"]:
+        """One number per row and place, uniform: u + i/n mod 1 over all of them, dealt out at random.
+
+        Neither the row nor the place tells which part of [0, 1) a number comes from. Rows are paired: where
+        one has v, the other has 1 - v.
+        """
+        pairs = (self.total + 1) // 2
+        n = pairs * places
+        u = torch.rand((), generator=self.generator, dtype=torch.float64)
+        dealt = torch.randperm(n, generator=self.generator).view(pairs, places)[self.index // 2]
+        v = (u + dealt / n) % 1
+        return torch.where(self.index[:, None] % 2 == 1, 1 - v, v).to(self.device)
 
     def antithetic(self, count: int) -> Int[Tensor, " B"]:
         """One k per row, uniform on {1..count}: stratified over pairs of rows, which sum to count + 1.

@@ -9,25 +9,51 @@ from torch import Tensor
 
 from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.base import Family, Sampler, Stepped
+from isodiff.families.block import Blockwise
+from isodiff.families.gaussian import Gaussian
+from isodiff.families.hybrid import Hybrid
 from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked
 from isodiff.families.uniform import Uniform
 from isodiff.network.shape import Backbone, Shape
 from isodiff.network.transformer import Transformer
-from isodiff.network.view import Prediction, View
+from isodiff.network.view import Latent, Prediction, View
 from isodiff.rng import stream
 
 V = 7
 FAMILIES: dict[str, Family] = {
     "autoregressive": Autoregressive(vocab_size=V),
     "masked": Masked(vocab_size=V),
+    "masked-d3pm": Masked(vocab_size=V, objective="d3pm", d3pm_steps=4),
+    "masked-sedd": Masked(vocab_size=V, objective="sedd"),
     "uniform": Uniform(vocab_size=V),
     "uniform-untimed": Uniform(vocab_size=V, show_time=False),
     "interpolating-1": Interpolating(vocab_size=V, alpha_0=1.0),
     "interpolating-0.5": Interpolating(vocab_size=V, alpha_0=0.5),
     "interpolating-0": Interpolating(vocab_size=V, alpha_0=0.0),
+    "block-1": Blockwise(vocab_size=V, block_size=1),
+    "block-4": Blockwise(vocab_size=V, block_size=4, objective="nelbo"),
+    "block-5": Blockwise(vocab_size=V, block_size=5),
+    "block-64": Blockwise(vocab_size=V, block_size=64),
+    "block-clipped": Blockwise(vocab_size=V, block_size=4, low=0.3, high=0.8),
+    "hybrid": Hybrid(vocab_size=V),
+    "hybrid-masks": Hybrid(vocab_size=V, p_u=0.0),
+    "hybrid-shift": Hybrid(
+        vocab_size=V, shift=1.0, weighting="elbo", independent_noise=0.5, show_time=False
+    ),
     "interpolating-A-1": Interpolating(vocab_size=V, alpha_0=1.0, variant="A"),
     "interpolating-A-0.5": Interpolating(vocab_size=V, alpha_0=0.5, variant="A"),
+    "gaussian": Gaussian(vocab_size=V, embedding_width=4),
+    "gaussian-once": Gaussian(vocab_size=V, embedding_width=4, self_conditioning=False),
+    "gaussian-fixed": Gaussian(
+        vocab_size=V,
+        embedding_width=4,
+        output_prior=False,
+        learned_schedule=False,
+        learned_embeddings=False,
+    ),
+    "gaussian-schedule": Gaussian(vocab_size=V, embedding_width=4, learned_embeddings=False),
+    "gaussian-embeddings": Gaussian(vocab_size=V, embedding_width=4, learned_schedule=False),
 }
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "masked": [
@@ -45,6 +71,8 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
         {"block": 5},
     ],
     "autoregressive": [{"stop": 3}],
+    "block": [{"steps": None}, {"window": 8}],
+    "hybrid": [{"corrections": 4}],
 }
 """Samplers worth testing beside the variants that families name."""
 
@@ -81,6 +109,7 @@ def tiny(
         shape=Shape(depth=depth, width=width, heads=2),
         backbone=backbone or Backbone(),
         timed=family.time_conditioned,
+        vectors=family.vectors,
     )
     rng = stream(0, "tiny")
     with torch.no_grad():
@@ -102,6 +131,10 @@ class Recorder:
         self.views.append(view)
         self.predictions.append(self.model(view))
         return self.predictions[-1]
+
+    @property
+    def latent(self) -> Latent | None:
+        return self.model.latent
 
     @property
     def log_probs(self) -> list[Tensor]:

@@ -9,6 +9,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from isodiff.network.attention import (
     Acquainted,
     Attention,
+    BlockCausal,
     Causal,
     Full,
     TwoStream,
@@ -17,7 +18,14 @@ from isodiff.network.attention import (
 )
 from isodiff.rng import stream
 
-PATTERNS = [Full(), Causal(), *(TwoStream(block) for block in (1, 2, 3, 5, 64))]
+PATTERNS = [
+    Full(),
+    Causal(),
+    *(TwoStream(block) for block in (1, 2, 3, 5, 64)),
+    *(TwoStream(block, hidden=2) for block in (2, 3)),
+    *(BlockCausal(block) for block in (1, 3, 64)),
+    *(BlockCausal(3, reach) for reach in (1, 2, 64)),
+]
 each_pattern = pytest.mark.parametrize("pattern", PATTERNS, ids=str)
 PER_ROW = [Acquainted(base, (0, 1, 2, 3, 5)) for base in (Causal(), TwoStream(1))]
 

@@ -10,14 +10,17 @@ from networks import FAMILIES, Recorder, V, samplers, tiny
 from torch import Tensor
 
 from isodiff.families.base import HOLE, Family, Sampler, blank, sample
+from isodiff.families.block import BlockByBlock, Blockwise
 from isodiff.families.interpolating import Interpolating, TwoPhase
-from isodiff.network.attention import Causal
+from isodiff.network.attention import BlockCausal, Causal
 from isodiff.network.view import Replaying, View
 from isodiff.rng import Streams
 
 pytestmark = pytest.mark.usefixtures("float64")
 SAMPLERS = samplers(5)
-CACHED = {name: both for name, both in SAMPLERS.items() if name.startswith(("auto", "inter"))}
+CACHED = {
+    name: both for name, both in SAMPLERS.items() if name.startswith(("auto", "inter", "block"))
+}
 L = 12
 each_sampler = pytest.mark.parametrize(("family", "sampler"), SAMPLERS.values(), ids=SAMPLERS)
 
@@ -27,7 +30,7 @@ def prompts(family: Family) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     given = torch.randint(V, (5, L), generator=generator)
     given = given.where(torch.arange(L) < torch.tensor([0, 1, 4, 4, 11])[:, None], HOLE)
-    if family.name == "autoregressive":
+    if family.name in ("autoregressive", "block"):
         return given
     places = torch.stack([torch.randperm(L, generator=generator) for _ in given])
     return given.gather(1, places)
@@ -66,6 +69,57 @@ def test_a_cache_changes_no_prediction() -> None:
     view = View(tokens.gather(1, rest), places.gather(1, rest), Causal(), slots=rest)
     got = model.cached(view, cache).log_probs().view(2, 4, V)
     torch.testing.assert_close(got, whole[:, 2:], rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        BlockByBlock(steps=None),
+        BlockByBlock(steps=1, window=4),
+        BlockByBlock(steps=3, window=6, stop=2),
+        BlockByBlock(steps=4, window=9, repetition=1.6, span=8),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_blocks_with_holes_windows_and_early_ends(sampler: BlockByBlock, size: int) -> None:
+    """Beyond any length: rows at different blocks, some of them finished; the cache changes no text."""
+    length, family = 23, Blockwise(vocab_size=V, block_size=size)
+    model, start = tiny(family), blank(6, length)
+    given = torch.randint(V, (6, length), generator=torch.Generator().manual_seed(3))
+    for row, places in enumerate(([], [0], [1, 2][: size - 1], range(7), range(size, 0), [0, 1])):
+        start[row, list(places)] = given[row, list(places)]
+    start[5, 2 * size :] = HOLE
+    frames, counts = [], []
+    for denoiser in (model, Replaying(model)):
+        with torch.no_grad():
+            walk = list(family.walk(denoiser, start, sampler, rng=Streams(0, 6)))
+        frames.append(torch.stack([frame.tokens for frame in walk]))
+        counts.append(torch.stack([frame.evaluated for frame in walk]).sum(0))
+    assert torch.equal(frames[0], frames[1]) and torch.equal(counts[0], counts[1])
+    for row in (1, 4):
+        rng = Streams(0, 1, first=row)
+        alone, count = sample(family, model, start[row : row + 1], sampler, rng=rng)
+        assert torch.equal(alone[0], frames[0][-1, row]) and count[0] == counts[0][row]
+
+
+@pytest.mark.parametrize("reach", [None, 1, 2])
+def test_blocks_shown_piece_by_piece_make_the_predictions_of_the_whole(reach: int | None) -> None:
+    """A block's slots are rewritten as its tokens are decided; only slots within reach are looked at."""
+    model = tiny(FAMILIES["masked"])
+    tokens = torch.randint(V, (2, 10), generator=torch.Generator().manual_seed(1))
+    place, pattern = torch.arange(10), BlockCausal(3, reach)
+    whole = model(View(tokens, place, pattern)).log_probs().view(2, 10, V)
+    cache = model.cache(2, 10)
+    for start, end, wrong in ((0, 6, True), (3, 9, True), (6, 10, False)):
+        shown = tokens[:, start:end].clone()
+        shown[:, -1] = (shown[:, -1] + wrong) % V
+        view = View(shown, place[start:end], pattern, slots=place[start:end])
+        got = model.cached(view, cache).log_probs().view(2, end - start, V)
+        right = slice(0, 3 if wrong else None)
+        torch.testing.assert_close(
+            got[:, right], whole[:, start:end][:, right], rtol=1e-11, atol=1e-12
+        )
 
 
 def nats_of_a_walk(family: Interpolating, start: Tensor, alpha_0: float) -> tuple[Tensor, ...]:

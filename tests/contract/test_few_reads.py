@@ -14,7 +14,12 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 
 @pytest.mark.parametrize(
-    "pattern", [Full(), Causal(), TwoStream(2), Acquainted(Causal(), (3, 0, 12))], ids=repr
+    "pattern",
+    [
+        *(Full(), Causal(), TwoStream(2), TwoStream(3, hidden=2)),
+        Acquainted(Causal(), (3, 0, 12)),
+    ],
+    ids=repr,
 )
 @pytest.mark.parametrize("backbone", BACKBONES.values(), ids=BACKBONES)
 @pytest.mark.parametrize("own_positions", [False, True])

@@ -9,13 +9,22 @@ from torch import Tensor
 
 from isodiff.families.base import Family
 from isodiff.families.masked import Masked
-from isodiff.network.attention import Acquainted, Attention, Causal, Full, TwoStream
+from isodiff.network.attention import (
+    Acquainted,
+    Attention,
+    BlockCausal,
+    Causal,
+    Full,
+    TwoStream,
+)
 from isodiff.network.view import View
 from isodiff.rng import Rows, stream
 
 pytestmark = pytest.mark.usefixtures("float64")
+MASKING = [name for name in FAMILIES if not name.startswith(("uniform", "hybrid", "gaussian"))]
 PATTERNS = [
     *((Full(), 6), (Causal(), 6), (TwoStream(1), 8), (TwoStream(2), 8), (TwoStream(3), 8)),
+    *((TwoStream(3, hidden=2), 8), (TwoStream(2, hidden=2), 8), (BlockCausal(2), 5)),
     *((Acquainted(Causal(), (3,)), 6), (Acquainted(TwoStream(1), (3,)), 8)),
 ]
 
@@ -51,8 +60,24 @@ def test_predictions_change_just_where_the_pattern_allows(pattern, n) -> None:
     for j in range(n):
         other = inputs.clone()
         other[0, j] = (other[0, j] + 1) % V
-        changed = (model(View(other, place, pattern)).log_probs() != before).any(-1)
+        after = model(View(other, place, pattern)).log_probs()
+        changed = ((after - before).abs() > 1e-9).any(-1)  # equal to rounding
         assert torch.equal(changed, allowed(pattern, n)[:, j])
+
+
+@pytest.mark.parametrize("reach", [1, 2])
+def test_in_one_layer_a_window_ends_where_it_says(reach: int) -> None:
+    """Deeper layers hear of earlier blocks through what is cached, as in any sliding window."""
+    model, inputs, n = tiny(Masked(vocab_size=V), depth=1), tokens(1, 8), 8
+    pattern, place = BlockCausal(2, reach), torch.arange(8)
+    before = model(View(inputs, place, pattern)).log_probs()
+    index = torch.arange(n)
+    seen = pattern.allowed(index[:, None], index, n)
+    for j in range(n):
+        other = inputs.clone()
+        other[0, j] = (other[0, j] + 1) % V
+        after = model(View(other, place, pattern)).log_probs()
+        assert torch.equal(((after - before).abs() > 1e-9).any(-1), seen[:, j])
 
 
 def seen_tokens(family: Family, view: View, length: int) -> Tensor:
@@ -67,10 +92,14 @@ def seen_tokens(family: Family, view: View, length: int) -> Tensor:
         return before
     noisy, place = view.inputs[:, :length], place[:, :length]
     clean = torch.zeros_like(noisy, dtype=torch.bool).scatter(1, place, noisy < V)[row]
+    if family.name == "block":
+        block = torch.arange(length) // family.block_size
+        own = block[asked][:, None]
+        return (clean & (block == own)) | (block < own)
     return clean | before if view.inputs.shape[1] == 2 * length else clean
 
 
-@pytest.mark.parametrize("name", [name for name in FAMILIES if "uniform" not in name])
+@pytest.mark.parametrize("name", MASKING)
 def test_families_predict_from_nothing_but_what_they_may_see(name: str) -> None:
     """Every token of the batch is changed in turn; the noise stays the same."""
     family, batch, length = FAMILIES[name], 6, 5
@@ -91,9 +120,10 @@ def test_families_predict_from_nothing_but_what_they_may_see(name: str) -> None:
             assert torch.equal((old != new).any(-1), seen_tokens(family, view, length)[:, j])
 
 
-def test_uniform_predicts_from_the_noisy_tokens_alone() -> None:
+@pytest.mark.parametrize("name", [n for n in FAMILIES if n.startswith(("uniform", "hybrid"))])
+def test_noisy_families_predict_from_the_noisy_tokens_alone(name: str) -> None:
     """A token whose place was taken by noise tells nothing."""
-    family, model, x = FAMILIES["uniform"], tiny(FAMILIES["uniform"]), tokens(6, 5)
+    family, model, x = FAMILIES[name], tiny(FAMILIES[name]), tokens(6, 5)
     recorder = Recorder(model)
     family.loss(recorder, x, rng=Rows.of(stream(1), 6))
     z = recorder.views[0].inputs

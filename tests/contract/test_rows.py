@@ -62,7 +62,8 @@ def test_losses_are_reproducible_and_depend_on_the_stream(family: Family) -> Non
     once, again = (family.loss(model, x, rng=rows()) for _ in range(2))
     assert torch.equal(once, again)
     other = family.loss(model, x, rng=Rows.of(stream(0, "loss", 4), TOTAL))
-    deterministic = family.kind == "exact" or getattr(family, "alpha_0", 1.0) == 0
+    left_to_right = getattr(family, "alpha_0", 1.0) == 0 or getattr(family, "block_size", 2) == 1
+    deterministic = family.kind == "exact" or left_to_right
     assert torch.equal(once, other) == deterministic
 
 
@@ -76,7 +77,7 @@ def test_frames_of_a_walk_are_kept_apart(family: Family) -> None:
         copies.append(frame.clone())
     assert all(torch.equal(frame, copy) for frame, copy in zip(frames, copies, strict=True))
     assert ((frames[-1] >= 0) & (frames[-1] < family.vocab_size)).all()
-    if family.num_states > family.vocab_size:
+    if family.num_states > family.vocab_size and family.name != "hybrid":
         for before, after in itertools.pairwise(frames):
             decided = before != HOLE
             assert torch.equal(before[decided], after[decided])

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Library
-from tokenizers import models, pre_tokenizers
+from tokenizers import decoders, models, pre_tokenizers
 
-from isodiff.data.subword import Subword, Untrained, from_file, gpt2
+from isodiff.data.subword import BYTE_OF, Subword, Untrained, from_file, gpt2
 from isodiff.data.text import Bytes, Text8, tokenizer_for
 from isodiff.errors import InputError
 
@@ -51,6 +51,50 @@ def test_round_trip_and_exact_bytes(tokenizer, text):
 @given(ids=st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 310), max_size=30))
 def test_decode_takes_any_ids(tokenizer, ids):
     assert isinstance(tokenizer.decode(ids), str)
+
+
+@pytest.mark.parametrize("tokenizer", [Bytes(), Text8(), BPE], ids=["bytes", "text8", "bpe"])
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_spellings_put_together_are_the_text(tokenizer, data):
+    """For any tokens, so for those of a character in part too."""
+    ids = data.draw(st.lists(st.integers(0, tokenizer.vocab_size - 1), max_size=20))
+    spelt = b"".join(map(tokenizer.spelling, ids))
+    assert spelt.decode(errors="replace") == tokenizer.decode(ids)
+    if tokenizer.eos not in ids:
+        assert len(spelt) == tokenizer.token_bytes[ids].sum()
+
+
+def test_the_byte_alphabet_is_that_of_the_library():
+    assert set(BYTE_OF) == set(pre_tokenizers.ByteLevel.alphabet())
+    assert sorted(BYTE_OF.values()) == list(range(256))
+    text = "".join(map(chr, range(0x250))) + "日🎉"
+    assert b"".join(map(BPE.spelling, BPE.encode(text).tolist())).decode() == text
+
+
+@pytest.mark.parametrize(
+    ("vocab", "decoder", "ids", "text"),
+    [
+        ({"▁the": 0, "▁a": 1, "b": 2}, decoders.Metaspace(), [0, 1, 2], " the ab"),
+        ({"the": 0, "##n": 1, "go": 2}, decoders.WordPiece(), [0, 1, 2], " then go"),
+        (
+            {"<0xE6>": 0, "<0x97>": 1, "<0xA5>": 2, "▁": 3},
+            decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()]),
+            [3, 0, 1, 2],
+            " 日",
+        ),
+    ],
+    ids=["metaspace", "wordpiece", "byte fallback"],
+)
+def test_spellings_of_vocabularies_that_are_not_of_bytes(vocab, decoder, ids, text):
+    """As within a text: with the blank before a word."""
+    inner = Library(models.BPE(vocab, [], byte_fallback="<0xE6>" in vocab))
+    inner.decoder = decoder
+    tokenizer = Subword(inner.to_str(), "tokenizer.json")
+    assert tokenizer.token_bytes is None
+    assert b"".join(map(tokenizer.spelling, ids)).decode() == text
+    assert tokenizer.decode(ids) == text.lstrip()
+    assert tokenizer.spelling(tokenizer.eos) == b"<|endoftext|>"
 
 
 def test_end_of_document_is_the_last_id_has_no_bytes_and_is_shown():

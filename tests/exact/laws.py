@@ -6,6 +6,7 @@ import itertools
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from isodiff.data.toy import Toy
 from isodiff.network.attention import Full
@@ -26,15 +27,24 @@ def forward_law(process: Process, toy: Toy, t: Tensor) -> Tensor:
     return toy.p.flatten() @ like
 
 
-def ancestral_law(process: Process, denoiser: Denoiser, length: int, times: Tensor) -> Tensor:
-    """Law over S^L states after a step between each two of `times`, falling from t = 1."""
+def ancestral_law(
+    process: Process, denoiser: Denoiser, length: int, times: Tensor, block: int | None = None
+) -> Tensor:
+    """Law over S^L states after a step between each two of `times`, falling from t = 1.
+
+    With `block`, all those steps in each block of so many positions, one block after another.
+    """
     z = latents(process.num_states, length)
     law = process.nu(torch.ones(()))[z].prod(-1)
-    for t, s in itertools.pairwise(times):
+    place = torch.arange(length)
+    blocks = range(0, length, block or length)
+    for start, (t, s) in itertools.product(blocks, itertools.pairwise(times)):
         noise_level = (1 - process.alpha(t)).expand(len(z))
         view = View(z, torch.arange(length), Full(), time=noise_level)
         x_hat = denoiser(view).log_probs().exp().view(*z.shape, -1)
         step = process.posterior(z, x_hat, s.expand(z.shape), t.expand(z.shape))
+        now = place // (block or length) == start // (block or length)
+        step = torch.where(now[:, None], step, one_hot(z, process.num_states))
         kernel = torch.stack([step[:, i][:, z[:, i]] for i in range(length)]).prod(0)
         law = torch.where(law[:, None] > 0, law[:, None] * kernel, 0).sum(0)
     return law
@@ -53,6 +63,24 @@ def clean(law: Tensor, num_states: int, toy: Toy) -> Tensor:
     finished = (latents(num_states, toy.length) < toy.vocab_size).all(-1)
     assert float(law[~finished].sum()) < 1e-12
     return law[finished]
+
+
+def corrected_law(
+    law: Tensor, denoiser: Denoiser, toy: Toy, *, m: float, temperature: float, changes: int
+) -> Tensor:
+    """Law over V^L after one round of self-correction, by every outcome of its draws."""
+    z, count = toy.sequences, len(toy.sequences)
+    view = View(z, torch.arange(toy.length), Full(), time=torch.full((count,), m))
+    p = (denoiser(view).log_probs() / temperature).softmax(-1).view(count, toy.length, -1)
+    after = torch.zeros_like(law)
+    for drawn in z:
+        each = p[:, range(toy.length), drawn]
+        gain = torch.where(drawn == z, 0, each)
+        floor = gain.sort(-1, descending=True).values[:, changes - 1 : changes]
+        new = torch.where((gain >= floor) & (gain > 0), drawn, z)
+        index = new @ torch.tensor([toy.vocab_size**i for i in reversed(range(toy.length))])
+        after = after.index_add(0, index, law * each.prod(-1))
+    return after
 
 
 def total_variation(p: Tensor, q: Tensor) -> float:

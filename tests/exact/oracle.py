@@ -16,7 +16,8 @@ from torch.nn.functional import one_hot
 
 from isodiff.data.toy import Toy
 from isodiff.network.attention import Attention
-from isodiff.network.view import Table, View
+from isodiff.network.view import Latent, Table, View
+from isodiff.process.hybrid import HybridNoise
 
 
 def visible(pattern: Attention, n: int) -> Tensor:
@@ -69,10 +70,14 @@ class Optimal:
 
 @dataclass(frozen=True)
 class LeaveOneOut:
-    """p(x_i | z without z_i) for uniform noise of level `view.time`; with `own`, p(x_i | z)."""
+    """p(x_i | z without z_i) for noise of level `view.time`; with `own`, p(x_i | z).
+
+    `process` says how much of the noise is random tokens, all of it by default; a mask tells nothing.
+    """
 
     toy: Toy
     own: bool = False
+    process: HybridNoise | None = None
 
     @property
     def vocab_size(self) -> int:
@@ -81,6 +86,7 @@ class LeaveOneOut:
     def __call__(self, view: View) -> Table:
         assert view.time is not None and view.positions.ndim == 1
         n, m, v = view.inputs.shape[1], view.time[:, None], self.vocab_size
+        random = m if self.process is None else m * random_share(self.process, m)
         reach, x = visible(view.attention, n), self.toy.sequences
         rows = []
         for query in range(n):
@@ -88,11 +94,81 @@ class LeaveOneOut:
             for key in range(n):
                 if reach[query, key] and (self.own or key != query):
                     same = view.inputs[:, key, None] == x[:, view.positions[key]]
-                    weight = weight * ((1 - m) * same + m / v)
+                    told = (1 - m) * same + random / v
+                    weight = torch.where(view.inputs[:, key, None] < v, weight * told, weight)
             w = weight @ one_hot(x[:, view.positions[query]], v).to(weight)
             rows.append(w / w.sum(-1, keepdim=True))
         table = torch.stack(rows, 1).flatten(0, 1).log()
         return Table(table if view.read is None else table[view.read])
+
+
+def random_share(process: HybridNoise, m: Tensor) -> Tensor:
+    """Share of random tokens in the noise at alpha_t = 1 - m, by bisection in log(t / (1 - t))."""
+    m, place = m.unique(return_inverse=True)
+    middle, width = torch.zeros_like(m), 40.0
+    for _ in range(60):
+        _, random, mask = process.parts(middle.sigmoid())
+        middle, width = middle + torch.where(random + mask < m, width, -width), width / 2
+    _, random, mask = process.parts(middle.sigmoid())
+    return (random / (random + mask))[place]
+
+
+@dataclass(frozen=True)
+class Known:
+    """Vectors and a schedule that are given: V unit vectors, gamma from `low` to `high` as t^power."""
+
+    vectors: Tensor
+    low: float = -3.0
+    high: float = 20.0
+    power: float = 1.0
+
+    @classmethod
+    def circle(cls, vocab_size: int, **ends: float) -> Known:
+        """Evenly spaced on a circle; for two tokens, -1 and 1 on a line."""
+        angle = torch.arange(vocab_size, dtype=torch.float64) * (2 * math.pi / vocab_size)
+        vectors = torch.stack([angle.cos(), angle.sin()], -1)
+        return cls(vectors[:, :1].sign() if vocab_size == 2 else vectors, **ends)
+
+    def table(self) -> Tensor:
+        return self.vectors
+
+    def ends(self) -> tuple[Tensor, Tensor]:
+        low, high = torch.tensor([self.low, self.high], dtype=torch.float64)
+        return low, high
+
+    def progress(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        return t**self.power, self.power * t ** (self.power - 1)
+
+
+@dataclass(frozen=True)
+class Bayes:
+    """p(x_i | z) for Gaussian noise: or, where evidence is shown, p(x_i | z without z_i) and that."""
+
+    toy: Toy
+    latent: Latent
+
+    @property
+    def vocab_size(self) -> int:
+        return self.toy.vocab_size
+
+    def __call__(self, view: View) -> Table:
+        assert view.time is not None and view.table is not None and view.read is None
+        vectors, m, x = view.table, view.time[:, None, None], self.toy.sequences
+        width = vectors.shape[1]
+        z = view.inputs[..., :width] * ((1 - m) / width + m).sqrt()
+        far = (z[:, :, None] - (1 - m)[..., None].sqrt() * vectors).square().sum(-1)
+        each = (-far / (2 * m))[:, torch.arange(x.shape[1]), x]
+        whole = each.sum(-1) + self.toy.p.flatten().log()
+        rows = []
+        for i in range(x.shape[1]):
+            known = whole if view.evidence is None else whole - each[..., i]
+            rows.append(
+                torch.stack([known[:, x[:, i] == v].logsumexp(-1) for v in range(len(vectors))], -1)
+            )
+        log_p = torch.stack(rows, 1)
+        if view.evidence is not None:
+            log_p = log_p + view.evidence @ view.table.T
+        return Table(log_p.log_softmax(-1).flatten(0, 1))
 
 
 def tanh_sinh(nodes: int = 61, reach: float = 3.0) -> tuple[Tensor, Tensor]:

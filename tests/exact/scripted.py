@@ -25,8 +25,14 @@ class Scripted(Rows):
     def uniform(self, *shape: int) -> Tensor:
         return self.answer("uniform", *shape)
 
+    def normal(self, *shape: int) -> Tensor:
+        return self.answer("normal", *shape)
+
     def strata(self) -> Tensor:
         return self.answer("strata")
+
+    def scattered(self, places: int) -> Tensor:
+        return self.answer("scattered", places)
 
     def antithetic(self, count: int) -> Tensor:
         return self.answer("antithetic")

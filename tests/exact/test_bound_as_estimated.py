@@ -11,15 +11,18 @@ from typing import Literal
 import pytest
 import scipy.stats
 import torch
-from oracle import LeaveOneOut, Optimal, tanh_sinh
+from oracle import LeaveOneOut, Optimal, random_share, tanh_sinh
 from scripted import Scripted, orders, product
 from torch import Tensor
 
 from isodiff.data.toy import Toy
 from isodiff.families.autoregressive import Autoregressive
+from isodiff.families.block import Blockwise
+from isodiff.families.hybrid import Hybrid
 from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked
 from isodiff.families.uniform import Uniform
+from isodiff.network.attention import sizes
 from isodiff.network.view import Denoiser
 from isodiff.process.categorical import UniformState
 from isodiff.process.schedule import Linear
@@ -30,6 +33,11 @@ TRUE, WRONG = Toy.random(V, L, seed=0), Toy.random(V, L, seed=1)
 X = TRUE.sequences
 KL = float(TRUE.p.flatten() @ (TRUE.log_p(X) - WRONG.log_p(X)))
 ALPHA_0 = [1.0, 0.5, 0.25, 0.0]
+HYBRIDS = {
+    "hybrid-0.3": Hybrid(vocab_size=V, p_u=0.3),
+    "hybrid-masks": Hybrid(vocab_size=V, p_u=0.0),
+    "hybrid-shift": Hybrid(vocab_size=V, shift=1.0),
+}
 
 
 def paired(x: Tensor, rows: int) -> tuple[Tensor, int]:
@@ -59,6 +67,19 @@ def masked_bound(denoiser: Denoiser) -> Tensor:
     nats = Masked(vocab_size=V).nelbo(denoiser, x, rng=rng).nats
     assert rng.exhausted()
     return expected(nats, torch.full((len(k),), 1 / len(k)))
+
+
+def block_bound(denoiser: Denoiser, block_size: int) -> Tensor:
+    """Every block's count, and orders of all positions."""
+    blocks = sizes(L, block_size)
+    *counts, order = product(*(torch.arange(size) for size in blocks), orders(L))
+    level = torch.stack([(k + 0.5) / size for k, size in zip(counts, blocks, strict=True)], -1)
+    x, rows = paired(X, len(level))
+    rng = Scripted(rows, scattered=[each(level)], permutation=[each(order)])
+    family = Blockwise(vocab_size=V, block_size=block_size, low=0.7, high=1.0)  # training only
+    nats = family.nelbo(denoiser, x, rng=rng).nats
+    assert rng.exhausted()
+    return expected(nats, torch.full((len(level),), 1 / len(level)))
 
 
 def interpolating_bound(
@@ -142,6 +163,35 @@ def uniform_bound(denoiser: Denoiser, alpha_end: float = 0.0) -> Tensor:
     return expected(nats - prior, weights) + prior  # the weights cover [0, 1 - alpha_end] only
 
 
+def hybrid_outcomes(family: Hybrid) -> tuple[Tensor, ...]:
+    """The same for hybrid noise: a corrupted token is one of V at random, or the mask (state V)."""
+    weights, strata, u, v, noise = uniform_outcomes()
+    moved = u <= u.sort(-1).values.gather(1, ((strata * (L + 1)).long() - 1).clamp_min(0)[:, None])
+    moved &= strata[:, None] * (L + 1) > 1
+    m = torch.where(moved, u, 0).amax(-1)
+    share = random_share(family.process, m.clamp_min(1e-300))
+    # Every outcome of uniform noise, with each subset of its corrupted tokens made masks instead; of the V
+    # tokens that a mask may hide, the first stands for all.
+    columns = []
+    for masks in torch.cartesian_prod(*[torch.arange(2)] * L).bool():
+        some = ~(masks & (~moved | (noise > 1 / V))).any(-1)
+        chance = torch.where(masks, V * (1 - share[:, None]), share[:, None])
+        chance = chance.where(moved, 1).prod(-1)
+        # Hardly on its side of the share.
+        kind = share[:, None] + torch.where(masks, 1 - share[:, None], -share[:, None]) / 1000
+        columns.append([c[some] for c in (weights * chance, strata, u, v, noise, kind)])
+    return tuple(torch.cat(column) for column in zip(*columns, strict=True))
+
+
+def hybrid_bound(family: Hybrid, denoiser: Denoiser) -> Tensor:
+    weights, strata, *uniform = hybrid_outcomes(family)
+    x, rows = paired(X, len(weights))
+    rng = Scripted(rows, strata=[each(strata)], uniform=[each(numbers) for numbers in uniform])
+    nats = family.nelbo(denoiser, x, rng=rng).nats
+    assert rng.exhausted()
+    return expected(nats, weights)
+
+
 def autoregressive_bound(denoiser: Denoiser) -> Tensor:
     return Autoregressive(vocab_size=V).nelbo(denoiser, X, rng=Scripted(len(X))).nats
 
@@ -156,6 +206,11 @@ BOUNDS = {
         )
         for a in ALPHA_0
         for variant in ("A", "B")
+    },
+    **{f"block-{k}": lambda toy, k=k: block_bound(Optimal(toy), k) for k in (1, 2, 3)},
+    **{
+        name: lambda toy, f=f: hybrid_bound(f, LeaveOneOut(toy, process=f.process))
+        for name, f in HYBRIDS.items()
     },
 }
 each_bound = pytest.mark.parametrize("bound", BOUNDS.values(), ids=BOUNDS)
@@ -174,6 +229,19 @@ def test_gap_of_a_wrong_model_is_the_kl(bound) -> None:
 
 def test_outcomes_of_uniform_noise_have_probability_one() -> None:
     assert float(uniform_outcomes()[0].sum()) == pytest.approx(1, abs=1e-10)
+
+
+@pytest.mark.parametrize("family", HYBRIDS.values(), ids=HYBRIDS)
+def test_outcomes_of_hybrid_noise_have_probability_one(family: Hybrid) -> None:
+    assert float(hybrid_outcomes(family)[0].sum()) == pytest.approx(1, abs=1e-10)
+
+
+@pytest.mark.parametrize("family", HYBRIDS.values(), ids=HYBRIDS)
+def test_with_random_tokens_the_posterior_mean_is_not_optimal(family: Hybrid) -> None:
+    """E[x_i | z] counts z_i twice; under masks alone the two are the same."""
+    denoiser = LeaveOneOut(TRUE, own=True, process=family.process)
+    loose = float(TRUE.p.flatten() @ hybrid_bound(family, denoiser))
+    assert loose > TRUE.entropy + 0.05 if family.p_u != 0 else loose < TRUE.entropy + 1e-6
 
 
 def test_for_uniform_noise_the_posterior_mean_is_not_optimal() -> None:

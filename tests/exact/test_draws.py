@@ -94,6 +94,7 @@ def every_call(rng: Rows) -> list[Tensor]:
         rng.uniform(3, 2),
         rng.strata(),
         rng.antithetic(5),
+        rng.scattered(3),
         rng.permutation(4),
         rng.uniform(2),
     ]
@@ -141,6 +142,23 @@ def test_antithetic_counts_are_stratified_over_pairs() -> None:
         assert first.sort().values.tolist() == list(range(1, 9))
 
 
+@pytest.mark.parametrize(("total", "places"), [(1, 3), (6, 4), (7, 1)])
+def test_scattered_numbers_are_strata_in_random_order(total: int, places: int) -> None:
+    draws = torch.stack([rows(total, "scatter", s).scattered(places) for s in range(4000)])
+    assert draws.shape == (4000, total, places) and ((draws >= 0) & (draws <= 1)).all()
+    even = total - total % 2
+    torch.testing.assert_close(draws[:, 1:even:2], 1 - draws[:, 0:even:2], rtol=0, atol=1e-15)
+    some = draws[:, ::2].flatten(1)
+    gaps = torch.cat([some.sort(1).values, some.min(1, keepdim=True).values + 1], 1).diff(dim=1)
+    torch.testing.assert_close(gaps, torch.full_like(gaps, 1 / some.shape[1]))
+    for number in draws.flatten(1).T:
+        assert scipy.stats.kstest(number.numpy(), "uniform").pvalue > 1e-4
+    # Neither row nor place tells the stratum: two numbers are strata drawn without replacement.
+    places_or_rows = draws[:, 0] if places > 1 else draws[:, ::2, 0]
+    correlation = torch.corrcoef(places_or_rows.T)[0, -1]
+    assert abs(float(correlation) + 1 / some.shape[1]) < 4 / 4000**0.5
+
+
 def test_permutations_are_uniform() -> None:
     order = rows(30_000, "permutation").permutation(4)
     code = order @ torch.tensor([64, 16, 4, 1])
@@ -157,6 +175,32 @@ def test_permutations_are_uniform() -> None:
 def test_binomial_probabilities(length: int, p: float) -> None:
     want = torch.tensor(scipy.stats.binom.pmf(range(length + 1), length, p))
     torch.testing.assert_close(counts.binomial(length, p), want, rtol=1e-8, atol=1e-15)
+
+
+@pytest.mark.parametrize(("length", "size"), [(6, 1), (6, 6), (6, 9), (7, 3), (8, 4)])
+def test_last_of_blocks_is_the_last_of_each_block(length: int, size: int) -> None:
+    order = rows(50, "blocks").permutation(length)
+    starts = range(0, length, size)
+    limits = torch.tensor([min(size, length - start) for start in starts])
+    k = (rows(50, "k").uniform(len(limits)) * (limits + 1)).long()
+    got = counts.last_of_blocks(order, k, size)
+    for b, start in enumerate(starts):
+        within = [[i for i in row if start <= i < start + size] for row in order.tolist()]
+        for row, items in enumerate(within):
+            chosen = set(items[len(items) - int(k[row, b]) :])
+            assert chosen == {i for i in items if got[row, i]}
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0.3, 0.8), (0.0, 0.5), (0.45, 0.95)])
+def test_masks_within_a_range(low: float, high: float) -> None:
+    """P(low < M_k <= high), M_k the k-th smallest of 7 uniform numbers: Beta(k, 8 - k)."""
+    want = [
+        scipy.stats.beta(k, 8 - k).cdf(high) - scipy.stats.beta(k, 8 - k).cdf(low)
+        for k in range(1, 8)
+    ]
+    got = counts.between(7, low, high)
+    torch.testing.assert_close(got, torch.tensor(want), rtol=1e-9, atol=1e-12)
+    assert float(got.sum()) == pytest.approx(7 * (high - low))
 
 
 @pytest.mark.parametrize(("length", "kept"), [(1, 0.0), (8, 0.0), (8, 0.3), (9, 0.75)])

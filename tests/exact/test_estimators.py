@@ -9,7 +9,7 @@ import math
 import pytest
 import scipy.stats
 import torch
-from oracle import LeaveOneOut, Optimal
+from oracle import Bayes, Known, LeaveOneOut, Optimal
 from scripted import Scripted
 from test_bound_as_estimated import uniform_outcomes
 from torch import Tensor
@@ -17,6 +17,9 @@ from torch import Tensor
 from isodiff.data.toy import Toy
 from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.base import Family
+from isodiff.families.block import Blockwise
+from isodiff.families.gaussian import Gaussian
+from isodiff.families.hybrid import Hybrid
 from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked
 from isodiff.families.uniform import Uniform
@@ -33,15 +36,28 @@ NELBOS = {
     "masked": (Masked(vocab_size=V, objective="nelbo"), Optimal(TOY)),
     "uniform": (Uniform(vocab_size=V), LeaveOneOut(TOY)),
     **{
+        f"hybrid-{options}": (family, LeaveOneOut(TOY, process=family.process))
+        for options in ({"p_u": 0.3}, {"shift": 1.0})
+        for family in [Hybrid(vocab_size=V, weighting="elbo", **options)]
+    },
+    **{
         f"interpolating-{a}": (
             Interpolating(vocab_size=V, alpha_0=a, objective="nelbo"),
             Optimal(TOY),
         )
         for a in (1.0, 0.5, 0.25, 0.0)
     },
+    **{
+        f"block-{k}": (Blockwise(vocab_size=V, block_size=k, objective="nelbo"), Optimal(TOY))
+        for k in (1, 2, 3)
+    },
     "interpolating-A": (
         Interpolating(vocab_size=V, alpha_0=0.5, variant="A", objective="nelbo"),
         Optimal(TOY),
+    ),
+    "gaussian": (
+        Gaussian(vocab_size=V, embedding_width=2),
+        Bayes(TOY, Known.circle(V, low=-4.0, high=12.0, power=1.5)),
     ),
 }
 each_family = pytest.mark.parametrize(("family", "denoiser"), NELBOS.values(), ids=NELBOS)
@@ -103,14 +119,17 @@ def test_low_variance_objective_is_the_unweighted_mean(family_type) -> None:
     assert abs(float(values.mean()) - want) < 4 * float(values.std()) / math.sqrt(len(values))
 
 
-def test_moments_of_corruption_keep_the_variance_finite() -> None:
+@pytest.mark.parametrize("name", ["uniform", "hybrid-{'p_u': 0.3}", "hybrid-{'shift': 1.0}"])
+def test_moments_of_corruption_keep_the_variance_finite(name: str) -> None:
     """E[estimate^2] converges as the cut-off in m falls; for t ~ U(0, 1) it grows without end."""
     weights, strata, u, v, noise = uniform_outcomes(num_nodes=481)
     k = (strata * (L + 1)).long()
     at_jump = u.sort(-1).values.gather(1, (k - 1).clamp_min(0)[:, None]).squeeze(1)
     m = torch.where(k > 0, at_jump, -torch.expm1(torch.log1p(-v) / (L + 1)))
-    rng = Scripted(len(m), strata=[strata], uniform=[u, v, noise])
-    ours = Uniform(vocab_size=V).loss(LeaveOneOut(TOY), X.repeat(len(m), 1), rng=rng).sum(-1)
+    family, denoiser = NELBOS[name]
+    kinds = [] if name == "uniform" else [torch.zeros_like(u)]  # random tokens: the worst kind
+    rng = Scripted(len(m), strata=[strata], uniform=[u, v, noise, *kinds])
+    ours = family.loss(denoiser, X.repeat(len(m), 1), rng=rng).sum(-1)
     # Eq. (4) of process/counts.py: undoing the weight turns Beta(k, L-k+1) into Beta(k+1, L-k+1),
     # and the mixture of those over k is t ~ U(0, 1) with independent corruption.
     weight = torch.where(k > 0, m * (L + 1) / k.clamp_min(1), 1.0)

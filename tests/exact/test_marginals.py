@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from isodiff.process.categorical import Absorbing, Process, UniformState
+from isodiff.process.hybrid import Peaked, Shifted
 from isodiff.process.schedule import Linear
 
 V = 4
@@ -15,6 +16,10 @@ PROCESSES = [
     UniformState(V),
     Absorbing(V, Linear(0.001)),
     UniformState(V, Linear(0.001)),
+    Peaked(V, 0.2),
+    Peaked(V, 0.0),
+    Shifted(V, -1.0),
+    Shifted(V, 2.0),
 ]
 each_process = pytest.mark.parametrize("process", PROCESSES, ids=str)
 pytestmark = pytest.mark.usefixtures("float64")

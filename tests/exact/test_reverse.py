@@ -8,6 +8,7 @@ from test_marginals import V, each_process, kernel, marginals
 from torch import Tensor
 
 from isodiff.process.categorical import Process
+from isodiff.process.hybrid import Peaked
 from isodiff.rng import stream
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -51,6 +52,8 @@ def test_posterior_of_a_prediction_is_bayes_with_x_drawn_from_it(
 @pytest.mark.parametrize("t", [0.0, 0.1, 0.5, 0.95])
 def test_jump_rate_is_the_derivative_of_the_kernel(process: Process, t: float) -> None:
     """Central differences of q(z_{t+h} | z_t) off the diagonal."""
+    if isinstance(process, Peaked) and t == 0:
+        pytest.skip("random tokens set in as sqrt(t): no finite rate")
     h = 1e-5
     now = torch.tensor(t)
     slope = kernel(process, now, now + h) - kernel(process, now, now - h)

@@ -12,9 +12,12 @@ from torch import Tensor
 from isodiff.data.toy import Toy
 from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.base import Family, blank, sample
+from isodiff.families.block import Blockwise
+from isodiff.families.hybrid import Hybrid
 from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked
 from isodiff.families.uniform import Uniform
+from isodiff.network.attention import sizes
 from isodiff.network.view import Denoiser
 from isodiff.process.categorical import Absorbing, UniformState
 from isodiff.process.schedule import Linear
@@ -27,6 +30,10 @@ TOY = Toy.random(V, L, seed=0)
 
 def law_of(family: Family, denoiser: Denoiser, steps: int) -> Tensor:
     """V^L probabilities that the code should follow."""
+    if isinstance(family, Hybrid):
+        process = family.process
+        times = process.grid(torch.linspace(1, 0, steps + 1))
+        return clean(ancestral_law(process, denoiser, L, times), V + 1, TOY)
     if isinstance(family, Uniform):
         process = UniformState(V, Linear(family.alpha_end))
         times = torch.linspace(1, 0, steps + 1)
@@ -36,7 +43,8 @@ def law_of(family: Family, denoiser: Denoiser, steps: int) -> Tensor:
     alpha_0 = family.alpha_0 if isinstance(family, Interpolating) else 1.0
     times = 1 - torch.linspace(0, alpha_0, steps + 1)
     times = times if alpha_0 else times[:1]
-    law = ancestral_law(Absorbing(V), denoiser, L, times)
+    block = family.block_size if isinstance(family, Blockwise) else None
+    law = ancestral_law(Absorbing(V), denoiser, L, times, block)
     return finished_from_left_to_right(law, TOY)
 
 
@@ -68,6 +76,12 @@ CASES = {
         for variant in ("A", "B")
         for a in (1.0, 0.5, 0.0)
     },
+    **{f"block-{k}": (Blockwise(vocab_size=V, block_size=k), Optimal(TOY)) for k in (1, 2, 3)},
+    **{
+        f"hybrid-{options}": (family, LeaveOneOut(TOY, process=family.process))
+        for options in ({"p_u": 0.1}, {"p_u": 0.5}, {"p_u": 0.0}, {"shift": 1.0})
+        for family in [Hybrid(vocab_size=V, **options)]
+    },
 }
 
 
@@ -90,6 +104,10 @@ def most_evaluations(family: Family, steps: int) -> int:
         return L
     if isinstance(family, Interpolating) and family.alpha_0 < 1:
         return L
+    if isinstance(family, Blockwise):
+        return sum(min(steps, size) for size in sizes(L, family.block_size))
+    if isinstance(family, Hybrid) and family.p_u != 0:
+        return steps
     return steps if isinstance(family, Uniform) else min(steps, L)
 
 

@@ -12,11 +12,17 @@ from oracle import LeaveOneOut, Optimal
 
 from isodiff.data.toy import Toy
 from isodiff.process.categorical import Absorbing, UniformState
+from isodiff.process.hybrid import Peaked, Shifted
 
 pytestmark = pytest.mark.usefixtures("float64")
 V, L = 3, 3
 TOY = Toy.random(V, L, seed=0)
-PROCESSES = [(Absorbing(V), Optimal(TOY)), (UniformState(V), LeaveOneOut(TOY))]
+HYBRIDS = [Peaked(V, 0.3), Shifted(V, 1.0)]
+PROCESSES = [
+    (Absorbing(V), Optimal(TOY)),
+    (UniformState(V), LeaveOneOut(TOY)),
+    *((process, LeaveOneOut(TOY, process=process)) for process in HYBRIDS),
+]
 STEPS = (32, 64, 128)
 
 
@@ -25,7 +31,7 @@ def is_first_order(errors: list[float]) -> bool:
     return all(abs(slope + 1) < 0.1 for slope in slopes)
 
 
-@pytest.mark.parametrize(("process", "denoiser"), PROCESSES, ids=["masked", "uniform"])
+@pytest.mark.parametrize(("process", "denoiser"), PROCESSES, ids=[str(p) for p, _ in PROCESSES])
 def test_total_variation_falls_as_one_over_steps(process, denoiser) -> None:
     errors = []
     for steps in STEPS:
@@ -33,6 +39,15 @@ def test_total_variation_falls_as_one_over_steps(process, denoiser) -> None:
         law = clean(ancestral_law(process, denoiser, L, times), process.num_states, TOY)
         errors.append(total_variation(law, TOY.p.flatten()))
     assert is_first_order(errors), errors
+
+
+def test_equal_steps_of_t_do_not_suit_noise_that_sets_in_as_its_root() -> None:
+    process, errors = Peaked(V, 0.3), []
+    for steps in STEPS[1:]:
+        denoiser, times = LeaveOneOut(TOY, process=process), torch.linspace(1, 0, steps + 1)
+        law = clean(ancestral_law(process, denoiser, L, times), process.num_states, TOY)
+        errors.append(total_variation(law, TOY.p.flatten()))
+    assert math.log2(errors[0] / errors[1]) < 0.75, errors
 
 
 @pytest.mark.parametrize("alpha_0", [0.5, 0.25])
@@ -63,3 +78,12 @@ def test_for_uniform_noise_a_sampler_fed_the_posterior_mean_does_not_converge() 
         law = ancestral_law(process, LeaveOneOut(TOY, own=True), L, torch.linspace(1, 0, steps + 1))
         errors.append(total_variation(law, TOY.p.flatten()))
     assert min(errors) > 0.05
+
+
+@pytest.mark.parametrize("block", [1, 2])
+def test_blocks_are_first_order_and_exact_where_they_are_single_tokens(block: int) -> None:
+    errors = []
+    for steps in STEPS:
+        law = ancestral_law(Absorbing(V), Optimal(TOY), L, torch.linspace(1, 0, steps + 1), block)
+        errors.append(total_variation(clean(law, V + 1, TOY), TOY.p.flatten()))
+    assert max(errors) < 1e-12 if block == 1 else is_first_order(errors), errors

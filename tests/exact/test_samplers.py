@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 import torch
+from laws import ancestral_law, clean, corrected_law
 from oracle import LeaveOneOut, Optimal
 from test_sampler_frequencies import DRAWS, TOY, L, V, p_value
 
 from isodiff.errors import InputError
 from isodiff.families.autoregressive import Autoregressive, LeftToRight
 from isodiff.families.base import HOLE, Sampler, blank, sample
+from isodiff.families.hybrid import Hybrid, Mending
 from isodiff.families.interpolating import Interpolating, TwoPhase
 from isodiff.families.masked import Masked, Unmasking, sureness
 from isodiff.families.uniform import Renewing, Uniform, likeliest
+from isodiff.network.view import Denoiser, Table, View
 from isodiff.process.categorical import UniformState
 from isodiff.rng import Rows, stream
 
 pytestmark = pytest.mark.usefixtures("float64")
 MASKED, UNIFORM = Masked(vocab_size=V), Uniform(vocab_size=V)
+HYBRID = Hybrid(vocab_size=V, p_u=0.3)
 TRUTH = TOY.p.flatten()
 
 
@@ -89,6 +95,94 @@ def test_predictor_corrector_keeps_the_marginals(kappa: float) -> None:
     sampler = Renewing(steps=150, kappa=kappa)
     x, _ = sample(UNIFORM, LeaveOneOut(TOY), blank(4000, L), sampler, rng=Rows.of(stream(6), 4000))
     assert p_value(x, TRUTH) > 1e-3
+
+
+@dataclass(frozen=True)
+class Tempered:
+    """Another denoiser's prediction at a lower temperature."""
+
+    denoiser: Denoiser
+    temperature: float
+    vocab_size: int = V
+
+    def __call__(self, view: View) -> Table:
+        return Table((self.denoiser(view).log_probs() / self.temperature).log_softmax(-1))
+
+
+def hybrid_law(denoiser: Denoiser, steps: int) -> torch.Tensor:
+    times = HYBRID.process.grid(torch.linspace(1, 0, steps + 1))
+    return clean(ancestral_law(HYBRID.process, denoiser, L, times), V + 1, TOY)
+
+
+def test_temperature_of_hybrid_noise_acts_on_the_prediction() -> None:
+    denoiser = LeaveOneOut(TOY, process=HYBRID.process)
+    sampler = Mending(steps=3, temperature=0.5)
+    x, _ = sample(HYBRID, denoiser, blank(DRAWS, L), sampler, rng=rows("tempered"))
+    assert p_value(x, hybrid_law(Tempered(denoiser, 0.5), 3)) > 1e-3
+    assert p_value(x, hybrid_law(denoiser, 3)) < 1e-6
+
+
+@pytest.mark.parametrize(("rounds", "changes"), [(1, 1), (2, 2), (4, 1)])
+def test_self_correction_has_the_law_of_its_rounds(rounds: int, changes: int) -> None:
+    """A text that a round leaves alone is final, others go on: the laws of both are enumerated."""
+    denoiser = LeaveOneOut(TOY, process=HYBRID.process)
+    sampler = Mending(
+        steps=2,
+        corrections=rounds,
+        changes=changes,
+        correction_temperature=0.8,
+        correction_noise=0.2,
+    )
+    x, _ = sample(HYBRID, denoiser, blank(DRAWS, L), sampler, rng=rows("mended", rounds))
+    m = 1 - float(HYBRID.process.alpha(torch.tensor(0.2)))
+    final, live = torch.zeros(V**L), hybrid_law(denoiser, 2)
+    before = live
+    for _ in range(rounds):
+        moved = torch.zeros_like(live)
+        for state in range(V**L):
+            one = torch.zeros_like(live)
+            one[state] = live[state]
+            after = corrected_law(one, denoiser, TOY, m=m, temperature=0.8, changes=changes)
+            final[state] += after[state]
+            after[state] = 0
+            moved += after
+        live = moved
+    assert p_value(x, final + live) > 1e-3
+    assert p_value(x, before) < 1e-6
+
+
+def test_self_correction_mends_what_it_was_given_to_mend_and_stops() -> None:
+    """Who is shown follows from the frames: a row goes on while it changes and has not long been stale."""
+    p = torch.tensor([0.5, 0.3, 0.2]).log()
+
+    @dataclass(frozen=True)
+    class Fixed:
+        vocab_size: int = V
+
+        def __call__(self, view: View) -> Table:
+            return Table(p.expand(view.num_read, V))
+
+    start = blank(200, 6)
+    start[:, 2] = 2
+    start[0] = 1  # nothing to write, nothing to mend
+    sampler = Mending(steps=1, corrections=30, correction_temperature=1.0, patience=2)
+    with torch.no_grad():
+        walk = HYBRID.walk(Fixed(), start, sampler, rng=Rows.of(stream(4), 200))
+        text, *frames = [(z.clone(), rows.clone()) for z, rows in walk]
+    assert torch.equal(text[1], torch.arange(200) > 0)
+    z, live, best = text[0], text[1], torch.full((200,), -1.0)
+    stale, ends = torch.zeros(200), set()
+    for after, shown in frames:
+        assert torch.equal(shown, live)
+        changed = after != z
+        assert int(changed.sum(-1).max()) <= 1 and not bool(changed[:, 2].any())
+        agreement = ((after == 0) & (start == HOLE)).sum(-1) / 5
+        stale = torch.where(agreement > best, 0, stale + 1)
+        best, z = torch.maximum(best, agreement), after
+        goes_on = live & changed.any(-1) & (stale <= 2)
+        ends |= {bool(c) for c in changed.any(-1)[live & ~goes_on]}
+        live = goes_on
+    assert not bool(live.any()) and ends == {True, False}  # both ways to end were met
 
 
 def test_the_tail_takes_the_likeliest_token() -> None:
@@ -190,6 +284,21 @@ def test_a_text_ends_at_its_stop_token() -> None:
         (lambda: Sampler(temperature=-1.0), "temperature must not be negative"),
         (lambda: Renewing(steps=None), "uniform noise needs a number of steps"),
         (lambda: Unmasking(steps=None, remask=0.1), "remask needs steps"),
+        (lambda: Masked(vocab_size=V, d3pm_steps=0), "d3pm_steps must be at least 1, got 0"),
+        (lambda: Mending(steps=None), "hybrid noise needs a number of steps"),
+        (lambda: Mending(corrections=-1), "corrections and patience must not be negative"),
+        (lambda: Mending(changes=0), "changes at least 1"),
+        (lambda: Mending(correction_noise=0.0), r"correction_noise must lie in \(0, 1\), got 0.0"),
+        (lambda: Mending(correction_temperature=-1.0), "correction_temperature must not be neg"),
+        (lambda: Hybrid(vocab_size=V, p_u=0.1, shift=0.0), "give one of them"),
+        (lambda: Hybrid(vocab_size=V, p_u=1.0), r"p_u must be 0 or lie in \[1e-09, 1\), got 1.0"),
+        (lambda: Hybrid(vocab_size=V, shift=1000.0), "shift must lie within \\+-30, got 1000.0"),
+        (lambda: Hybrid(vocab_size=V, independent_noise=0.5), "set show_time: false"),
+        (lambda: Hybrid(vocab_size=V, independent_noise=2.0), "independent_noise must lie in"),
+        (
+            lambda: Hybrid(vocab_size=V, shift=0.0, weighting="dynamic_as_released"),
+            "dynamic_as_released is a weight of the p_u form",
+        ),
     ],
 )
 def test_impossible_samplers_are_refused(options, message: str) -> None:

@@ -10,11 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from isodiff.families.hybrid import Hybrid, divergence
 from isodiff.families.uniform import rate
 from isodiff.network.view import Table
 from isodiff.process.categorical import Absorbing, UniformState
 from isodiff.rng import stream
 
+HYBRIDS = [{"p_u": 0.1}, {"p_u": 0.7}, {"shift": -2.0}, {"shift": 3.0}]
 EXTREMES = [1e-12, 1e-9, 1e-6, 1e-3, 0.5, 1 - 1e-3, 1 - 1e-6, 1 - 1e-9, 1 - 1e-12]
 
 
@@ -109,3 +111,95 @@ def test_uniform_rate_of_the_uniform_prediction_integrates_to_log_v() -> None:
     chance = m * (v - 1) / v
     total = float((dm * ((1 - chance) * same + chance * other)).sum())
     assert total == pytest.approx(float(torch.tensor(float(v)).log()), rel=1e-6)
+
+
+def hybrid_form(family: Hybrid, log_p: Tensor, x: Tensor, z: Tensor, m: Tensor) -> Tensor:
+    """w D per unit of m, from the three statistics."""
+    moment, v = family.process.at(m[None]), log_p.shape[-1]
+    same, masked = (z == x)[None], (z == v)[None]
+    c = moment.c[0].to(log_p.dtype)
+    s, a, b = Table(log_p).uniform_statistics(c, x, z.clamp_max(v - 1))
+    d = divergence(s[None], a[None], b[None], moment, same, masked)
+    return (family.weight(moment, same, masked, "elbo") * d)[0]
+
+
+def hybrid_points(count: int, v: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The same points, a third of them masked."""
+    log_p, x, z = points(count, v, seed)
+    return log_p, x, z.masked_fill(torch.rand(count, generator=stream(seed, "mask")) < 1 / 3, v)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("options", HYBRIDS, ids=str)
+@pytest.mark.parametrize("v", [2, 33])
+def test_hybrid_closed_form_is_the_generic_integrand(v: int, options: dict[str, float]) -> None:
+    family = Hybrid(vocab_size=v, **options)
+    log_p, x, z = hybrid_points(4000, v, seed=0)
+    t = 0.02 + 0.96 * torch.rand(4000, generator=stream(0, "t"))
+    _, random, mask = family.process.parts(t)
+    got = hybrid_form(family, log_p, x, z, random + mask)
+    per_t = got / family.process.at(random + mask).time
+    want = family.process.nelbo_rate(x, log_p.exp(), z, t)
+    torch.testing.assert_close(per_t, want, rtol=1e-9, atol=1e-11)
+
+
+def random_noise(options: dict[str, float], m: mpmath.mpf) -> mpmath.mpf:
+    """Probability of a random token where clean ones have 1 - m, by the definition of either form."""
+    alpha = 1 - m
+    if "shift" in options:
+        return m / (1 + mpmath.exp(-options["shift"]) * m / alpha)
+    b = 2 * mpmath.mpf(options["p_u"]) / (1 - mpmath.mpf(options["p_u"]))
+    odds = (mpmath.sqrt(b**2 + 4 * m / alpha) - b) / 2
+    return b * odds * alpha
+
+
+def exact_hybrid_rate(
+    options: dict[str, float], log_p: Tensor, x: int, z: int, m: float
+) -> mpmath.mpf:
+    """Eq. (5) of process/categorical.py with rho = alpha (nu / alpha)', in 60 digits."""
+    with mpmath.workdps(60):
+        v, m = len(log_p), mpmath.mpf(m)
+        weights = [mpmath.exp(mpmath.mpf(value)) for value in log_p.tolist()]
+        total = mpmath.fsum(weights)
+
+        def nu(m: mpmath.mpf) -> mpmath.mpf:
+            random = random_noise(options, m)
+            return m - random if z == v else random / v
+
+        rho = (1 - m) * mpmath.diff(
+            lambda at: nu(at) / (1 - at), m, h=m * (1 - m) * mpmath.mpf("1e-20")
+        )
+        random = random_noise(options, m)
+        q = [(1 - m) * (j == x) + random / v for j in range(v)] + [m - random]
+        q_hat = [(1 - m) * w / total + random / v for w in weights] + [m - random]
+        r, r_hat = [value / q[z] for value in q], [value / q_hat[z] for value in q_hat]
+        return rho * mpmath.fsum(
+            h - a + a * mpmath.log(a / h) for a, h in zip(r, r_hat, strict=True)
+        )
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("options", HYBRIDS, ids=str)
+@pytest.mark.parametrize("m", EXTREMES)
+def test_hybrid_closed_form_at_extreme_noise(m: float, options: dict[str, float]) -> None:
+    """Within 1e-10 of 1 + rate (1e-14 but for m -> 1 with p_u), and never below zero."""
+    log_p, x, z = hybrid_points(18, 11, seed=1)
+    got = hybrid_form(Hybrid(vocab_size=11, **options), log_p, x, z, torch.full((18,), m))
+    for i in range(18):
+        want = exact_hybrid_rate(options, log_p[i], int(x[i]), int(z[i]), m)
+        scale = 1 + abs(want)
+        assert abs(mpmath.mpf(float(got[i])) - want) < 1e-10 * scale, (m, i, float(got[i]), want)
+        assert float(got[i]) >= 0
+
+
+@pytest.mark.parametrize("options", HYBRIDS, ids=str)
+@pytest.mark.parametrize("m", [1e-6, 1e-3, 0.5, 0.999, 1 - 1e-6])
+def test_hybrid_float32_error_at_a_real_vocabulary(m: float, options: dict[str, float]) -> None:
+    """V = 50257, float32 logits: within 2e-5 of the float64 value, relative to 1 + |rate|."""
+    family = Hybrid(vocab_size=50257, **options)
+    log_p, x, z = hybrid_points(16, 50257, seed=2)
+    noise = torch.full((16,), m, dtype=torch.float64)
+    want = hybrid_form(family, log_p, x, z, noise)
+    got = hybrid_form(family, log_p.float(), x, z, noise)
+    error = (got - want).abs() / (1 + want.abs())
+    assert float(error.max()) < 2e-5, float(error.max())

@@ -3,6 +3,7 @@
 duo_nelbo.json, duo_posterior.json  s-sahoo/duo and s-sahoo/scaling-dllms, arXiv 2506.10892
 mdlm_loss.json                      s-sahoo/scaling-dllms, arXiv 2602.15014
 bd3lm_mask.json                     kuleshov-group/bd3lms, arXiv 2503.09573
+gidd.json                           dvruette/gidd, arXiv 2503.04482; its p_u is at least exp(-20)
 
 Published schedules are alpha_t = 1 - 0.999 t, so rates in t are 0.999 of ours, which are in m.
 """
@@ -10,18 +11,23 @@ Published schedules are alpha_t = 1 - 0.999 t, so rates in t are 0.999 of ours, 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
+from isodiff.families.block import Blockwise
+from isodiff.families.hybrid import Hybrid, Weighting, divergence
 from isodiff.families.masked import Masked
 from isodiff.families.uniform import rate
 from isodiff.network.attention import TwoStream
 from isodiff.network.view import Table, View
 from isodiff.process.categorical import Absorbing, UniformState
+from isodiff.process.hybrid import Peaked
 from isodiff.process.schedule import Linear
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -95,3 +101,44 @@ def test_block_diffusion_mask(case: dict[str, Any]) -> None:
     want = torch.tensor([[c == "1" for c in row] for row in case["rows"]])
     got = TwoStream(case["block_size"]).mask(2 * case["seq_len"], torch.device("cpu"))
     assert got is not None and torch.equal(got, want)
+    # Training shows less of the same: all but the last clean block, which no other row may see.
+    x = torch.zeros(1, case["seq_len"], dtype=torch.long)
+    view = Blockwise(vocab_size=2, block_size=case["block_size"]).view(x, x)
+    n = 2 * case["seq_len"] - case["block_size"]
+    shown = view.attention.mask(n, torch.device("cpu"))
+    assert view.inputs.shape == (1, n) and not want[:n, n:].any()
+    assert shown is not None and torch.equal(shown, want[:n, :n])
+
+
+@pytest.mark.parametrize("case", published("gidd"), ids=lambda c: f"p_u={c['p_uniform']}")
+def test_gidd_marginals_weights_and_losses(case: dict[str, Any]) -> None:
+    """The ELBO's weights, and the released code's dynamic ones, by our weights per unit of m."""
+    x, z, v = torch.tensor(case["x0"]), torch.tensor(case["z_t"]), case["mask_id"]
+    log_p = torch.tensor(case["logits"])[..., :v].log_softmax(-1)
+    t = torch.tensor(case["t"])[:, None].expand(x.shape)
+    family = Hybrid(vocab_size=v, p_u=max(case["p_uniform"], math.exp(-20)))
+    process = family.process
+    assert isinstance(process, Peaked)
+
+    def same(got: Tensor, key: str) -> None:
+        torch.testing.assert_close(got, torch.tensor(case[key]), rtol=1e-9, atol=1e-15)
+
+    same(process.marginal(one_hot(x, v).double(), t), "marginal_probs")
+    _, random, mask = process.parts(t)
+    moment = process.at(random + mask)
+    kinds = z == x, z == v
+
+    def weight(weighting: Weighting) -> Tensor:
+        return family.weight(moment, *kinds, weighting) / moment.time  # per unit of t
+
+    statistics = Table(log_p.flatten(0, 1)).uniform_statistics(
+        moment.c.flatten(), x.flatten(), z.clamp_max(v - 1).flatten()
+    )
+    total, at_x, at_z = (value.view_as(x) for value in statistics)
+    d = divergence(total, at_x, at_z, moment, *kinds)
+    same(weight("elbo"), "elbo_weights")
+    same(weight("dynamic_as_released"), "dynamic_loss_weights")
+    same(weight("elbo") * d, "elbo_per_token")
+    same(weight("dynamic_as_released") * d, "loss_per_token")
+    generic = process.nelbo_rate(x, log_p.exp(), z, t)
+    torch.testing.assert_close(generic, weight("elbo") * d, rtol=1e-7, atol=1e-12)

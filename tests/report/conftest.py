@@ -15,5 +15,5 @@ from tests.report.planted import write_study
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict], dict[str, Any]]:
     """A study's folder, its records, and what `build_report` answered."""
     folder = tmp_path_factory.mktemp("study")
-    records = write_study(folder)
+    records = write_study(folder, frontier=True)
     return folder, records, build_report(folder)

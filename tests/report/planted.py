@@ -12,6 +12,7 @@ import numpy as np
 
 from isodiff.record import identity
 from isodiff.scaling import fit_isoflop, record_points
+from isodiff.scaling.frontier_summary import summary
 
 FAMILIES = {"autoregressive": 1.0, "masked": 2.0, "uniform": 2.9, "interpolating": 1.6}
 SIZES = (9_000, 21_000, 50_000, 118_000)
@@ -112,6 +113,7 @@ def write_study(
     budgets: Sequence[float] = (1e11, 1e12, 1e13),
     sizes: Sequence[int] = SIZES,
     fits: bool = True,
+    frontier: bool = False,
     **changes: Any,
 ) -> list[dict]:
     """Write a whole study; returns its records."""
@@ -160,7 +162,74 @@ def write_study(
         if records
     }
     write(folder / "samples.json", samples)
+    if frontier:
+        write(folder / "frontier.json", planted_frontier(records))
     return records
+
+
+HELD_OUT = {
+    "generative_perplexity": 9.0,
+    "bits_per_byte": 2.1,
+    "entropy": 3.0,
+    "distinct_2": 0.98,
+    "repetition": 0.01,
+    "divergence": 0.0002,
+}
+
+
+def planted_frontier(records: Sequence[dict]) -> dict[str, Any]:
+    """Samplers of each family's lowest run at each budget: slower is better, and one cheats."""
+    best: dict[tuple[str, float], dict] = {}
+    for one in records:
+        if one["status"] == "done":
+            best.setdefault((one["spec"]["family"]["name"], one["spec"]["budget"]), one)
+    points = []
+    for place, ((family, budget), one) in enumerate(best.items()):
+        for steps in (8, 32, 128):
+            quality = (1 + 40 / steps) * (1 + place / 3) * (1e13 / budget) ** 0.1
+            values = {**HELD_OUT, "generative_perplexity": 12 * quality, "entropy": 2.9}
+            if steps == 8 and family == "masked":
+                values["entropy"] = 2.0
+            means = {
+                key: part for name, value in values.items() for key, part in named(name, value)
+            }
+            speed = 4e5 / steps / (budget / 1e11) ** 0.3 * (1 + 0.5 * place)
+            points.append(
+                {
+                    "run": one["id"],
+                    "family": family,
+                    "budget": budget,
+                    "sampler": "ancestral",
+                    "steps": steps,
+                    "nfe": float(steps),
+                    "tokens_per_second": speed,
+                    "tokens_per_second_low": speed * 0.97,
+                    "tokens_per_second_high": speed * 1.02,
+                    "calls": 5,
+                    "calls_alone": 3,
+                    "batch": 32,
+                    "latency_seconds": 0.002 * steps,
+                    "latency_seconds_low": 0.0019 * steps,
+                    "latency_seconds_high": 0.0022 * steps,
+                    "num_texts": 150,
+                    "length": 128,
+                    "judge": "autoregressive run abc",
+                    "device": "cpu",
+                    "dtype": "float32",
+                    "threads": 1,
+                    "workers": 2,
+                    "nats_per_token": math.log(values["generative_perplexity"]),
+                    "nats_per_token_se": 0.01,
+                    **means,
+                }
+            )
+    held_out = {key: part for name, value in HELD_OUT.items() for key, part in named(name, value)}
+    return summary(points, held_out=held_out, replicates=200)
+
+
+def named(name: str, value: float) -> list[tuple[str, float]]:
+    """A mean and its standard error under their two keys."""
+    return [(name, value), (f"{name}_se", 0.01 * abs(value))]
 
 
 def write(path: Path, value: Any) -> None:

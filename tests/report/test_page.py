@@ -25,6 +25,7 @@ HEADINGS = [
     "IsoFLOP curves",
     "Scaling laws",
     "Compute multipliers",
+    "Speed and quality",
     "Training curves",
     "Samples",
     "Runs",
@@ -146,7 +147,7 @@ def test_identifiers_are_unique(source):
 
 def test_figures_are_written_as_svg_and_png(whole):
     folder, _, answer = whole
-    names = ["isoflop", "laws", "multipliers", "training"]
+    names = ["isoflop", "laws", "multipliers", "frontier", "training"]
     expected = [folder / "figures" / f"{n}.{kind}" for n in names for kind in ("svg", "png")]
     assert [Path(path) for path in answer["figures"]] == expected
     for path in expected[::2]:

@@ -6,6 +6,9 @@ import pytest
 
 from isodiff.errors import InputError
 from isodiff.study.study import read_study
+from isodiff.train.run import describe, make_family
+
+STUDIES = Path(__file__).parents[2] / "studies"
 
 GOOD = """
 name: tiny
@@ -33,6 +36,15 @@ def test_a_study_is_a_product(tmp_path):
     assert len({str(draft) for draft in drafts}) == len(drafts)
     assert {draft["budget"] for draft in drafts} == {1e9, 3e9}
     assert all(draft["recipe"]["batch_size"] == 4 for draft in drafts)
+
+
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_studies_that_come_along_ask_for_families_there_are(path):
+    drafts = read_study(path).drafts()
+    assert path.stem == read_study(path).name
+    for draft in drafts:
+        whole = describe(make_family(draft["family"], 257))
+        assert draft["family"].items() <= whole.items()
 
 
 def test_scaling_keeps_the_ratios(tmp_path):

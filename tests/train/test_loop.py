@@ -14,6 +14,7 @@ from isodiff.families import FAMILIES
 from isodiff.train.checkpoint import steps as checkpoints
 from isodiff.train.loop import Run, train
 from isodiff.train.metrics import read_metrics
+from isodiff.train.optimizer import set_rate
 from isodiff.train.run import load, measure
 from isodiff.train.spec import Recipe, num_steps
 
@@ -89,6 +90,19 @@ def test_learning_rate_schedules():
     assert [wsd.rate(s, 100) for s in (10, 50, 80)] == [1, 1, 1]
     assert wsd.rate(90, 100) == pytest.approx(0.5)
     assert Recipe(learning_rate=1e-3, width_power=0.5).peak(16) == pytest.approx(2e-3)
+
+
+def test_learned_vectors_and_schedules_have_a_rate_of_their_own(corpus, tmp_path):
+    spec = small(corpus, "gaussian", recipe={"learning_rate": 1e-3})
+    run = Run(spec, tmp_path, corpus, measure(spec, corpus.vocab_size), 100, torch.device("cpu"))
+    groups = {id(p): group for group in run.optimizer.param_groups for p in group["params"]}
+    set_rate(run.optimizer, 0.5)
+    for name, parameter in run.network.named_parameters():
+        group = groups[id(parameter)]
+        own = name.startswith("latent.")
+        assert group["lr"] == pytest.approx(0.5 * (1e-2 if own else spec.recipe.peak(16)))
+        assert group["weight_decay"] == 0 or not own
+    assert len(groups) == len(list(run.network.parameters()))
 
 
 def test_a_budget_that_is_too_small_is_refused():

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from specs import small
 
 from isodiff.errors import InputError
@@ -93,13 +94,13 @@ class Stop(Exception):
     pass
 
 
-def interrupted(spec, folder, corpus, at: int) -> None:
+def interrupted(spec, folder, corpus, at: int, **more) -> None:
     def report(progress):
         if progress.step == at:
             raise Stop
 
     with pytest.raises(Stop):
-        train(spec, folder, corpus, report=report, checkpoint_seconds=0.0)
+        train(spec, folder, corpus, report=report, checkpoint_seconds=0.0, **more)
 
 
 def test_a_truncated_checkpoint_is_named_and_nothing_is_lost(corpus, tmp_path):
@@ -116,6 +117,17 @@ def test_a_truncated_checkpoint_is_named_and_nothing_is_lost(corpus, tmp_path):
         load(tmp_path)
     (newest / "model.safetensors").write_bytes(whole)
     assert train(spec, tmp_path, corpus)["status"] == "done"
+
+
+@pytest.mark.parametrize("part", ["learned_schedule", "learned_embeddings", "self_conditioning"])
+def test_what_a_process_learns_is_saved_and_what_it_does_not_is_made_again(part, corpus, tmp_path):
+    spec = small(corpus, "gaussian", options={part: False}, recipe={"ema": 0.9})
+    train(spec, tmp_path / "straight", corpus)
+    interrupted(spec, tmp_path / "broken", corpus, 40)
+    train(spec, tmp_path / "broken", corpus)
+    assert newest(tmp_path / "straight") == newest(tmp_path / "broken")
+    once, again = (load(tmp_path / "broken").network for _ in range(2))
+    assert torch.equal(once.latent.table(), again.latent.table())
 
 
 def test_a_foreign_checkpoint_is_refused(corpus, tmp_path):

@@ -24,7 +24,9 @@ VERBS = {
     "study": "families x budgets x sizes at matched compute, then fit and report",
     "sample": "draw text from a trained run",
     "evaluate": "nats per token and bits per byte of a run on held-out text",
+    "frontier": "speed against quality of every sampler: who wins at each throughput",
     "fit": "fit scaling laws to records, to points.csv, or to published points",
+    "cite": "BibTeX of what a run used",
     "report": "one self-contained HTML page from a study's folder",
 }
 

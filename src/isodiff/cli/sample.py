@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import numpy as np
 import torch
 import tyro
 
 from isodiff.cli import Answer
 from isodiff.errors import InputError
 from isodiff.families import blank, family_named, sample
-from isodiff.families.base import HOLE, Sampler
+from isodiff.families.base import HOLE, Changes, Sampler, trace
 from isodiff.files import read_json
+from isodiff.report.trace import SHOWN, Film, Take, write_film
 from isodiff.rng import Streams
 from isodiff.train.run import Trained, load
 from isodiff.types import Tokens
@@ -38,6 +41,7 @@ class Options:
         to_end: cut every text at its first end of document; a family that can stop there does.
         seed: of the draws; text i of a seed is the same whatever the number and the batch.
         batch_size: texts drawn at a time.
+        trace: a film of how the first 8 texts come about: an HTML page that needs no network.
         corpus: the run's corpus, if it has moved.
         device: cpu, cuda, ...
         threads: CPU threads; 0 leaves the default.
@@ -51,6 +55,7 @@ class Options:
     to_end: bool = False
     seed: int = 0
     batch_size: int = 64
+    trace: Path | None = None
     corpus: Path | None = None
     device: str = "cpu"
     threads: int = 0
@@ -86,38 +91,93 @@ def run(folder: Path, settings: dict[str, Any], options: Options) -> Answer:
     """Draw the texts."""
     if options.num < 1 or options.batch_size < 1:
         raise InputError("num and batch_size must be at least 1")
+    if options.trace is not None:
+        make_room(options.trace)
     if options.threads:
         torch.set_num_threads(options.threads)
     trained = load(folder, corpus=options.corpus, device=options.device)
     eos = trained.corpus.tokenizer.eos
-    stops = {field.name for field in dataclasses.fields(trained.family.sampler)} & {"stop"}
-    if options.to_end and stops:
+    known = {field.name for field in dataclasses.fields(trained.family.sampler)}
+    if options.to_end and "stop" in known:
         settings = {**settings, "stop": eos}
+    if "window" in known and settings["window"] is None:
+        settings = {**settings, "window": trained.spec.length}  # no context was longer in training
     sampler = trained.family.sampler(**settings)
     start = canvas(trained, options)
     began = time.monotonic()
-    tokens, nfe = drawn(trained, start, sampler, options)
+    tokens, nfe, changes = drawn(trained, start, sampler, options)
     seconds = time.monotonic() - began
+    written = int((start == HOLE).sum()) * options.num - int((tokens == HOLE).sum())
     samples = []
     for row, count in zip(tokens.cpu().numpy(), nfe.tolist(), strict=True):
-        ends = (row == eos).nonzero()[0]
-        kept = row[: ends[0]] if options.to_end and len(ends) else row
+        kept, finished = finish(row, eos if options.to_end else None)
         text = trained.corpus.tokenizer.decode(kept)
-        samples.append({"text": text, "tokens": kept.tolist(), "nfe": count})
+        samples.append({"text": text, "tokens": kept.tolist(), "nfe": count, "finished": finished})
     value = {
         "run": trained.spec.id,
         "family": trained.family.name,
         "sampler": dataclasses.asdict(sampler),
         "samples": samples,
         "seed": options.seed,
-        "tokens_per_second": int((start == HOLE).sum()) * options.num / seconds,
+        "tokens_per_second": written / seconds,
         "batch": min(options.num, options.batch_size),
         "dtype": str(next(trained.network.parameters()).dtype).removeprefix("torch."),
         "device": options.device,
+        "trace": None if options.trace is None else str(options.trace),
     }
     texts = "\n\n----\n\n".join(one["text"] for one in samples)
     speed = f"{value['tokens_per_second']:.0f} tokens/s at batch {value['batch']}"
-    return Answer(value, f"{texts}\n\n{float(nfe.float().mean()):.1f} network evaluations, {speed}")
+    ends = Counter(one["finished"] for one in samples)
+    ended = ", ".join(f"{count} by {reason}" for reason, count in sorted(ends.items()))
+    evaluations = f"{float(nfe.float().mean()):.1f} network evaluations"
+    said = f"{texts}\n\n{evaluations}, {speed}; ended {ended}"
+    if options.trace is not None:
+        takes = [
+            Take(start=start[0].tolist(), frames=frames, text=one["text"], kept=len(one["tokens"]))
+            for frames, one in zip(changes, samples, strict=False)
+        ]
+        film = Film(
+            family=trained.family.name,
+            run=trained.spec.id,
+            seed=options.seed,
+            sampler=settings,
+            takes=takes,
+            num=options.num,
+            spelling=trained.corpus.tokenizer.spelling,
+            end=eos,
+        )
+        write_film(options.trace, film)
+        which = f"the first {SHOWN} texts" if options.num > SHOWN else "all texts"
+        said += f"\n{options.trace}: a film of {which}"
+    return Answer(value, said)
+
+
+def finish(row: np.ndarray, eos: int | None) -> tuple[np.ndarray, str]:
+    """The text up to its end of document or its first hole left, and what ended it.
+
+    "eos", "repetition" (the sampler gave it up) or "length".
+    """
+    for token, reason in ((eos, "eos"), (HOLE, "repetition")):
+        ends = [] if token is None else (row == token).nonzero()[0]
+        if len(ends):
+            return row[: ends[0]], reason
+    return row, "length"
+
+
+def make_room(path: Path) -> None:
+    """See to it that a file can be written there, before any work is done.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if path.is_dir():
+        raise InputError(
+            f"{path} is a folder; give the film a name in it, {path / 'film.html'} say"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{path} lies in {path.parent}, which is not a folder") from None
 
 
 def canvas(trained: Trained, options: Options) -> Tokens:
@@ -151,13 +211,19 @@ def encoded(trained: Trained, text: str, hole: str | None) -> list[int]:
 
 def drawn(
     trained: Trained, start: Tokens, sampler: Sampler, options: Options
-) -> tuple[Tokens, torch.Tensor]:
-    """All texts, batch by batch."""
+) -> tuple[Tokens, torch.Tensor, list[list[Changes]]]:
+    """All texts, batch by batch, and where a film is asked for what each evaluation changed in the first."""
     tokens, nfe = [blank(0, start.shape[1])], [torch.zeros(0, dtype=torch.long)]
+    frames: list[list[Changes]] = []
     for first in range(0, options.num, options.batch_size):
         count = min(options.batch_size, options.num - first)
         rng = Streams(options.seed, count, first=first, device=options.device)
-        found = sample(trained.family, trained.network, start.expand(count, -1), sampler, rng=rng)
+        what = (trained.family, trained.network, start.expand(count, -1), sampler)
+        if options.trace is not None and first < SHOWN:
+            *found, changes = trace(*what, rng=rng, num=SHOWN - first)
+            frames += changes
+        else:
+            found = sample(*what, rng=rng)
         tokens.append(found[0].cpu())
         nfe.append(found[1].cpu())
-    return torch.cat(tokens), torch.cat(nfe)
+    return torch.cat(tokens), torch.cat(nfe), frames

@@ -19,6 +19,7 @@ from isodiff.train.loop import train
 from isodiff.train.progress import Line
 from isodiff.train.run import corpus_identity, describe, make_family, measure
 from isodiff.train.spec import Recipe, RunSpec, Validation
+from isodiff.train.start import start_from
 from isodiff.units import clock, short
 
 
@@ -31,6 +32,7 @@ class Options:
         budget: training FLOPs, e.g. 1e13 (convention: exact).
         shape: a name of the ladder (25k, 113M) or DEPTHxWIDTHxHEADS.
         length: tokens per sequence.
+        init: folder of a finished run with the same network, whose weights this one starts from.
         seed: of weights, data order and noise.
         out: folder of runs; the run goes to OUT/<id>.
         threads: CPU threads; 0 leaves the default.
@@ -43,6 +45,7 @@ class Options:
     budget: float
     shape: str = "25k"
     length: int = 128
+    init: Path | None = None
     seed: int = 0
     out: Path = Path("runs")
     threads: int = 0
@@ -88,6 +91,7 @@ def run(family: dict[str, Any], options: Options) -> Answer:
     if options.threads:
         torch.set_num_threads(options.threads)
     corpus = Corpus.open(options.corpus)
+    start = None if options.init is None else start_from(options.init, corpus)
     spec = RunSpec(
         family=describe(make_family(family, corpus.vocab_size)),
         shape=Shape.parse(options.shape),
@@ -98,12 +102,14 @@ def run(family: dict[str, Any], options: Options) -> Answer:
         backbone=options.backbone,
         recipe=options.recipe,
         validation=options.validation,
+        init=None if start is None else start.init,
     )
     size = measure(spec, corpus.vocab_size)
     steps = size.steps(spec)
     tokens = steps * size.step_tokens
+    origin = "" if start is None else f" from run {start.init['run']}"
     summary = (
-        f"{family['name']} {spec.shape}: {short(size.non_embedding)} non-embedding parameters, "
+        f"{family['name']} {spec.shape}{origin}: {short(size.non_embedding)} non-embedding parameters, "
         f"{steps} steps, {short(tokens)} tokens, {short(steps * size.step_flops, 'FLOP')}"
     )
     folder = options.out / spec.id
@@ -115,6 +121,7 @@ def run(family: dict[str, Any], options: Options) -> Answer:
         spec,
         folder,
         corpus,
+        init=start,
         device=options.device,
         report=Line(family["name"]),
         checkpoint_seconds=options.checkpoint_seconds,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,11 @@ from isodiff.errors import InputError
 FILE = "tokenizer.json"
 # In order of preference; the first that the vocabulary has ends a document.
 END_TOKENS = (END_MARK, "<|end_of_text|>", "</s>", "<eos>", "[EOS]", "[SEP]")
-BYTE_ALPHABET = frozenset(pre_tokenizers.ByteLevel.alphabet())
+# GPT-2's byte alphabet: printable characters of Latin-1 stand for themselves, the rest for 256, 257, ...
+PRINTED = [*range(33, 127), *range(161, 173), *range(174, 256)]
+BYTE_OF = {chr(byte): byte for byte in PRINTED} | {
+    chr(256 + i): byte for i, byte in enumerate(sorted({*range(256)} - {*PRINTED}))
+}
 
 
 class Subword(Tokenizer):
@@ -41,13 +46,16 @@ class Subword(Tokenizer):
         self.eos = int(self.inner.get_vocab()[end])
         # Ids may have holes; the largest one counts.
         self.vocab_size = max(self.inner.get_vocab().values()) + 1
-        self.token_bytes = self.count_bytes() if is_byte_level(json.loads(source)) else None
+        parsed = json.loads(source)
+        self.byte_level = is_byte_level(parsed)
+        self.byte_fallback = bool(parsed["model"].get("byte_fallback"))
+        self.token_bytes = self.count_bytes() if self.byte_level else None
 
     def count_bytes(self) -> np.ndarray:
-        """Bytes per id: in a byte-level vocabulary every character of a token is one byte."""
+        """Bytes per id of a byte-level vocabulary."""
         count = np.zeros(self.vocab_size, np.int64)
         for token, index in self.inner.get_vocab().items():
-            count[index] = len(token) if BYTE_ALPHABET.issuperset(token) else len(token.encode())
+            count[index] = len(spelt(token))
         count[self.eos] = 0
         return count
 
@@ -68,6 +76,16 @@ class Subword(Tokenizer):
     def decode_plain(self, ids: np.ndarray) -> str:
         """Text of ids, special tokens spelt out."""
         return self.inner.decode(ids.tolist(), skip_special_tokens=False)
+
+    def spelling_plain(self, index: int) -> bytes:
+        """Of a vocabulary that is not byte-level: what the token adds to a text."""
+        token = self.inner.id_to_token(index) or ""
+        if self.byte_level:
+            return spelt(token)
+        if self.byte_fallback and (byte := re.fullmatch("<0x([0-9A-F]{2})>", token)):
+            return bytes.fromhex(byte[1])
+        once, twice = (self.decode_plain(np.full(count, index)) for count in (1, 2))
+        return twice.removeprefix(once).encode()
 
     def files(self) -> dict[str, str]:
         """`tokenizer.json`."""
@@ -125,6 +143,12 @@ def byte_level(model: models.BPE) -> tokenizers.Tokenizer:
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
     return inner
+
+
+def spelt(token: str) -> bytes:
+    """Bytes of a token of a byte-level vocabulary, where every character is one byte."""
+    own = BYTE_OF.keys() >= set(token)
+    return bytes(map(BYTE_OF.__getitem__, token)) if own else token.encode()
 
 
 def is_byte_level(part: Any) -> bool:

@@ -79,6 +79,17 @@ class Tokenizer(ABC):
     def decode_plain(self, ids: np.ndarray) -> str:
         """Text of ids in 0..V-1 that are not `eos`."""
 
+    def spelling(self, index: int) -> bytes:
+        """UTF-8 bytes of one token, not always whole characters; those of a text's tokens make its UTF-8.
+
+        `eos` is spelt `<|endoftext|>`, as `decode` shows it.
+        """
+        return END_MARK.encode() if index == self.eos else self.spelling_plain(index)
+
+    @abstractmethod
+    def spelling_plain(self, index: int) -> bytes:
+        """UTF-8 bytes of one id in 0..V-1 that is not `eos`."""
+
     def files(self) -> dict[str, str]:
         """What `load_tokenizer` needs beyond the name: file name -> text."""
         return {}
@@ -99,6 +110,10 @@ class Bytes(Tokenizer):
     def decode_plain(self, ids: np.ndarray) -> str:
         """UTF-8 with U+FFFD for what is not."""
         return ids.astype(np.uint8).tobytes().decode(errors="replace")
+
+    def spelling_plain(self, index: int) -> bytes:
+        """The byte itself."""
+        return bytes([index])
 
 
 class Text8(Tokenizer):
@@ -138,6 +153,10 @@ class Text8(Tokenizer):
     def decode_plain(self, ids: np.ndarray) -> str:
         """The inverse of `encode`."""
         return "".join(map(" abcdefghijklmnopqrstuvwxyz".__getitem__, ids))
+
+    def spelling_plain(self, index: int) -> bytes:
+        """The symbol."""
+        return self.decode_plain(np.array([index])).encode()
 
 
 def tokenizer_for(name: str) -> Tokenizer | Untrained:

@@ -7,8 +7,9 @@ nickname="mdlm", ...)` registers itself; nothing else in the library names a fam
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from isodiff.categorical import Truncation
 from isodiff.errors import InputError, nearest
-from isodiff.network.view import Denoiser, View
+from isodiff.network.view import Denoiser, Vectors, View
 from isodiff.record import Kind
 from isodiff.rng import Noise, Rows
 from isodiff.types import Nats, Tokens
@@ -25,6 +26,8 @@ from isodiff.types import Nats, Tokens
 FAMILIES: dict[str, type[Family]] = {}
 HOLE = -1
 """A position of a canvas that nobody has decided yet."""
+Changes = list[tuple[int, int]]
+"""What one network evaluation changed: positions, each with its new token or HOLE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class Family(ABC):
     Attributes:
         sampler: class of the family's samplers.
         variants: samplers worth comparing, by name, as options of that class; the first is the plain one.
+        tune_every: optimizer steps between calls of `tuned`; 0 for never.
     """
 
     name: ClassVar[str]
@@ -85,6 +89,7 @@ class Family(ABC):
     sampler: ClassVar[type[Sampler]] = Sampler
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"plain": {}}
     vocab_size: int
+    tune_every: int = 0
 
     def __init_subclass__(cls, *, name: str, nickname: str, reference: str, kind: Kind) -> None:
         super().__init_subclass__()
@@ -104,6 +109,11 @@ class Family(ABC):
         """Whether the network is shown the noise level."""
         return False
 
+    @property
+    def vectors(self) -> Vectors | None:
+        """What the network has to learn of vectors, where the family shows those instead of states."""
+        return None
+
     @abstractmethod
     def training_views(self, batch: int, length: int) -> tuple[View, ...]:
         """What one training step shows the network, on the meta device: FLOPs are read off it."""
@@ -111,6 +121,10 @@ class Family(ABC):
     @abstractmethod
     def loss(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Nats:
         """Training objective in nats per token; may be reweighted. Its mean is minimised."""
+
+    def tuned(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> tuple[Family, dict[str, Any]]:
+        """The family with the training options that suit the weights so far, and what they were chosen by."""
+        return self, {}
 
     @abstractmethod
     def nelbo(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Likelihood:
@@ -128,8 +142,9 @@ class Family(ABC):
     ) -> Iterator[Canvas]:
         """Fill the holes of `prompt`: yields the canvas after every network evaluation.
 
-        The last yield is the sample. `sampler` is of the class `self.sampler`. Row i may depend on the
-        other rows neither through its draws nor through how many of them it uses.
+        The last yield is the sample; where a sampler was told to give texts up, their last holes stay.
+        `sampler` is of the class `self.sampler`. Row i may depend on the other rows neither through its draws
+        nor through how many of them it uses.
         """
 
 
@@ -144,9 +159,17 @@ def family_named(name: str) -> type[Family]:
 
 
 def sample(
-    family: Family, denoiser: Denoiser, prompt: Tokens, sampler: Sampler, *, rng: Noise
+    family: Family,
+    denoiser: Denoiser,
+    prompt: Tokens,
+    sampler: Sampler,
+    *,
+    rng: Noise,
+    watch: Callable[[Canvas], None] | None = None,
 ) -> tuple[Tokens, Int[Tensor, " B"]]:
     """The prompt with its holes filled, and how many network evaluations each row took.
+
+    `watch` is shown every canvas.
 
     Raises:
         InputError: the prompt or the sampler does not suit the family.
@@ -160,9 +183,39 @@ def sample(
         )
     tokens, nfe = prompt, torch.zeros(len(prompt), dtype=torch.long, device=prompt.device)
     with torch.no_grad():
-        for tokens, evaluated in family.walk(denoiser, prompt, sampler, rng=rng):  # noqa: B007
-            nfe += evaluated
+        for canvas in family.walk(denoiser, prompt, sampler, rng=rng):
+            tokens, nfe = canvas.tokens, nfe + canvas.evaluated
+            if watch is not None:
+                watch(canvas)
     return tokens, nfe
+
+
+def trace(
+    family: Family, denoiser: Denoiser, prompt: Tokens, sampler: Sampler, *, rng: Noise, num: int
+) -> tuple[Tokens, Int[Tensor, " B"], list[list[Changes]]]:
+    """`sample`, and what each network evaluation changed in each of the first `num` rows.
+
+    What changes between two evaluations of a row counts with the later one, and what changes after the
+    last with the last, so that a row's changes do not depend on the other rows either.
+    """
+    seen: list[Canvas] = []
+
+    def watch(canvas: Canvas) -> None:
+        seen.append(Canvas(*(part[:num].to("cpu", copy=True) for part in canvas)))
+
+    tokens, nfe = sample(family, denoiser, prompt, sampler, rng=rng, watch=watch)
+    rows = []
+    for row, (start, end) in enumerate(zip(prompt[:num].cpu(), tokens[:num].cpu(), strict=True)):
+        frames = [canvas.tokens[row] for canvas in seen if canvas.evaluated[row]]
+        frames = [start, *frames[:-1], end] if frames else [start]
+        rows.append([changes(before, after) for before, after in pairwise(frames)])
+    return tokens, nfe, rows
+
+
+def changes(before: Int[Tensor, " L"], after: Int[Tensor, " L"]) -> Changes:
+    """Positions where two canvases differ, each with what the later one holds there."""
+    where = (before != after).nonzero().squeeze(-1)
+    return list(zip(where.tolist(), after[where].tolist(), strict=True))
 
 
 def blank(batch: int, length: int, device: torch.device | str = "cpu") -> Tokens:

@@ -5,8 +5,16 @@ r"""Masked diffusion (MDLM, arXiv 2406.07524): tokens turn into masks, the netwo
 
 the mask-count form of MDLM's Eq. (10) (process/counts.py): it needs no noise schedule and no epsilon,
 while published code integrates over t in [0.001, 1] and so reports 0.6 % too low a perplexity.
-`objective="low_variance"` trains with weight 1 instead of L/k (arXiv 2602.15014); the reported bound
-is always the NELBO. The network is not shown the time: p(x_i | z) does not depend on it.
+`objective` is what training minimises; the reported bound is always the NELBO. `low_variance`: weight 1
+instead of L/k (arXiv 2602.15014). `d3pm`: the bound of T = `d3pm_steps` steps (arXiv 2107.03006), which only
+changes the weight of k masks (process/counts.py, Eq. 5), so that no term is 0/0 or left out; the mask has no
+logit, so its terms vanish. `sedd`: score entropy (arXiv 2310.16834). With q = alpha / (1 - alpha), the scores
+s_y = q exp(u_y) / V at a mask and Z = sum_y exp(u_y) / V, it is
+
+    sigma' [ sum_y s_y - q log s_x + q (log q - 1) ] = -alpha' / (1 - alpha) [ -log p(x) + Z - 1 - log Z ],
+
+the NELBO and a price for scores that do not add up to q; 0 for those that do.
+The network is not shown the time: p(x_i | z) does not depend on it.
 
 Samplers (docs/samplers.md). *Ancestral*, T steps: which step lifts which mask is drawn first, and a row
 visits the network only at steps that lift something; only the masks lifted go through the head, and their
@@ -20,7 +28,7 @@ probability (alpha_s - (1 - sigma) alpha_t) / (1 - alpha_t), which keeps every m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, Literal
@@ -36,7 +44,7 @@ from isodiff.families.unmasking import Event, dense_rank, num_events, rank_in_bl
 from isodiff.network.attention import Full
 from isodiff.network.view import Denoiser, Prediction, View
 from isodiff.process.categorical import Absorbing
-from isodiff.process.counts import expected_masks, last, mask_counts
+from isodiff.process.counts import expected_masks, last, mask_counts, step_weights
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
 
@@ -66,16 +74,30 @@ class Unmasking(Stepped):
             raise InputError("remask needs steps, the random order and no blocks")
 
 
+Measure = Callable[[Prediction, Int[Tensor, " M"]], Float[Tensor, " M"]]
+
+
+def score_entropy(prediction: Prediction, x: Int[Tensor, " M"]) -> Float[Tensor, " M"]:
+    """-log p(x) + Z - 1 - log Z."""
+    nats, log_z = prediction.nats_and_mass(x)
+    return nats + torch.expm1(log_z) - log_z
+
+
 @dataclass(frozen=True, kw_only=True)
 class Masked(
     Family, name="masked", nickname="mdlm", reference="arXiv 2406.07524, 2602.15014", kind="bound"
 ):
-    """Options: the training objective."""
+    """Options: the training objective, and the steps of that of D3PM."""
 
     sampler = Unmasking
     variants: ClassVar = {"ancestral": {}, "confidence": {"order": "confidence"}}
     vocab_size: int
-    objective: Literal["nelbo", "low_variance"] = "low_variance"
+    objective: Literal["nelbo", "low_variance", "d3pm", "sedd"] = "low_variance"
+    d3pm_steps: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.d3pm_steps < 1:
+            raise InputError(f"d3pm_steps must be at least 1, got {self.d3pm_steps}")
 
     @property
     def process(self) -> Absorbing:
@@ -92,31 +114,32 @@ class Masked(
         read = meta(round(batch * expected_masks(length)))
         return (View(meta(batch, length), meta(length), Full(), read=read),)
 
-    def nats(self, denoiser: Denoiser, x: Tokens, masked: Chosen) -> Nats:
+    def nats(
+        self, denoiser: Denoiser, x: Tokens, masked: Chosen, measure: Measure = Prediction.nats
+    ) -> Nats:
         """-log p(x_i | z) at the masked positions, 0 elsewhere. The head runs on masks only."""
         z = x.masked_fill(masked, self.process.mask)
         read = masked.flatten().nonzero().squeeze(-1)
         positions = torch.arange(x.shape[1], device=x.device)
-        nats = denoiser(View(z, positions, Full(), read=read)).nats(x.flatten()[read])
+        nats = measure(denoiser(View(z, positions, Full(), read=read)), x.flatten()[read])
         return nats.new_zeros(x.numel()).index_put((read,), nats).view_as(x)
 
-    def corrupted_nats(
-        self, denoiser: Denoiser, x: Tokens, rng: Rows
-    ) -> tuple[Nats, Float[Tensor, "B 1"]]:
-        """Nats of k masked tokens per row, and the weight L/k of the bound."""
-        k, weight = mask_counts(rng, x.shape[1])
-        nats = self.nats(denoiser, x, last(rng.permutation(x.shape[1]), k))
-        return nats, weight[:, None].to(nats.dtype)
-
     def loss(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Nats:
-        """The bound's integrand, or the same with weight 1."""
-        nats, weight = self.corrupted_nats(denoiser, x, rng)
+        """The objective at k masks."""
+        length = x.shape[1]
+        k, weight = mask_counts(rng, length)
+        measure = score_entropy if self.objective == "sedd" else Prediction.nats
+        nats = self.nats(denoiser, x, last(rng.permutation(length), k), measure)
+        if self.objective == "d3pm":
+            weight = length * step_weights(length, self.d3pm_steps).to(k.device)[k - 1]
+        weight = weight[:, None].to(nats.dtype)
         return nats if self.objective == "low_variance" else weight * nats
 
     def nelbo(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Likelihood:
         """(L/k) times the nats of k masks."""
-        nats, weight = self.corrupted_nats(denoiser, x, rng)
-        return Likelihood((weight * nats).sum(-1), "bound")
+        k, weight = mask_counts(rng, x.shape[1])
+        nats = self.nats(denoiser, x, last(rng.permutation(x.shape[1]), k))
+        return Likelihood(weight.to(nats.dtype) * nats.sum(-1), "bound")
 
     def alphas(self, steps: int) -> Float[Tensor, " T1"]:
         """alpha at the ends of T ancestral steps, from 0 to 1."""

@@ -169,12 +169,12 @@ class Uniform(
                 view = View(view.inputs, view.positions, view.attention, time=view.time, read=read)
                 columns = z[due], u[due], which[due], target[due]
                 moved = []
-                for logits, z_t, *rest in denoiser(view).in_pieces(*columns):
+                for logits, z_t, leave, kind, s in denoiser(view).in_pieces(*columns):
                     p = sampler.weights(logits)
                     if greedy:
                         moved.append(likeliest(p, z_t, alpha_t, v, sampler.tail))
                     else:
-                        moved.append(moves(p, z_t, *rest[:2], alpha_t, rest[2]))
+                        moved.append(moves(p, z_t, leave, kind, alpha_t, s))
                 z = z.masked_scatter(due, torch.cat(moved))
             noised = free & (corrects >= sampler.kappa) & (renew[:, 0] >= alpha_s)
             z = (renew[:, 1] * v).long().where(noised, z)

@@ -96,18 +96,41 @@ class Causal(Attention):
 
 
 @dataclass(frozen=True, slots=True)
+class BlockCausal(Attention):
+    """Each block sees all of itself and the blocks before it, the last `reach` with its own (None: all)."""
+
+    block: int = 1
+    reach: int | None = None
+
+    def allowed(self, q: Index, k: Index, n: int) -> Bool[Tensor, "..."]:
+        """By block of both ends."""
+        q_block, k_block = q // self.block, k // self.block
+        seen = k_block <= q_block
+        return seen if self.reach is None else seen & (k_block > q_block - self.reach)
+
+    def pairs(self, n: int) -> int:
+        """Own block, and every earlier one within reach."""
+        return sum(
+            size * (size + self.block * (i if self.reach is None else min(i, self.reach - 1)))
+            for i, size in enumerate(sizes(n, self.block))
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class TwoStream(Attention):
-    """A noisy copy, then a clean copy of n / 2 tokens in blocks (arXiv 2503.09573, Figure 2).
+    """A noisy copy, then a clean copy of the same tokens in blocks (arXiv 2503.09573, Figure 2).
 
     A noisy block sees itself and earlier clean blocks; a clean block sees itself and earlier clean
-    blocks. With blocks of one token it is the sequential mask of Eso-LM (arXiv 2506.01928).
+    blocks. With blocks of one token it is the sequential mask of Eso-LM (arXiv 2506.01928). The clean
+    copy may lack its last `hidden` tokens: nobody else looks at its last block.
     """
 
     block: int = 1
+    hidden: int = 0
 
     def allowed(self, q: Index, k: Index, n: int) -> Bool[Tensor, "..."]:
         """By stream and block of both ends."""
-        half = n // 2
+        half = (n + self.hidden) // 2
         q_clean, k_clean = q >= half, k >= half
         q_block, k_block = q % half // self.block, k % half // self.block
         own = (q_clean == k_clean) & (q_block == k_block)
@@ -115,10 +138,17 @@ class TwoStream(Attention):
 
     def pairs(self, n: int) -> int:
         """Both streams: own block, and every earlier clean block."""
-        half = n // 2
-        sizes = [min(self.block, half - start) for start in range(0, half, self.block)]
-        before = [self.block * i for i in range(len(sizes))]
-        return 2 * sum(size * (size + earlier) for size, earlier in zip(sizes, before, strict=True))
+        noisy = (n + self.hidden) // 2
+        clean = n - noisy
+        return BlockCausal(self.block).pairs(clean) + sum(
+            size * (size + min(i * self.block, clean))
+            for i, size in enumerate(sizes(noisy, self.block))
+        )
+
+
+def sizes(length: int, block: int) -> list[int]:
+    """Of the blocks of a text; the last may be smaller."""
+    return [min(block, length - start) for start in range(0, length, block)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,18 +20,19 @@ class KVCache(Cache):
     values: Float[Tensor, "depth B H N C"]
 
     def opened(self, view: View) -> list[Layer]:
-        """The layers, ready to take in `view`. Slots beyond the last one shown are not looked at."""
+        """The layers, ready to take in `view`. Slots outside those allowed to anyone are not looked at."""
         assert view.slots is not None
         slots, n = view.slots, int(view.slots.max()) + 1
         index = torch.arange(n, device=slots.device)
         allowed = view.attention.allowed(slots[..., None], index, self.keys.shape[3])
-        bias = None
+        first = int(allowed.flatten(0, -2).any(0).long().argmax())
+        allowed, bias = allowed[..., first:], None
         if not bool(allowed.all()):
             zero = torch.zeros(allowed.shape, dtype=self.keys.dtype, device=slots.device)
             bias = zero.masked_fill_(~allowed, float("-inf"))
             bias = bias if slots.ndim == 1 else bias[:, None]
         return [
-            Layer(keys, values, slots, n, bias)
+            Layer(keys, values, slots, slice(first, n), bias)
             for keys, values in zip(self.keys, self.values, strict=True)
         ]
 
@@ -43,13 +44,13 @@ class Layer:
     keys: Float[Tensor, "B H N C"]
     values: Float[Tensor, "B H N C"]
     slots: Int[Tensor, "*B M"]
-    shown: int
+    seen: slice
     bias: Tensor | None
 
     def attend(
         self, q: Float[Tensor, "B H M C"], k: Float[Tensor, "B H M C"], v: Float[Tensor, "B H M C"]
     ) -> Float[Tensor, "B H M C"]:
-        """Put k and v into their slots, then attend to every slot."""
+        """Put k and v into their slots, then attend to the slots seen."""
         if self.slots.ndim == 1:
             self.keys[:, :, self.slots] = k.to(self.keys.dtype)
             self.values[:, :, self.slots] = v.to(self.values.dtype)
@@ -57,5 +58,5 @@ class Layer:
             row = torch.arange(len(k), device=k.device)[:, None]
             self.keys[row, :, self.slots] = k.transpose(1, 2).to(self.keys.dtype)
             self.values[row, :, self.slots] = v.transpose(1, 2).to(self.values.dtype)
-        k, v = self.keys[:, :, : self.shown], self.values[:, :, : self.shown]
+        k, v = self.keys[:, :, self.seen], self.values[:, :, self.seen]
         return attend_to_slots(q, k.to(q.dtype), v.to(q.dtype), self.bias)

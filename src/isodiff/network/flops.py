@@ -1,8 +1,10 @@
 """Training FLOPs and parameters from (shape, backbone, views): counted, never measured.
 
 A multiply-add is 2 FLOPs. Counted are the matrix products of the blocks, the attention scores and their
-use, the conditioning network, and the head on the positions that are read; the backward pass costs twice
-the forward. Norms, activations, the embedding look-up and the optimizer are not counted.
+use, the conditioning network, and the head on the positions that are read; where vectors are shown, their
+way in, their evidence, and the mean of their table. The backward pass costs twice the forward, but for
+gradients that nothing needs; a view that is not trained has none. Norms, activations, the embedding
+look-up and the optimizer are not counted.
 
 Conventions:
     exact         attended pairs only, head only where it is read: what the mathematics needs
@@ -28,19 +30,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """FLOPs of one forward pass, by part."""
+    """FLOPs of one forward pass, by part.
+
+    Attributes:
+        spared: what the backward pass does not compute of its two products for each of the forward pass.
+    """
 
     blocks: int
     attention: int
     dense_attention: int
     condition: int
-    condition_input: int
     head: int
+    vectors: int
+    spared: int
 
     @property
     def exact(self) -> int:
         """Attended pairs only."""
-        return self.blocks + self.attention + self.condition + self.head
+        return self.blocks + self.attention + self.condition + self.head + self.vectors
 
     @property
     def dense(self) -> int:
@@ -58,19 +65,37 @@ def forward_flops(
     view: View, *, shape: Shape, backbone: Backbone, vocab_size: int, timed: bool
 ) -> Forward:
     """FLOPs of showing `view` to the network once."""
-    batch, n = view.inputs.shape
+    batch, n = view.inputs.shape[:2]
     d = shape.width
     blocks = 2 * batch * n * shape.depth * block_parameters(shape, backbone)
     pair = 4 * batch * shape.depth * d  # q.k and the weighted sum of v, over all heads
-    condition = condition_input = 0
+    vectors, spared = vector_flops(view, width=d)
+    condition = 0
     if backbone.conditioned(timed):
         c = min(backbone.condition_width, d)
         rows = batch if view.time is not None else 1
-        condition_input = 2 * rows * 2 * c * c
-        condition = condition_input + 2 * rows * (c * c + (6 * shape.depth + 2) * c * d)
+        sinusoids = 2 * rows * 2 * c * c
+        condition = sinusoids + 2 * rows * (c * c + (6 * shape.depth + 2) * c * d)
+        spared += sinusoids if view.time is None or not view.time.requires_grad else 0
     head = 2 * view.num_read * d * vocab_size
     attention, dense = pair // batch * view.attention.pairs_in(batch, n), pair * n * n
-    return Forward(blocks, attention, dense, condition, condition_input, head)
+    return Forward(blocks, attention, dense, condition, head, vectors, spared)
+
+
+def vector_flops(view: View, *, width: int) -> tuple[int, int]:
+    """FLOPs of what a view does with vectors, and what of it the backward pass is spared."""
+    vectors = spared = 0
+    if view.inputs.is_floating_point():
+        vectors = 2 * view.inputs.numel() * width
+        spared = 0 if view.inputs.requires_grad else vectors
+    if view.table is not None:
+        products = 2 * view.num_read * view.table.numel()
+        constant = 0 if view.table.requires_grad else products
+        vectors, spared = vectors + products, spared + constant
+        if view.evidence is not None:
+            vectors, spared = vectors + products, spared + constant
+            spared += 0 if view.evidence.requires_grad else products
+    return vectors, spared
 
 
 def training_flops(
@@ -82,9 +107,9 @@ def training_flops(
         part = forward_flops(
             view, shape=shape, backbone=backbone, vocab_size=vocab_size, timed=timed
         )
-        # The sinusoids need no gradient, so their layer's backward pass has one product, not two.
-        exact += 3 * part.exact - part.condition_input
-        dense += 3 * part.dense - part.condition_input
+        passes, spared = (3, part.spared) if view.trained else (1, 0)
+        exact += passes * part.exact - spared
+        dense += passes * part.dense - spared
     return exact, dense
 
 

@@ -11,7 +11,6 @@ rotated in float32.
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -19,15 +18,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from isodiff.errors import InputError
 from isodiff.network.attention import Attention, attend, attention_of
 from isodiff.network.cache import KVCache, Layer
 from isodiff.network.head import HeadPrediction
+from isodiff.network.latent import LearnedLatent
+from isodiff.network.noise_level import NoiseLevel
 from isodiff.network.rotary import rotary_table, rotate
 from isodiff.network.shape import Backbone, Shape
-from isodiff.network.view import Cache, View
-
-SIGMA_BASE = 10_000.0  # slowest sinusoid of the noise level
-NOISE_FLOOR = 1e-3  # sigma = -log(alpha) is shown up to alpha = 0.001, as in the published schedule
+from isodiff.network.view import Cache, Vectors, View
 
 
 class Modulation(NamedTuple):
@@ -184,38 +183,37 @@ def zero(layer: nn.Linear) -> nn.Linear:
     return layer
 
 
-class NoiseLevel(nn.Module):
-    """The noise level of a sequence as a conditioning vector (arXiv 2602.15014's sigma map)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.width = width
-        self.first = nn.Linear(2 * width, width)
-        self.second = nn.Linear(width, width)
-
-    def forward(self, m: Float[Tensor, " B"]) -> Float[Tensor, "B C"]:
-        """From m = 1 - alpha through sigma = -log alpha and 2 C sinusoids."""
-        sigma = -torch.log1p(-m.float() * (1 - NOISE_FLOOR))
-        index = torch.arange(self.width, device=m.device, dtype=torch.float32)
-        angle = sigma[:, None] * torch.exp(-math.log(SIGMA_BASE) * index / self.width)
-        features = torch.cat([angle.cos(), angle.sin()], -1).to(self.first.weight.dtype)
-        return F.silu(self.second(F.silu(self.first(features))))
-
-
 class Transformer(nn.Module):
-    """A denoiser: reads a view of S states, predicts V clean tokens."""
+    """A denoiser: reads a view of S states or of vectors, predicts V clean tokens."""
 
     def __init__(
-        self, *, vocab_size: int, num_states: int, shape: Shape, backbone: Backbone, timed: bool
+        self,
+        *,
+        vocab_size: int,
+        num_states: int,
+        shape: Shape,
+        backbone: Backbone,
+        timed: bool,
+        vectors: Vectors | None = None,
     ) -> None:
         super().__init__()
         self.vocab_size, self.shape, self.backbone, self.timed = vocab_size, shape, backbone, timed
         width = shape.width
         conditioned = backbone.conditioned(timed)
         condition = min(backbone.condition_width, width) if conditioned else None
-        self.embedding = nn.Embedding(num_states, width)
-        nn.init.uniform_(self.embedding.weight, -(width**-0.5), width**-0.5)
-        self.noise_level = None if condition is None else NoiseLevel(condition)
+        self.latent = None if vectors is None else LearnedLatent(vocab_size, vectors)
+        if vectors is None:
+            self.embedding = nn.Embedding(num_states, width)
+            nn.init.uniform_(self.embedding.weight, -(width**-0.5), width**-0.5)
+        elif backbone.tied:
+            raise InputError(
+                "a view of vectors embeds no states to tie the head to; set tied to false"
+            )
+        else:
+            self.embedding = nn.Linear(vectors.shown, width, bias=False)
+            nn.init.zeros_(self.embedding.weight[:, vectors.width :])
+        level = None if condition is None else NoiseLevel(condition, vectors=vectors is not None)
+        self.noise_level = level
         self.blocks = nn.ModuleList(Block(shape, backbone, condition) for _ in range(shape.depth))
         self.norm = normaliser(backbone, width)
         self.modulation = None if condition is None else zero(nn.Linear(condition, 2 * width))
@@ -249,7 +247,7 @@ class Transformer(nn.Module):
         if cache is None and read is not None and len(read) and not torch.is_grad_enabled():
             # Nobody looks at the other positions of the last block: a sixth of the work at depth 6. Not in
             # training, where FLOPs are matched by the whole block.
-            columns, read = by_sequence(read, *view.inputs.shape)
+            columns, read = by_sequence(read, *view.inputs.shape[:2])
             n, d = h.shape[1:]
             if columns.shape[1] * (self.shape.heads + 10 * d / n) > 11 * d + 2 * n:
                 read, columns = view.read, None  # as many multiply-adds as the whole block
@@ -263,23 +261,29 @@ class Transformer(nn.Module):
             shift, scale = self.modulation(condition)[:, None].chunk(2, -1)
             h = h * (1 + scale) + shift
         rows = h.flatten(0, 1)
+        evidence = None if view.evidence is None else view.evidence.flatten(0, 1)
         if read is not None:
             rows = rows.index_select(0, read)
+        if evidence is not None and view.read is not None:
+            evidence = evidence.index_select(0, view.read)
         if self.head is None:
             return HeadPrediction(rows, self.embedding.weight[: self.vocab_size], None)
-        return HeadPrediction(rows, self.head.weight, self.head.bias)
+        return HeadPrediction(rows, self.head.weight, self.head.bias, evidence, view.table)
 
     def first_projection(self, inputs: Tensor, condition: Tensor | None) -> Tensor | None:
         """The first block's queries, keys and values, made once per state that occurs, where that is less.
 
         Not in training, where FLOPs are matched by the whole block.
         """
-        if torch.is_grad_enabled() or (condition is not None and len(condition) > 1):
+        if torch.is_grad_enabled() or inputs.is_floating_point():
+            return None
+        if condition is not None and len(condition) > 1:
             return None
         states, where = inputs.unique(return_inverse=True)
         if 2 * len(states) > inputs.numel():
             return None
         first = self.blocks[0]
+        assert isinstance(first, Block)
         h = self.embedding(states)[None]
         return first.projected(h, first.modulations(condition)[0])[0][where]
 
@@ -291,6 +295,7 @@ class Transformer(nn.Module):
     @property
     def num_non_embedding(self) -> int:
         """All but the embedding and the head's matrix (the head's bias counts)."""
-        tables = self.embedding.weight.numel()
+        table = self.embedding.weight if self.latent is None else self.latent.raw
+        tables = table.numel() if isinstance(table, nn.Parameter) else 0
         tables += 0 if self.head is None else self.head.weight.numel()
         return self.num_parameters - tables

@@ -5,6 +5,7 @@ Families know `View`, `Denoiser` and `Prediction`, and no network; networks know
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,26 +24,34 @@ class View:
     """What a family shows the network: N positions of each of B sequences.
 
     Attributes:
-        inputs: states to embed.
+        inputs: states to embed, or vectors.
         positions: rotary index of each position; two copies of a token share one.
         attention: who may attend to whom, in the order shown.
         time: noise level of each sequence in [0, 1]; None where the family does not condition on it.
         read: which of the B * N positions (row by row) are predictions; None for all.
         slots: with a cache, the place of each position in the order shown so far; the pattern then speaks
             of slots. A position shown again replaces what its slot held.
+        table: the vector of each clean token, where predictions are averaged over it.
+        evidence: with a table, what a position's own vector says of its token: added to the logits are
+            the products of this with every row of the table.
+        trained: whether the prediction is differentiated in training. A first look whose prediction only
+            feeds the next one is not, and costs a third.
     """
 
-    inputs: Int[Tensor, "B N"]
+    inputs: Int[Tensor, "B N"] | Float[Tensor, "B N I"]
     positions: Int[Tensor, "B N"] | Int[Tensor, " N"]
     attention: Attention
     time: Float[Tensor, " B"] | None = None
     read: Int[Tensor, " M"] | None = None
     slots: Int[Tensor, "B N"] | Int[Tensor, " N"] | None = None
+    table: Float[Tensor, "V E"] | None = None
+    evidence: Float[Tensor, "B N E"] | None = None
+    trained: bool = True
 
     @property
     def num_read(self) -> int:
         """M: how many positions the vocabulary head runs on."""
-        return self.inputs.numel() if self.read is None else self.read.numel()
+        return math.prod(self.inputs.shape[:2]) if self.read is None else self.read.numel()
 
 
 class Prediction(ABC):
@@ -69,6 +78,21 @@ class Prediction(ABC):
     def nats(self, target: Int[Tensor, " M"]) -> Float[Tensor, " M"]:
         """-log p(target)."""
         return -pick(self.log_probs(), target)
+
+    def nats_and_mass(
+        self, target: Int[Tensor, " M"]
+    ) -> tuple[Float[Tensor, " M"], Float[Tensor, " M"]]:
+        """-log p(target), and the logarithm of the mean of exp(logits): 0 for what has none."""
+        nats = self.nats(target)
+        return nats, torch.zeros_like(nats)
+
+    def nats_and_mean(
+        self, target: Int[Tensor, " M"], table: Float[Tensor, "V E"]
+    ) -> tuple[Float[Tensor, " M"], Float[Tensor, "M E"]]:
+        """-log p(target), and the mean of the table's rows under p; never in low precision."""
+        log_p = self.log_probs()
+        with torch.autocast(log_p.device.type, enabled=False):
+            return -pick(log_p, target), log_p.exp() @ table
 
     def uniform_statistics(
         self, c: Float[Tensor, " M"], x: Int[Tensor, " M"], z: Int[Tensor, " M"]
@@ -126,6 +150,57 @@ class CachingDenoiser(Denoiser, Protocol):
     def cached(self, view: View, cache: Cache) -> Prediction:
         """p(x_i | everything in the cache and `view`), and `view` goes into the cache."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Vectors:
+    """What a family that shows vectors instead of states asks of the network.
+
+    Attributes:
+        width: E, numbers in the vector of a token.
+        shown: numbers in an input. Those after the first E are an addition; their weights start at zero.
+        learned_table, learned_schedule: whether the tokens' vectors and the noise schedule are learned.
+    """
+
+    width: int
+    shown: int
+    learned_table: bool = True
+    learned_schedule: bool = True
+
+
+@runtime_checkable
+class Latent(Protocol):
+    """What a noise process over vectors learns. The network owns it; the family uses it."""
+
+    def table(self) -> Float[Tensor, "V E"]:
+        """The vector of each token, of length 1."""
+        ...
+
+    def ends(self) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """gamma_0 < gamma_1: log of noise over signal at t = 0 and t = 1, in float64."""
+        ...
+
+    def progress(self, t: Float[Tensor, " B"]) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
+        """The share of the way from gamma_0 to gamma_1 at t, from 0 to 1, and its slope, in float64."""
+        ...
+
+
+@runtime_checkable
+class LatentDenoiser(Denoiser, Protocol):
+    """A denoiser with learned vectors; None where the family asked for none."""
+
+    @property
+    def latent(self) -> Latent | None:
+        """The vectors and the schedule."""
+        ...
+
+
+def latent_of(denoiser: Denoiser) -> Latent:
+    """The denoiser's vectors and schedule."""
+    latent = denoiser.latent if isinstance(denoiser, LatentDenoiser) else None
+    if latent is None:
+        raise TypeError(f"{type(denoiser).__name__} was made without vectors and shows none")
+    return latent
 
 
 @dataclass(frozen=True, slots=True)

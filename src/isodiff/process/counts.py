@@ -20,13 +20,27 @@ the diffusion passes through k masks exactly if it has more than k_0 of them lef
     1/(L+1) Beta(m; k+1, L-k+1) = [m/k] Beta(m; k, L-k+1),   k >= 1,                          (4)
 
 so drawing m from Beta(k, L-k+1) with weight m (L+1)/k keeps the variance finite. That m is the k-th
-smallest of L uniform numbers: the moment at which the k-th token is corrupted.
+smallest of L uniform numbers: the moment at which the k-th token is corrupted. With a noise level of its own
+for every token, the same holds for each of them with L = 1.
+
+*T steps.* In D3PM's bound (arXiv 2107.03006) time takes the values i/T, of weight 1/T each. Only the law of
+k changes, and with it what stands in the place of 1/k in Eq. (2):
+
+    w_k = sum_{i=1}^{T} (1/i) P(Binomial(L, i/T) = k),   which tends to 1/k.                       (5)
+
+*Masks within a range* of mask probabilities (training only): (3) from m_1 taken off (3) from m_0,
+
+    int_{m_0}^{m_1} = sum_k P(m_0 < M_k <= m_1) C_k / k,                                      (6)
+
+M_k being the moment at which the k-th token is masked: M_k > m exactly if Binomial(L, m) < k.
 
 Eq. (2) is the any-order form of arXiv 2406.07524, Eq. (10) (compare 2406.03736, Section 3.2);
-Eqs. (3) and (4) are ours.
+Eqs. (3), (4) and (6) are ours; (5) is D3PM's sum over its steps, taken first over k.
 """
 
 from __future__ import annotations
+
+from functools import cache
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -41,6 +55,18 @@ def last(order: Int[Tensor, "B L"], k: Int[Tensor, " B"]) -> Bool[Tensor, "B L"]
     return order.argsort(-1) >= (order.shape[-1] - k)[:, None]
 
 
+def last_of_blocks(
+    order: Int[Tensor, "B L"], k: Int[Tensor, "B N"], size: int
+) -> Bool[Tensor, "B L"]:
+    """The same in every block of `size` positions (the last may be smaller): its last k items."""
+    length = order.shape[-1]
+    place = torch.arange(length, device=order.device)
+    block = place // size
+    # Sorted by block, then by rank in the order: what is left is the rank within the block.
+    rank = (block * length + order.argsort(-1)).argsort(-1).argsort(-1) - block * size
+    return rank >= (length - block * size).clamp_max(size) - k[:, block]
+
+
 def binomial(length: int, p: float, device: torch.device | str = "cpu") -> Float[Tensor, " K"]:
     """P(k) for k = 0..length, in float64."""
     k = torch.arange(length + 1, dtype=torch.float64, device=device)
@@ -53,6 +79,22 @@ def binomial(length: int, p: float, device: torch.device | str = "cpu") -> Float
 def visited(length: int, kept: float, device: torch.device | str = "cpu") -> Float[Tensor, " L"]:
     """P(k_0 < k) for k = 1..length, k_0 ~ Binomial(length, kept): Eq. (3)."""
     return binomial(length, kept, device).cumsum(0)[:-1].clamp_max(1)
+
+
+def between(
+    length: int, low: float, high: float, device: torch.device | str = "cpu"
+) -> Float[Tensor, " L"]:
+    """P(low < M_k <= high) for k = 1..length: Eq. (6). Their sum is length (high - low)."""
+    return (visited(length, low, device) - visited(length, high, device)).clamp_min(0)
+
+
+@cache
+def step_weights(length: int, steps: int) -> Float[Tensor, " L"]:
+    """w_k for k = 1..length: Eq. (5)."""
+    return sum(
+        (binomial(length, i / steps)[1:] / i for i in range(1, steps + 1)),
+        torch.zeros(length, dtype=torch.float64),
+    )
 
 
 def mask_counts(
@@ -95,3 +137,13 @@ def jump_times(
     weight = torch.where(k > 0, m * (length + 1) / k.clamp_min(1), torch.ones_like(m))
     moved = (u <= m[:, None]) & (k > 0)[:, None]
     return moved, m, weight
+
+
+def own_jump_times(
+    rng: Rows, length: int
+) -> tuple[Bool[Tensor, "B L"], Float[Tensor, "B L"], Float[Tensor, "B L"]]:
+    """The same where every token has a noise level of its own: Eqs. (1), (4) with L = 1 for each."""
+    coin, u = rng.uniform(2, length).unbind(1)
+    moved = coin < 0.5
+    m = torch.where(moved, u, 1 - (1 - u).sqrt())
+    return moved, m, torch.where(moved, 2 * m, 1)

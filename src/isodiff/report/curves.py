@@ -214,7 +214,7 @@ def training_layers(
             continue
         if leader is None or final(validation) < final(leader.record.validation or validation):
             best[run.family] = run
-    ink, lines, forms = family_channels(study, shown, narrow)
+    ink, lines, forms = family_channels(study.families, shown, narrow)
     place = {"x": alt.X(**x), "y": alt.Y(**y), "color": ink}
     every = alt.Chart(data([row for run in runs for row in path(run)]))
     thick = alt.Chart(data([row for run in best.values() for row in path(run)]))

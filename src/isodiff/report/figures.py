@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from isodiff.report.curves import isoflop, training
 from isodiff.report.folder import StudyFolder
+from isodiff.report.frontier import caption, chart
 from isodiff.report.laws import laws, multipliers
 from isodiff.report.numerals import scientific
 from isodiff.report.panels import Chart
@@ -96,6 +97,23 @@ def multipliers_missing(study: StudyFolder) -> str:
     return f"No multiplier is known: {'; '.join(reasons) or 'the fits hold none'}."
 
 
+def frontier(study: StudyFolder, narrow: bool) -> Chart | None:
+    """Quality against throughput, where it was measured."""
+    return None if study.frontier is None else chart(study.frontier, study.families, narrow)
+
+
+def frontier_caption(study: StudyFolder) -> str:
+    """Marks of the frontier."""
+    return "" if study.frontier is None else caption(study.frontier)
+
+
+def frontier_missing(study: StudyFolder) -> str:
+    """Why there is no frontier."""
+    if study.frontier is None:
+        return "The folder holds no frontier.json; isodiff frontier writes one."
+    return f"{study.frontier.reason or 'No sampler was measured'}."
+
+
 def training_caption(study: StudyFolder) -> str:
     """Marks of the training curves."""
     return (
@@ -112,6 +130,7 @@ FIGURES = (
     Figure(
         "multipliers", "Compute multipliers", multipliers, multipliers_caption, multipliers_missing
     ),
+    Figure("frontier", "Speed and quality", frontier, frontier_caption, frontier_missing),
     Figure(
         "training",
         "Training curves",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from isodiff.record import canonical
 from isodiff.report.schema import (
     FamilyFit,
     Fits,
+    Frontier,
     Record,
     Samples,
     Study,
@@ -49,6 +50,7 @@ class StudyFolder:
     runs: tuple[Run, ...]
     fits: Fits | None
     samples: dict[str, Samples]
+    frontier: Frontier | None
     families: tuple[str, ...]
 
     @property
@@ -91,6 +93,7 @@ def read_study(path: Path) -> StudyFolder:
     samples = optional(path / "samples.json") or {}
     if not isinstance(samples, dict):
         raise InputError(f"{path / 'samples.json'} must hold an object; restore or delete it")
+    frontier = optional(path / "frontier.json")
     found = StudyFolder(
         path=path,
         study=study,
@@ -100,6 +103,9 @@ def read_study(path: Path) -> StudyFolder:
             name: validated(Samples, value, f"{path / 'samples.json'}: {name}")
             for name, value in samples.items()
         },
+        frontier=None
+        if frontier is None
+        else validated(Frontier, frontier, str(path / "frontier.json")),
         families=(),
     )
     return ordered(found)
@@ -140,11 +146,8 @@ def ordered(found: StudyFolder) -> StudyFolder:
         size = run.record.parameters.get("non_embedding", 0)
         return (place(run.family), spec.budget, size, spec.seed, run.record.id)
 
-    return StudyFolder(
-        path=found.path,
-        study=found.study,
+    return replace(
+        found,
         runs=tuple(sorted(found.runs, key=order)),
-        fits=found.fits,
-        samples=found.samples,
         families=tuple(sorted(families, key=place)),
     )

@@ -57,7 +57,7 @@ def law(
     x = alt.X(**logarithmic("flops", "training compute C, FLOPs", compute, scientific))
     vertical = logarithmic("value", axis, around_log(ends, 0.15, 0.15), short)
     y, low = alt.Y(**vertical), alt.Y(**{**vertical, "shorthand": "low:Q"})
-    ink, lines, forms = family_channels(study, shown, narrow)
+    ink, lines, forms = family_channels(study.families, shown, narrow)
     spread, minima = alt.Chart(data([r for r in bands if r["low"]])), alt.Chart(data(points))
     return alt.layer(
         spread.mark_area(opacity=0.13, clip=True, aria=False).encode(
@@ -106,7 +106,7 @@ def multipliers(study: StudyFolder, narrow: bool) -> Chart | None:
     title = f"compute for equal loss, relative to {REFERENCE}"
     x = logarithmic("value", title, around_log([*ends, 1.0], 0.08, 0.7 if narrow else 0.3), ratio)
     y = alt.Y("family:N", sort=shown, title=None, axis=alt.Axis(labelLimit=160))
-    ink, _, forms = family_channels(study, shown, narrow, named=False)
+    ink, _, forms = family_channels(study.families, shown, narrow, named=False)
     base = alt.Chart(data(rows)).encode(y=y)
     one = alt.Chart(data([{"value": 1.0}]))
     return alt.layer(

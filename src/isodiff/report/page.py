@@ -1,33 +1,30 @@
 """The report: one HTML page that needs no network and no script, and its figures as SVG and PNG.
 
-Text from files enters through Jinja's autoescape only. Figures are inline SVG. A content security policy
-forbids everything the page does not bring itself; its one script is named there by hash.
+Figures are inline SVG; what may enter the page and how is said in document.py.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from isodiff.errors import InputError
 from isodiff.files import write_text
 from isodiff.report import render
+from isodiff.report.document import document
 from isodiff.report.figures import FIGURES, Figure
 from isodiff.report.folder import StudyFolder, read_study
+from isodiff.report.frontier_tables import points_table, wins_table
 from isodiff.report.panels import specification
 from isodiff.report.protocol import protocol, provenance
 from isodiff.report.schema import Samples
 from isodiff.report.tables import Table, runs_table
-from isodiff.report.theme import PALETTE, style_rules
+from isodiff.report.theme import PALETTE
 from isodiff.report.verdict import Verdict, verdict
 from isodiff.scaling.bootstrap import LEVEL
 
@@ -50,6 +47,7 @@ class Section:
     study: StudyFolder
     verdict: Verdict
     figures: tuple[Drawn, ...]
+    frontier: tuple[Table, Table] | None
     runs: Table | None
     samples: tuple[tuple[str, int | None, Samples], ...]
     protocol: list[tuple[str, str]]
@@ -122,6 +120,7 @@ def section(study: StudyFolder, key: str, figures: tuple[Drawn, ...], base: Path
         study=study,
         verdict=verdict(study),
         figures=figures,
+        frontier=frontier_tables(study),
         runs=runs_table(study, base),
         samples=tuple(samples),
         protocol=protocol(study),
@@ -130,22 +129,19 @@ def section(study: StudyFolder, key: str, figures: tuple[Drawn, ...], base: Path
     )
 
 
+def frontier_tables(study: StudyFolder) -> tuple[Table, Table] | None:
+    """Who wins which throughputs, and every point; None where nothing was measured."""
+    found = study.frontier
+    return (wins_table(found), points_table(found)) if found and found.points else None
+
+
 def html(sections: Sequence[Section]) -> str:
     """The page."""
-    folder = files("isodiff.report")
-    script = folder.joinpath("page.js").read_text(encoding="utf-8")
-    style = style_rules() + folder.joinpath("page.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    template = environment.from_string(folder.joinpath("page.html").read_text(encoding="utf-8"))
-    return template.render(
+    return document(
+        "page",
+        "page",
         sections=sections,
         title=", ".join(one.study.study.name for one in sections),
-        style=Markup(style),
-        script=Markup(script),
-        script_hash=digest,
         num_colors=len(PALETTE),
         level=f"{LEVEL:.0%}",
     )

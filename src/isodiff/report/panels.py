@@ -8,7 +8,6 @@ from typing import Any
 
 import altair as alt
 
-from isodiff.report.folder import StudyFolder
 from isodiff.report.theme import INK, color, config, dash, shape
 
 Chart = Any
@@ -50,12 +49,12 @@ def panels(charts: Sequence[Chart], across: int) -> Chart:
 
 
 def family_channels(
-    study: StudyFolder, shown: Sequence[str], narrow: bool, named: bool = True
+    families: Sequence[str], shown: Sequence[str], narrow: bool, named: bool = True
 ) -> tuple[alt.Color, alt.StrokeDash, alt.Shape]:
-    """Colour, dash and shape of each family; a legend of colours and shapes if `named`."""
+    """Colour, dash and shape of each family shown; a legend of colours and shapes if `named`."""
     columns = 2 if narrow else 4
     legend = alt.Legend(title=None, orient="top", columns=columns) if named else None
-    places = [study.families.index(family) for family in shown]
+    places = [families.index(family) for family in shown]
 
     def channel(pick: Callable[[int], Any], legend: alt.Legend | None) -> dict[str, Any]:
         scale = alt.Scale(domain=list(shown), range=[pick(place) for place in places])

@@ -45,6 +45,8 @@ def protocol(study: StudyFolder) -> Entries:
             "ln 2, which makes tokenizers comparable. N counts parameters, D clean tokens.",
         ),
     ]
+    if study.frontier is not None and study.frontier.protocol:
+        entries.append(("Speed and quality", study.frontier.protocol))
     return entries + fit_entries(study)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from isodiff.report.folder import StudyFolder
+from isodiff.report.frontier_tables import sentence as frontier_sentence
 from isodiff.report.numerals import plain
 from isodiff.report.standing import Lead, Row, counts, lead, row
 from isodiff.report.tables import Table, as_text, verdict_table
@@ -82,6 +83,7 @@ def verdict(study: StudyFolder) -> Verdict:
         best_sentence(ahead),
         multiplier_sentence(rows) if ahead else None,
         optimum_sentence(rows, ahead.first, convention) if ahead else None,
+        frontier_sentence(study.frontier) if study.frontier else None,
         count_sentence(runs),
         ERRORS if ahead else None,
     ]

@@ -52,14 +52,17 @@ def record_points(
 ) -> Points:
     """The finished runs among `records`; the others are named in the warnings."""
     records = sorted(records, key=lambda record: str(record["id"]))
-    done = [record for record in records if record.get("status") == "done"]
+    reasons = [why_left_out(record) for record in records]
+    done = [record for record, why in zip(records, reasons, strict=True) if why is None]
     warnings = [
-        f"run {record['id']} is left out: {record.get('status', 'no status')}"
-        for record in records
-        if record.get("status") != "done"
+        f"run {record['id']} is left out: {why}"
+        for record, why in zip(records, reasons, strict=True)
+        if why is not None
     ]
     if not done:
-        raise InputError(f"{source} holds no finished run ({len(records)} unfinished or failed)")
+        raise InputError(
+            f"{source} holds no finished run ({len(records)} unfinished, failed or fine-tuned)"
+        )
     warnings += mixed([record["spec"] for record in done])
     labels = family_labels([record["spec"].get("family") for record in done])
     points = [
@@ -67,6 +70,16 @@ def record_points(
         for record, label in zip(done, labels, strict=True)
     ]
     return Points(tuple(points), source, flops or "budget", parameters, tuple(warnings))
+
+
+def why_left_out(record: dict[str, Any]) -> str | None:
+    """Why a record is no point; None where it is one."""
+    if record.get("status") != "done":
+        return record.get("status", "no status")
+    init = record["spec"].get("init")
+    if init:
+        return f"it starts from run {init['run']}, whose training is not among its FLOPs"
+    return None
 
 
 def mixed(specs: Sequence[dict[str, Any]]) -> list[str]:

@@ -32,6 +32,7 @@ class Planned:
     epochs: float
     parameters: int
     weight_bytes: int
+    step_positions: int
     seconds: float
 
     def at(self, step_seconds: float, evaluation_seconds: float) -> float:
@@ -186,9 +187,10 @@ def memory(run: Planned) -> float:
     Activations: about 34 numbers of 4 bytes per width and layer and position (arXiv 2205.05198, Eq. 1, in
     float32), plus attention scores and three copies of the logits.
     """
-    spec, shape = run.spec, run.spec["shape"]
-    batch = spec["recipe"]["micro_batch_size"] or spec["recipe"]["batch_size"]
-    positions, length = batch * spec["length"], spec["length"]
-    per_layer = 34 * shape["width"] + 3 * shape["heads"] * length
-    logits = 3 * spec["corpus"]["vocab_size"]
+    spec, shape, recipe = run.spec, run.spec["shape"], run.spec["recipe"]
+    share = (recipe["micro_batch_size"] or recipe["batch_size"]) / recipe["batch_size"]
+    shown = run.step_positions / recipe["batch_size"]
+    per_layer = 34 * shape["width"] + 3 * shape["heads"] * shown
+    logits = 3 * spec["corpus"]["vocab_size"] * spec["length"] / shown
+    positions = share * run.step_positions
     return run.weight_bytes + 4 * positions * (shape["depth"] * per_layer + logits)

@@ -17,12 +17,13 @@ from typing import Any
 from isodiff.errors import InputError
 from isodiff.files import exclusive, read_json, write_json
 from isodiff.record import identity, provenance, read_records
+from isodiff.study.frontier import expected_seconds, measure_frontier
 from isodiff.study.plan import Planned, corpus_folder, plan
 from isodiff.study.study import Study
 from isodiff.study.workers import Job, JobFailed, Workers
 from isodiff.units import clock, short
 
-RESERVE_SECONDS = 15.0  # for samples, fits and the report
+RESERVE_SECONDS = 15.0  # for samples, fits and the report; the frontier's time is added
 
 
 def run_study(
@@ -46,6 +47,7 @@ def run_study(
         runs = settled(study, out, corpus, pool, minutes, began)
         train_all(runs, out, corpus, pool)
         sample_best(study, out, pool)
+        measure_samplers(study, out, pool)
         write_study(study, out, corpus, runs, minutes, time.monotonic() - began)
     fit_all(out, bootstrap)
     from isodiff.report.page import build_report
@@ -75,9 +77,13 @@ def settled(
     left = None
     if minutes is not None:
         # Calibration's own time is part of what the user allowed.
-        left = minutes - (time.monotonic() - began + RESERVE_SECONDS) / 60
+        after = RESERVE_SECONDS + expected_seconds(study, pool)
+        left = minutes - (time.monotonic() - began + after) / 60
         if left <= 0:
-            raise InputError(f"--minutes {minutes:g} is too little; allow at least one minute")
+            raise InputError(
+                f"--minutes {minutes:g} is too little: {clock(after)} of it go to samples, frontier and "
+                "report; allow more, or fewer samplers (frontier.steps, frontier: null)"
+            )
     scaled, runs = plan(study, corpus, pool, left)
     value = {"id": wanted, "study": scaled.to_json(), "minutes": minutes}
     write_json(file, {**value, "runs": [dataclasses.asdict(run) for run in runs]})
@@ -211,6 +217,17 @@ def sample_best(study: Study, out: Path, pool: Workers) -> None:
         sampler = f"ancestral, {answer['nfe']} network evaluations"
         found[name] = {"run": record["id"], "sampler": sampler, **answer}
     write_json(out / "samples.json", found)
+
+
+def measure_samplers(study: Study, out: Path, pool: Workers) -> None:
+    """frontier.json; a study that cannot have one says why instead."""
+    if study.frontier is None:
+        return
+    try:
+        measure_frontier([out / "runs"], out, study.frontier, pool)
+    except InputError as error:
+        print(f"no frontier: {error}", file=sys.stderr)
+        write_json(out / "frontier.json", {"reason": str(error)})
 
 
 def nats(record: dict[str, Any]) -> float:

@@ -62,6 +62,31 @@ class Sampling:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FrontierSettings:
+    """How speed and quality of samplers are measured.
+
+    Attributes:
+        steps: T of every sampler that has steps; by default a 16th, a quarter and all of the length.
+        texts: at least so many texts a point.
+        held_out: windows of held-out text to compare with.
+        call_seconds: longest call of the batch sweep.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    steps: list[int] | None = None
+    texts: int = 128
+    held_out: int = 256
+    call_seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and (not self.steps or min(self.steps) < 1):
+            raise InputError(f"frontier: steps must be positive numbers, got {self.steps}")
+        if min(self.texts, self.held_out) < 2 or self.call_seconds <= 0:
+            raise InputError("frontier: needs two texts or more, and a positive call_seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """Families compared at matched training compute."""
 
@@ -78,6 +103,7 @@ class Study:
     backbone: Backbone = field(default_factory=Backbone)
     validation: Validation = field(default_factory=Validation)
     sampling: Sampling = field(default_factory=Sampling)
+    frontier: FrontierSettings | None = field(default_factory=FrontierSettings)
 
     def __post_init__(self) -> None:
         for name in ("families", "budgets", "seeds"):
@@ -168,6 +194,7 @@ SECTIONS = {
     "backbone": Backbone,
     "validation": Validation,
     "sampling": Sampling,
+    "frontier": FrontierSettings,
 }
 
 

@@ -16,10 +16,12 @@ from typing import Any
 
 import torch
 
+from isodiff.allocator import keep_freed_memory
 from isodiff.data.tokens import Corpus, epochs
 from isodiff.errors import InputError
 from isodiff.families import blank, sample
 from isodiff.rng import Streams
+from isodiff.study.sampling import frontier_point, held_out, samplers
 from isodiff.train.calibrate import run_seconds
 from isodiff.train.loop import train
 from isodiff.train.progress import Progress
@@ -53,6 +55,7 @@ def describe_runs(job: dict[str, Any]) -> dict[str, Any]:
                 * steps,
                 "parameters": size.non_embedding,
                 "weight_bytes": 16 * size.total,
+                "step_positions": size.step_positions,
             }
         )
     return {"runs": runs}
@@ -96,7 +99,15 @@ def sample_run(job: dict[str, Any]) -> dict[str, Any]:
     return {"texts": texts, "nfe": int(nfe.max())}
 
 
-JOBS = {"describe": describe_runs, "calibrate": calibrate, "train": train_run, "sample": sample_run}
+JOBS = {
+    "describe": describe_runs,
+    "calibrate": calibrate,
+    "train": train_run,
+    "sample": sample_run,
+    "samplers": samplers,
+    "frontier_point": frontier_point,
+    "held_out": held_out,
+}
 
 
 def say(message: dict[str, Any]) -> None:
@@ -114,6 +125,7 @@ def stop_if_orphaned() -> None:
 def main() -> None:
     """Answer jobs until standard input closes."""
     torch.set_num_threads(int(sys.argv[1]))
+    keep_freed_memory()
     for line in sys.stdin:
         job = json.loads(line)
         try:

@@ -1,4 +1,4 @@
-"""Checkpoints: weights, optimizer and step. Nothing else is state.
+"""Checkpoints: weights, optimizer, step, and options tuned on the way. Nothing else is state.
 
 `checkpoint/step_00001200/{model,optimizer}.safetensors` and `state.json`, written to a temporary folder and
 renamed, the last `keep` kept. Data order and noise are functions of (seed, step), so they are not saved.
@@ -26,12 +26,15 @@ FILES = ("model.safetensors", "optimizer.safetensors")
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where a run stands."""
+    """Where a run stands: steps done, of how many, at what FLOPs; and the family with its options by now."""
 
     step: int
+    steps: int
+    flops: float
     metrics_bytes: int
     wall_seconds: float
     precision: str
+    family: dict[str, Any]
 
 
 def save(

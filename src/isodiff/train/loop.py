@@ -17,6 +17,7 @@ from torch import Tensor
 
 from isodiff.data.tokens import Corpus, batch, epochs
 from isodiff.data.tokens import Tokens as TokenStream
+from isodiff.errors import InputError
 from isodiff.evaluate.likelihood import Evaluation, evaluate
 from isodiff.families import Family
 from isodiff.files import exclusive, read_json, write_json
@@ -28,11 +29,12 @@ from isodiff.train.metrics import Metrics, read_metrics
 from isodiff.train.optimizer import Average, adamw, set_rate
 from isodiff.train.precision import autocast, resolve
 from isodiff.train.progress import Progress, Reporter, silent
-from isodiff.train.run import Size, check_corpus, make_family, make_network, measure
+from isodiff.train.run import Size, check_corpus, describe, make_family, make_network, measure
 from isodiff.train.spec import RunSpec
+from isodiff.train.start import Start
 
 LOG_POINTS = 200
-DIVERGED = 3.0  # times log V: no family is this bad unless it is getting worse
+DIVERGED = 5.0  # times log V: no family is this bad unless it is getting worse
 
 
 def train(
@@ -40,12 +42,15 @@ def train(
     folder: Path,
     corpus: Corpus,
     *,
+    init: Start | None = None,
     device: str = "cpu",
     report: Reporter = silent,
     checkpoint_seconds: float = 60.0,
     wait_seconds: float = 0.0,
 ) -> dict[str, Any]:
     """Train `spec` in `folder`, or go on where it stopped; returns the record, also of a done run.
+
+    `init` holds the weights that `spec.init` names.
 
     Raises:
         InputError: the corpus is another one, the budget is too small, or the folder is in use.
@@ -60,7 +65,7 @@ def train(
                 return record
         write_json(folder / "spec.json", spec.to_json())
         write_json(folder / "location.json", {"corpus": str(corpus.folder.resolve())})
-        run = Run(spec, folder, corpus, size, steps, torch.device(device))
+        run = Run(spec, folder, corpus, size, steps, torch.device(device), init)
         message = run.advance(report, checkpoint_seconds)
         record = run.record(message)
         write_json(folder / "record.json", record)
@@ -78,43 +83,53 @@ class Run:
         size: Size,
         steps: int,
         device: torch.device,
+        init: Start | None = None,
     ) -> None:
-        self.spec, self.folder, self.corpus, self.size, self.steps = (
-            spec,
-            folder,
-            corpus,
-            size,
-            steps,
-        )
-        self.device = device
+        self.spec, self.folder, self.corpus = spec, folder, corpus
+        self.planned, self.size, self.device = size, size, device
         self.family: Family = make_family(spec.family, corpus.vocab_size)
         self.network: Transformer = make_network(spec, self.family).to(device)
+        if init is not None:
+            init.give(self.network, spec)
         self.optimizer = adamw(self.network, spec.recipe, spec.shape.width)
         ema = spec.recipe.ema
         self.average = None if ema is None else Average(self.network, ema)
         parts = (folder / "checkpoint", spec.id, self.network, self.optimizer, self.average)
         state = checkpoint.restore(*parts)
         self.precision = state.precision if state else resolve(spec.recipe.precision, device)
-        self.start = state or checkpoint.State(0, 0, 0.0, self.precision)
-        self.wall_seconds = self.start.wall_seconds
-        self.step = self.start.step
+        if spec.init is not None and init is None and state is None:
+            raise InputError(f"run {spec.id} starts from run {spec.init['run']}; give its folder")
+        self.start = state or checkpoint.State(0, steps, 0.0, 0, 0.0, self.precision, spec.family)
+        self.wall_seconds, self.flops = self.start.wall_seconds, self.start.flops
+        self.step, self.steps = self.start.step, self.start.steps
+        if self.start.family != spec.family:
+            self.adopt(self.start.family)
         if spec.recipe.compile:
             for block in self.network.blocks:
                 block.compile()
 
+    def adopt(self, options: dict[str, Any]) -> None:
+        """Go on with these options of the family, counting its FLOPs with them."""
+        self.family = make_family(options, self.corpus.vocab_size)
+        spec = dataclasses.replace(self.spec, family=options)
+        self.size = measure(spec, self.corpus.vocab_size)
+
     def advance(self, report: Reporter, checkpoint_seconds: float) -> str | None:
         """Train to the end. Returns None, or why the run had to stop."""
         spec, tokens = self.spec, self.corpus.split("train")
-        log_every = max(1, self.steps // LOG_POINTS)
+        planned = self.planned.steps(spec)
+        log_every = max(1, planned // LOG_POINTS)
         validate_at = {
-            round(self.steps * i / spec.validation.curve_points)
+            round(planned * i / spec.validation.curve_points)
             for i in range(1, spec.validation.curve_points)
         }
         limit = DIVERGED * math.log(self.corpus.vocab_size)
         smooth, began, saved = None, time.monotonic(), time.monotonic()
         with Metrics(self.folder / "metrics.jsonl", self.start.metrics_bytes) as metrics:
-            for step in range(self.start.step, self.steps):
-                self.step = step
+            while self.step < self.steps:
+                every = self.family.tune_every
+                if every and self.step and self.step % every == 0:
+                    metrics.write(step=self.step, tuned=self.tune(tokens, self.step))
                 loss, norm, rate = self.update(tokens, self.step)
                 smooth = loss if smooth is None else smooth + 0.02 * (loss - smooth)
                 if not math.isfinite(loss) or not math.isfinite(norm):
@@ -124,17 +139,15 @@ class Run:
                         f"smoothed loss {smooth:.3g} nats per token at step {self.step}: diverged"
                     )
                 self.wall_seconds = self.start.wall_seconds + time.monotonic() - began
+                self.flops += self.size.step_flops
                 done = self.step + 1
                 if done % log_every == 0 or done == self.steps:
                     row = {"step": done, "loss": loss, "rate": rate, "gradient_norm": norm}
-                    metrics.write(**row, flops=done * self.size.step_flops)
+                    metrics.write(**row, flops=self.flops)
                 if done in validate_at:
                     found = self.validate(spec.validation.curve_windows, 1)
-                    metrics.write(
-                        step=done,
-                        flops=done * self.size.step_flops,
-                        validation=dataclasses.asdict(found.nats_per_token),
-                    )
+                    nats = dataclasses.asdict(found.nats_per_token)
+                    metrics.write(step=done, flops=self.flops, validation=nats)
                 speed = (
                     (done - self.start.step) * self.size.step_tokens / (time.monotonic() - began)
                 )
@@ -146,7 +159,7 @@ class Run:
                 if done == self.steps or time.monotonic() - saved > checkpoint_seconds:
                     self.save(done, metrics.length())
                     saved = time.monotonic()
-        self.step = self.steps
+                self.step = done
         return None
 
     def update(self, tokens: TokenStream, step: int) -> tuple[float, float, float]:
@@ -155,8 +168,9 @@ class Run:
         A loss or gradient that is not finite leaves the weights as they are.
         """
         recipe = self.spec.recipe
-        rate = recipe.peak(self.spec.shape.width) * recipe.rate(step, self.steps)
-        set_rate(self.optimizer, rate)
+        share = recipe.rate(step, self.steps)
+        rate = share * recipe.peak(self.spec.shape.width)
+        set_rate(self.optimizer, share)
         loss = self.gradients(tokens, step)
         norm = float(torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip))
         if math.isfinite(loss) and math.isfinite(norm):
@@ -164,6 +178,32 @@ class Run:
             if self.average is not None:
                 self.average.update(self.network)
         return loss, norm, rate
+
+    def tune(self, tokens: TokenStream, step: int) -> dict[str, Any]:
+        """Let the family choose its options by the weights so far, on the step's first micro-batch.
+
+        The search counts as a forward pass under the spec's own options; the steps left are those that spend
+        what is left of the budget.
+        """
+        recipe = self.spec.recipe
+        rows = range(recipe.micro_batch_size or recipe.batch_size)
+        rng = Rows.of(stream(self.spec.seed, "tune", step), len(rows), device=self.device)
+        with torch.no_grad(), autocast(self.precision, self.device):
+            family, why = self.family.tuned(self.network, self.windows(tokens, step, rows), rng=rng)
+        self.adopt(describe(family))
+        self.flops += self.planned.step_flops / 3 * len(rows) / recipe.batch_size
+        left = (self.spec.budget - self.flops) / self.size.step_flops
+        self.steps = step + max(1, round(left))
+        return why
+
+    def windows(self, tokens: TokenStream, step: int, rows: range) -> Tensor:
+        """Rows of the global batch of a step."""
+        spec, part = self.spec, slice(rows.start, rows.stop)
+        total = spec.recipe.batch_size
+        ids = batch(
+            tokens, length=spec.length, batch_size=total, step=step, seed=spec.seed, rows=part
+        )
+        return torch.from_numpy(ids).to(self.device)
 
     def gradients(self, tokens: TokenStream, step: int) -> float:
         """Accumulate the gradient of the mean loss of one global batch; returns that mean."""
@@ -173,11 +213,7 @@ class Run:
         sum_of_losses = 0.0
         for begin in range(0, total, micro):
             rows = range(begin, begin + micro)
-            part = slice(rows.start, rows.stop)
-            ids = batch(
-                tokens, length=spec.length, batch_size=total, step=step, seed=spec.seed, rows=part
-            )
-            x: Tensor = torch.from_numpy(ids).to(self.device)
+            x = self.windows(tokens, step, rows)
             rng = Rows.of(stream(spec.seed, "noise", step), total, rows, self.device)
             with autocast(self.precision, self.device):
                 loss = self.family.loss(self.network, x, rng=rng).sum() / (total * spec.length)
@@ -187,7 +223,15 @@ class Run:
 
     def save(self, step: int, metrics_bytes: int) -> None:
         """Write a checkpoint after `step` steps."""
-        state = checkpoint.State(step, metrics_bytes, self.wall_seconds, self.precision)
+        state = checkpoint.State(
+            step,
+            self.steps,
+            self.flops,
+            metrics_bytes,
+            self.wall_seconds,
+            self.precision,
+            describe(self.family),
+        )
         place = self.folder / "checkpoint"
         checkpoint.save(place, self.spec.id, state, self.network, self.optimizer, self.average)
 
@@ -224,7 +268,7 @@ class Run:
             for row in read_metrics(self.folder / "metrics.jsonl")
             if "validation" in row
         ]
-        counted = self.size.flops(spec, self.step)
+        counted = {**self.size.flops(spec, self.step), "exact": self.flops}
         return {
             "id": spec.id,
             "status": "done" if message is None else "diverged",

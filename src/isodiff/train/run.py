@@ -62,6 +62,7 @@ def make_network(spec: RunSpec, family: Family) -> Transformer:
             shape=spec.shape,
             backbone=spec.backbone,
             timed=family.time_conditioned,
+            vectors=family.vectors,
         )
 
 
@@ -74,6 +75,7 @@ class Size:
     core: int
     step_flops: float
     step_tokens: int
+    step_positions: int
     vocab_size: int
 
     def flops(self, spec: RunSpec, steps: int) -> dict[str, float]:
@@ -113,6 +115,7 @@ def measure(spec: RunSpec, vocab_size: int) -> Size:
         core=spec.shape.core_parameters,
         step_flops=float(exact),
         step_tokens=spec.recipe.batch_size * spec.length,
+        step_positions=sum(view.inputs.shape[0] * view.inputs.shape[1] for view in views),
         vocab_size=vocab_size,
     )
 

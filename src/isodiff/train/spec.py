@@ -104,7 +104,10 @@ class Validation:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """One run. `family` is its name and options, `corpus` what identifies the text."""
+    """One run. `family` is its name and options, `corpus` what identifies the text.
+
+    `init` identifies the weights of another run that this one starts from; None for random ones.
+    """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -117,10 +120,12 @@ class RunSpec:
     backbone: Backbone = field(default_factory=Backbone)
     recipe: Recipe = field(default_factory=Recipe)
     validation: Validation = field(default_factory=Validation)
+    init: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON, every default written out."""
-        return TypeAdapter(RunSpec).dump_python(self, mode="json")
+        """Plain JSON, every default written out but for `init`, which runs from scratch do not mention."""
+        value = TypeAdapter(RunSpec).dump_python(self, mode="json")
+        return {key: part for key, part in value.items() if key != "init" or part is not None}
 
     @classmethod
     def from_json(cls, value: Any) -> RunSpec:

@@ -1,0 +1,98 @@
+"""`isodiff frontier`: who writes best at each throughput."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from isodiff.cli import Answer
+from isodiff.errors import InputError
+from isodiff.scaling.frontier_summary import FLOOR, recommendation
+from isodiff.study.frontier import measure_frontier
+from isodiff.study.runner import cores
+from isodiff.study.study import FrontierSettings
+from isodiff.study.workers import Workers
+from isodiff.units import clock
+
+
+def run(
+    runs: tyro.conf.Positional[tuple[Path, ...]],
+    /,
+    *,
+    steps: tuple[int, ...] = (),
+    texts: int = 128,
+    held_out: int = 256,
+    call_seconds: float = 1.0,
+    judge: str | None = None,
+    entropy_floor: float = FLOOR,
+    throughput: float | None = None,
+    budget: float | None = None,
+    alone: bool = False,
+    out: Path | None = None,
+    workers: int | None = None,
+    threads: int = 1,
+    device: str = "cpu",
+) -> Answer:
+    """Measure speed and quality of runs with every sampler worth comparing; draw the frontier, say who wins.
+
+    Of a folder of runs (a study) the best run of each family and budget takes part; runs named by their own
+    folders all do. What is measured already is not measured again.
+
+    Args:
+        runs: run folders, or folders of runs.
+        steps: T of every sampler that has steps; by default a 16th, a quarter and all of the length.
+        texts: at least so many texts a point.
+        held_out: windows of held-out text to compare with.
+        call_seconds: longest call of the sweep over batch sizes.
+        judge: a run's folder, or hf:NAME for a causal model of Hugging Face; by default the strongest run
+            with an exact likelihood.
+        entropy_floor: share of held-out text's entropy below which texts are degenerate and win nothing.
+        throughput: also recommend for so many tokens per second,
+        budget: from the runs trained within so many FLOPs,
+        alone: one text at a time rather than at the fastest batch.
+        out: folder of the results; the first of `runs` by default.
+        workers: points measured at the same time; by default as many as cores allow, one on an accelerator.
+        threads: CPU threads of each worker.
+        device: cpu, cuda, ...
+    """
+    if not runs:
+        raise InputError("which runs? give run folders, or a folder of runs")
+    began = time.monotonic()
+    place = out or runs[0]
+    settings = FrontierSettings(
+        steps=list(steps) or None, texts=texts, held_out=held_out, call_seconds=call_seconds
+    )
+    count = workers or (max(1, cores() // threads) if device == "cpu" else 1)
+    with Workers(count, threads, place) as pool:
+        found = measure_frontier(
+            runs, place, settings, pool, judge=judge, floor=entropy_floor, device=device
+        )
+    from isodiff.report.frontier import write_figure
+    from isodiff.report.frontier_tables import terminal
+
+    value: dict[str, Any] = {**found, "frontier": str(place / "frontier.json")}
+    value["figures"] = [str(path) for path in write_figure(found, place / "figures")]
+    text = terminal(found)
+    if throughput is not None:
+        best = recommendation(found, throughput, budget, alone=alone)
+        value["recommendation"] = best
+        text += f"\n\n{recommended(best, throughput, budget, alone)}"
+    print(f"frontier took {clock(time.monotonic() - began)}", file=sys.stderr)
+    return Answer(value, f"{text}\n{place / 'frontier.json'}")
+
+
+def recommended(best: dict[str, Any], throughput: float, budget: float | None, alone: bool) -> str:
+    """The recommendation in a sentence."""
+    speed = best["length"] / best["latency_seconds"] if alone else best["tokens_per_second"]
+    how = "one text at a time" if alone else f"in batches of {best['batch']}"
+    within = "" if budget is None else f" within {budget:.3g} training FLOPs"
+    steps = "" if best["steps"] is None else f", {best['steps']} steps"
+    return (
+        f"For {throughput:g} tokens/s{within}: {best['family']}, {best['sampler']}{steps} "
+        f"(run {best['run']}), {speed:.4g} tokens/s {how}, at generative perplexity "
+        f"{best['generative_perplexity']:.3g} +- {best['generative_perplexity_se']:.2g}"
+    )

@@ -1,0 +1,180 @@
+"""How fast a sampler writes: tokens per second at its best batch, latency at batch 1, NFE, peak memory.
+
+The first call is a warm-up and not counted. Then latency at batch 1, then batches of 2, 4, 8, ..., one call
+each, until a call would take longer than `call_seconds` (or four times one text alone), memory ends, or speed
+falls; then the best batch again, for median and quartiles. The texts of all calls are kept: they are the
+samples that quality is measured on, so speed and quality belong to the same draws.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from isodiff.types import Tokens
+
+MAX_BATCH = 1024
+REPEATS = 3  # calls at batch 1, and at least so many at the best batch
+LATENCIES = 4  # calls may take so many times one text alone, however slow that is
+FALLEN = 0.8  # of the best speed so far: larger batches are not tried
+
+
+class Drawn(NamedTuple):
+    """Texts of one call, and the network evaluations of each."""
+
+    tokens: Tokens
+    nfe: Int[Tensor, " B"]
+
+
+Draw = Callable[[int, int], Drawn]
+"""draw(first, batch): texts first .. first + batch - 1 of the sampler."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Medians, with quartiles over calls.
+
+    Attributes:
+        tokens_per_second: at `batch`, the fastest tried; `low` and `high` are its quartiles over `calls`.
+        latency_seconds: of one text alone, with its quartiles over `calls_alone`.
+        nfe: network evaluations of a text, mean over all texts.
+        sweep: tokens per second at each batch tried, one call each.
+        peak_bytes: most memory in use: of the device, or resident memory of the process on a CPU; None
+            where the system does not say.
+    """
+
+    tokens_per_second: float
+    low: float
+    high: float
+    calls: int
+    batch: int
+    latency_seconds: float
+    latency_low: float
+    latency_high: float
+    calls_alone: int
+    nfe: float
+    sweep: dict[int, float]
+    peak_bytes: int | None
+
+
+@dataclass
+class Stopwatch:
+    """Draws texts, keeps them, and times each call."""
+
+    draw: Draw
+    length: int
+    device: torch.device
+    kept: list[Drawn] = field(default_factory=list)
+    num_texts: int = 0
+
+    def call(self, batch: int) -> float:
+        """Seconds of one call for the next `batch` texts."""
+        self.wait()
+        start = time.perf_counter()
+        drawn = self.draw(self.num_texts, batch)
+        self.wait()
+        seconds = time.perf_counter() - start
+        self.kept.append(drawn)
+        self.num_texts += batch
+        return seconds
+
+    def wait(self) -> None:
+        """Until the device has done what it was told."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    @property
+    def drawn(self) -> Drawn:
+        """Every text so far, in order."""
+        tokens = torch.cat([one.tokens.cpu() for one in self.kept])
+        return Drawn(tokens, torch.cat([one.nfe.cpu() for one in self.kept]))
+
+
+def measure(
+    draw: Draw,
+    *,
+    length: int,
+    num_texts: int,
+    call_seconds: float,
+    device: torch.device,
+    max_batch: int = MAX_BATCH,
+) -> tuple[Speed, Drawn]:
+    """Speed of a sampler of `length` tokens a text, and at least `num_texts` texts of it."""
+    watch = Stopwatch(draw, length, device)
+    watch.call(1)
+    forget_peak(device)
+    alone = quartiles([watch.call(1) for _ in range(REPEATS)])
+    seconds = {1: alone[1]}
+    sweep = {1: length / seconds[1]}
+    limit = max(call_seconds, LATENCIES * seconds[1])
+    while (batch := max(seconds)) < max_batch:
+        if sweep[batch] < FALLEN * max(sweep.values()) or next_call(seconds) > limit:
+            break
+        try:
+            seconds[2 * batch] = watch.call(2 * batch)
+        except torch.OutOfMemoryError:
+            break
+        sweep[2 * batch] = 2 * batch * length / seconds[2 * batch]
+    best = max(sweep, key=lambda size: sweep[size])
+    rates: list[float] = []
+    while len(rates) < REPEATS or watch.num_texts < num_texts:
+        rates.append(best * length / watch.call(best))
+    low, median, high = quartiles(rates)
+    drawn = watch.drawn
+    found = Speed(
+        tokens_per_second=median,
+        low=low,
+        high=high,
+        calls=len(rates),
+        batch=best,
+        latency_seconds=alone[1],
+        latency_low=alone[0],
+        latency_high=alone[2],
+        calls_alone=REPEATS,
+        nfe=float(drawn.nfe.double().mean()),
+        sweep=sweep,
+        peak_bytes=peak(device),
+    )
+    return found, drawn
+
+
+def quartiles(values: list[float]) -> list[float]:
+    """First quartile, median, third quartile."""
+    return np.quantile(values, [0.25, 0.5, 0.75]).tolist()
+
+
+def next_call(seconds: dict[int, float]) -> float:
+    """Expected seconds of a batch twice the largest: fixed costs and costs per text, from the last two."""
+    batch = max(seconds)
+    last = seconds[batch]
+    before = seconds.get(batch // 2, 0.0)  # of one text alone everything may be per text
+    return last + 2 * max(0.0, last - before)
+
+
+def forget_peak(device: torch.device) -> None:
+    """Start measuring the peak anew, where the system can."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with contextlib.suppress(OSError):  # not Linux, or not allowed: the peak is that of the process
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak(device: torch.device) -> int | None:
+    """Peak memory in bytes since `forget_peak`."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    lines = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+    return int(lines[0].split()[1]) * 1024 if lines else None

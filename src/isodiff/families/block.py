@@ -1,0 +1,284 @@
+r"""Block diffusion (BD3-LM, arXiv 2503.09573): autoregressive over blocks, masked diffusion inside each.
+
+    log p(x) = sum_b log p(x^b | x^{<b})
+    NELBO = sum_b E_{k_b ~ U{1..K_b}} [ (K_b/k_b) sum_{i masked in block b} -log p(x_i | z^b, x^{<b}) ],
+
+the paper's bound with the time integral of every block done (process/counts.py, Eq. 2): k_b of the K_b
+tokens of block b are masks, chosen uniformly. Blocks have `block_size` tokens, the last one what is left. A
+single block is masked diffusion; blocks of one token have the autoregressive likelihood, token by token.
+
+*One pass for all blocks.* [z ; x]: the noisy copy under `TwoStream`, where a block sees itself and the
+clean blocks before it; both copies of a token share a rotary position. The head runs on the masks. The
+clean copy of the last block, at which nobody looks, is not shown.
+
+*Clipped noise.* Training draws mask probabilities from U[low, high], so that its gradient varies less. With
+the integral done, those are k masks of K tokens with probability
+
+    q_k = P(low < M_k <= high) / (K (high - low)),   M_k the k-th smallest of K uniform numbers,      (1)
+
+and the weight K/k as before (process/counts.py, Eq. 6). The bound reported always has low = 0 and high = 1.
+With `tune_every`, training takes, every so many optimizer steps, the range of `RANGES` whose loss per
+block has the least variance, as the paper does. One pass serves all ranges: counts are uniform, weighted by
+K q_k.
+
+Departs from published code: noise levels of a batch are dealt out at random over sequences and blocks
+(there, the blocks of a sequence share a stratum); no weight turns into 1 for low > 0.5, and no block
+is drawn again for its share of masks. `objective="low_variance"` is that of the masked family.
+
+Samplers (docs/samplers.md). Block after block, each in T ancestral steps or one token per evaluation (first
+hitting). Keys and values of what is written are cached; a block is shown again until it is complete, and
+its final tokens enter the cache together with the next block's masks, so storing costs no evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import pad
+
+from isodiff.categorical import draw
+from isodiff.errors import InputError
+from isodiff.families.base import HOLE, Canvas, Family, Likelihood, Stepped, meta
+from isodiff.families.unmasking import Event, dense_rank, num_events, steps_drawn
+from isodiff.network.attention import BlockCausal, Full, TwoStream, sizes
+from isodiff.network.view import Denoiser, View, caching
+from isodiff.process.categorical import Absorbing
+from isodiff.process.counts import between, last_of_blocks
+from isodiff.rng import Noise, Rows
+from isodiff.types import Chosen, Nats, Tokens
+
+RANGES = (
+    (0.0, 1.0),
+    *((i / 20, (i + width) / 20) for width in range(10, 20, 2) for i in range(21 - width)),
+)
+"""The 36 candidates of the published search: all, and widths 0.5 to 0.9 at every 0.05."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockByBlock(Stepped):
+    """How blocks are written, and where a text ends.
+
+    Attributes:
+        steps: T of each block; None decides one token per evaluation.
+        window: tokens that a block sees, its own included, in whole blocks (at least one); None for all.
+        stop: token that ends a text; None writes every text to its full length.
+        repetition: ends a text whose last `span` tokens have a histogram of less entropy, in nats; None never
+            does. The holes after it stay holes.
+        span: tokens of that histogram.
+    """
+
+    window: int | None = None
+    stop: int | None = None
+    repetition: float | None = None
+    span: int = 256
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, value in (("span", self.span), ("window", self.window)):
+            if value is not None and value < 1:
+                raise InputError(f"{name} must be at least 1, got {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blockwise(Family, name="block", nickname="bd3lm", reference="arXiv 2503.09573", kind="bound"):
+    """Options: the size of a block, and how it is trained.
+
+    Attributes:
+        low, high: range of the mask probabilities in training.
+        tune_every: optimizer steps between searches for the range of least variance; 0 keeps low and high.
+    """
+
+    sampler = BlockByBlock
+    variants: ClassVar = {"ancestral": {}}
+    vocab_size: int
+    block_size: int = 16
+    objective: Literal["nelbo", "low_variance"] = "low_variance"
+    low: float = 0.0
+    high: float = 1.0
+    tune_every: int = 0
+
+    def __post_init__(self) -> None:
+        if self.block_size < 1:
+            raise InputError(f"block_size must be at least 1, got {self.block_size}")
+        if not 0 <= self.low < self.high <= 1:
+            raise InputError(f"0 <= low < high <= 1 is needed, got {self.low} and {self.high}")
+        if self.tune_every < 0:
+            raise InputError(f"tune_every must not be negative, got {self.tune_every}")
+
+    @property
+    def process(self) -> Absorbing:
+        """The masks inside a block."""
+        return Absorbing(self.vocab_size)
+
+    @property
+    def num_states(self) -> int:
+        """V + 1: the mask comes last."""
+        return self.process.num_states
+
+    def chances(self, length: int, device: torch.device | str = "cpu") -> Float[Tensor, "N K"]:
+        """q_k of every block, k = 1..K; Eq. (1)."""
+        blocks = sizes(length, self.block_size)
+        q = {size: between(size, self.low, self.high, device) for size in set(blocks)}
+        rows = [pad(q[size] / q[size].sum(), (0, blocks[0] - size)) for size in blocks]
+        return torch.stack(rows)
+
+    def training_views(self, batch: int, length: int) -> tuple[View, ...]:
+        """One view of both copies; the masks of the noisy one are predictions."""
+        q = self.chances(length)
+        expected = float((q * torch.arange(1, q.shape[1] + 1)).sum())
+        shown = self.view(meta(batch, length), meta(batch, length))
+        return (replace(shown, read=meta(round(batch * expected))),)
+
+    def view(self, z: Tokens, x: Tokens) -> View:
+        """[z ; x without its last block]."""
+        length = x.shape[1]
+        place = torch.arange(length, device=x.device)
+        clean = (length - 1) // self.block_size * self.block_size
+        pattern = TwoStream(self.block_size, hidden=length - clean) if clean else Full()
+        return View(torch.cat([z, x[:, :clean]], 1), torch.cat([place, place[:clean]]), pattern)
+
+    def nats(self, denoiser: Denoiser, x: Tokens, masked: Chosen) -> Nats:
+        """-log p(x_i | z^b, x^{<b}) at the masked positions, 0 elsewhere."""
+        view = self.view(x.masked_fill(masked, self.process.mask), x)
+        row, column = masked.nonzero(as_tuple=True)
+        view = replace(view, read=row * view.inputs.shape[1] + column)
+        nats = denoiser(view).nats(x[row, column])
+        return nats.new_zeros(x.shape).index_put((row, column), nats)
+
+    def block(self, length: int, device: torch.device) -> Int[Tensor, " L"]:
+        """The block of each position."""
+        return torch.arange(length, device=device) // self.block_size
+
+    def corrupted_nats(
+        self, denoiser: Denoiser, x: Tokens, rng: Rows
+    ) -> tuple[Nats, Int[Tensor, "B N"], Float[Tensor, "B N"]]:
+        """Nats of k masked tokens in every block, k, and the weight K/k of the bound."""
+        length = x.shape[1]
+        q = self.chances(length, x.device)
+        k = 1 + draw(q.expand(len(x), *q.shape), rng.scattered(len(q)))
+        masked = last_of_blocks(rng.permutation(length), k, self.block_size)
+        size = torch.tensor(sizes(length, self.block_size), device=x.device)
+        return self.nats(denoiser, x, masked), k, size / k.double()
+
+    def weighted(self, nats: Nats, weight: Float[Tensor, "B N"]) -> Nats:
+        """Each token's nats times the weight of its block."""
+        return nats * weight[:, self.block(nats.shape[1], nats.device)].to(nats.dtype)
+
+    def loss(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Nats:
+        """The bound's integrand over [low, high], or the same with weight 1."""
+        nats, _, weight = self.corrupted_nats(denoiser, x, rng)
+        return nats if self.objective == "low_variance" else self.weighted(nats, weight)
+
+    def nelbo(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Likelihood:
+        """(K/k) times the nats of k masks, in every block, over all of [0, 1]."""
+        nats, _, weight = replace(self, low=0.0, high=1.0).corrupted_nats(denoiser, x, rng)
+        return Likelihood(self.weighted(nats, weight).sum(-1), "bound")
+
+    def tuned(
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows
+    ) -> tuple[Blockwise, dict[str, Any]]:
+        """With the range of least variance."""
+        found = self.variances(denoiser, x, rng)
+        low, high = min(found, key=lambda limits: found[limits])
+        ranges = [[*limits, variance] for limits, variance in found.items()]
+        return replace(self, low=low, high=high), {"low": low, "high": high, "variances": ranges}
+
+    def variances(
+        self, denoiser: Denoiser, x: Tokens, rng: Rows
+    ) -> dict[tuple[float, float], float]:
+        """Variance of the loss per token of a block, over texts, blocks and masks, for every range."""
+        whole = replace(self, low=0.0, high=1.0)
+        nats, k, weight = whole.corrupted_nats(denoiser, x, rng)
+        losses = nats if self.objective == "low_variance" else self.weighted(nats, weight)
+        size = torch.tensor(sizes(x.shape[1], self.block_size), device=x.device)
+        block = self.block(x.shape[1], x.device)
+        loss = losses.new_zeros(k.shape).index_add(1, block, losses).double() / size
+        found = {}
+        for low, high in RANGES:
+            q = replace(self, low=low, high=high).chances(x.shape[1], x.device)
+            share = size * q.expand(*k.shape, -1).gather(-1, k[..., None] - 1).squeeze(-1)
+            mean = (share * loss).sum() / share.sum()
+            found[low, high] = float((share * (loss - mean).square()).sum() / share.sum())
+        return found
+
+    def walk(
+        self, denoiser: Denoiser, prompt: Tokens, sampler: BlockByBlock, *, rng: Noise
+    ) -> Iterator[Canvas]:
+        """Block after block. An evaluation is shown what the cache lacks, up to the end of the row's block.
+
+        Raises:
+            InputError: something is given in a block after one with a hole.
+        """
+        (batch, length), x, size = prompt.shape, prompt, self.block_size
+        holes, place = prompt == HOLE, torch.arange(length, device=x.device)
+        reach = None if sampler.window is None else max(1, sampler.window // size)
+        pattern = BlockCausal(size, reach)
+        event, u = self.events(prompt, sampler, rng), rng.uniform(length)
+        model = caching(denoiser, x.device)
+        cache = model.cache(batch, length)
+        running = torch.ones(batch, dtype=torch.bool, device=x.device)
+        start, end = torch.zeros_like(place[:1]).expand(batch), torch.ones_like(running).long()
+        for number in range(num_events(event, holes)):
+            due = (event == number) & running[:, None]
+            rows = due.any(-1)
+            if not bool(rows.any()):
+                return
+            current = (place // size).where(due, 0).amax(-1)
+            end = torch.where(rows, ((current + 1) * size).clamp_max(length), end)
+            # Rows with less to show repeat their last entry, which changes nothing.
+            width = int((end - start)[rows].max())
+            slots = torch.minimum(start[:, None] + place[:width], end[:, None] - 1)
+            fresh = start[:, None] + place[:width] < end[:, None]
+            states = x.gather(1, slots)
+            states = states.masked_fill(states == HOLE, self.process.mask)
+            read = (due.gather(1, slots) & fresh).flatten().nonzero().squeeze(-1)
+            view = View(states, slots, pattern, read=read, slots=slots)
+            x = x.masked_scatter(due, model.cached(view, cache).draw(u[due], sampler))
+            # The block may not be complete: the next evaluation shows it again.
+            start = torch.where(rows, current * size, end - 1)
+            x, running = self.ended(x, holes, running, sampler)
+            yield Canvas(x, rows)
+
+    def events(self, prompt: Tokens, sampler: BlockByBlock, rng: Noise) -> Event:
+        """The network evaluation that decides each hole: T steps in every block, empty ones left out."""
+        length, holes = prompt.shape[1], prompt == HOLE
+        block = self.block(length, prompt.device)
+        first = block.where(holes, length).amin(-1, keepdim=True)
+        if bool((~holes & (block > first)).any()):
+            raise InputError(
+                f"{self.name} writes blocks of {self.block_size} tokens from left to right: "
+                "nothing may be given in a block after one with a hole"
+            )
+        steps = sampler.steps
+        alphas = None if steps is None else torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+        return dense_rank(block * ((steps or length) + 1) + steps_drawn(holes, alphas, rng), holes)
+
+    def ended(
+        self, x: Tokens, holes: Chosen, running: Bool[Tensor, " B"], sampler: BlockByBlock
+    ) -> tuple[Tokens, Bool[Tensor, " B"]]:
+        """x, filled with `stop` where the text has one, and the rows that go on."""
+        known = (x != HOLE).long().cumprod(-1).bool()  # up to the first hole
+        if sampler.stop is not None:
+            stopped = running & (known & holes & (x == sampler.stop)).any(-1)
+            x = x.masked_fill(stopped[:, None] & (x == HOLE), sampler.stop)
+            running = running & ~stopped
+        if sampler.repetition is not None:
+            count = known.sum(-1)
+            asked = (count % self.block_size == 0) & (count >= sampler.span)
+            last = (count - sampler.span).clamp_min(0)[:, None]
+            tokens = x.gather(1, last + torch.arange(min(sampler.span, x.shape[1])).to(last))
+            running = running & ~(asked & (entropy(tokens, self.vocab_size) < sampler.repetition))
+        return x, running
+
+
+def entropy(tokens: Int[Tensor, "B S"], vocab_size: int) -> Float[Tensor, " B"]:
+    """Of the histogram of each row, in nats; holes do not count as tokens."""
+    share = torch.zeros(len(tokens), vocab_size + 1, dtype=torch.float64, device=tokens.device)
+    one = share.new_full((1, 1), 1 / tokens.shape[1]).expand(tokens.shape)
+    share = share.scatter_add(1, tokens.where(tokens != HOLE, vocab_size), one)[:, :-1]
+    return -torch.xlogy(share, share).sum(-1)

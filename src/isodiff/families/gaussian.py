@@ -1,0 +1,295 @@
+r"""Gaussian diffusion of learned vectors (Plaid, arXiv 2305.18619): tokens sink in noise.
+
+    q(z_t | x) = N(alpha_t e(x), sigma_t^2 I),  |e(v)| = 1
+    NELBO = prior + reconstruction + diffusion          (process/gaussian.py, Eqs. 2, 3, 4)
+
+Continuous in time, without steps and without an epsilon: t = 0 is noisy and has a decoder. The vectors
+e(v) and the schedule gamma(t) are learned with the network, which owns them (network/latent.py) and is
+shown z_t at unit variance and m = sigma_t^2.
+
+*Output prior.* A position's own evidence, Eq. (5), is added to its logits: the network need only find
+log p(x_i | z without z_i). *Categorical reparametrisation.* x_hat = sum_v p(x_i = v | z) e(v).
+*Self-conditioning.* A first look's x_hat, without gradient, is shown beside z in a second look: in training
+for every fourth sequence, in the bound for all. As the first look is not differentiated, those sequences
+teach the network only, and neither vectors nor schedule.
+
+*Schedule.* The path of gamma between its ends changes the variance of Eq. (4) and not its mean, so it
+follows the gradient of (rate - c)^2, and the ends that of the bound. Any constant c has the same mean
+gradient. Plaid's c is 0, which fails where few sequences are a batch; here it is log V / 2, about what a
+token costs. t is stratified over the batch.
+
+In training a sequence is at t = 0 with probability 1/4, or else at a random t; each term is weighted by
+the inverse of its chance. (Plaid adapts the share, and ramps the output prior up over 5000 steps.)
+
+Samplers (docs/samplers.md): T network evaluations at equal steps of t, the last at t = 0, where the
+decoder draws the tokens. A step ends at the noise level that the next evaluation is told (those of
+published code fall short by 1 / T(T - 1)). The x_hat of the step before serves as the first look. Given
+tokens k add `guidance` times the gradient of sum_k log p(x_k | z) to the score.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import embedding
+
+from isodiff.errors import InputError
+from isodiff.families.base import HOLE, Canvas, Family, Likelihood, Stepped, meta
+from isodiff.network.attention import Full
+from isodiff.network.view import Denoiser, Prediction, Vectors, View, latent_of
+from isodiff.process import gaussian as process
+from isodiff.rng import Noise, Rows
+from isodiff.types import Nats, Tokens
+
+CLEAN = 1 / 4  # chance of a training sequence to be at t = 0
+AGAIN = 4  # every fourth training sequence is looked at twice
+PACE = 1e-3  # scale of the schedule's own objective: it should not fill the clipped norm of the gradient
+
+Z = Float[Tensor, "B L E"]
+Level = Float[Tensor, " B"]
+Table = Float[Tensor, "V E"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Denoising(Stepped):
+    """How noise is taken out.
+
+    Attributes:
+        steps: T network evaluations; must be given.
+        method: "ancestral" draws noise in every step; "ddim" and "dpm", of first and second order, follow the
+            probability-flow ODE.
+        score_temperature: the score is divided by it; below 1 texts are likelier and less varied.
+        guidance: weight of the given tokens in the score.
+    """
+
+    method: Literal["ancestral", "ddim", "dpm"] = "ancestral"
+    score_temperature: float = 1.0
+    guidance: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps is None:
+            raise InputError("gaussian noise needs a number of steps")
+        if self.score_temperature <= 0:
+            raise InputError(f"score_temperature must be positive, got {self.score_temperature}")
+        if self.guidance < 0:
+            raise InputError(f"guidance must not be negative, got {self.guidance}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gaussian(
+    Family, name="gaussian", nickname="plaid", reference="arXiv 2305.18619", kind="bound"
+):
+    """Options: each part of the method, to be taken away.
+
+    Attributes:
+        embedding_width: E, numbers in a token's vector.
+        self_conditioning: a second look that is shown the estimate of the first.
+        output_prior: a position's own evidence is added to its logits.
+        learned_schedule, learned_embeddings: learned with the network; or a straight line, random vectors.
+    """
+
+    sampler = Denoising
+    variants: ClassVar = {"ancestral": {}, "ddim": {"method": "ddim"}, "dpm": {"method": "dpm"}}
+    vocab_size: int
+    embedding_width: int = 16
+    self_conditioning: bool = True
+    output_prior: bool = True
+    learned_schedule: bool = True
+    learned_embeddings: bool = True
+
+    def __post_init__(self) -> None:
+        if self.embedding_width < 1:
+            raise InputError(f"embedding_width must be at least 1, got {self.embedding_width}")
+
+    @property
+    def num_states(self) -> int:
+        """V: nothing is shown but vectors of tokens."""
+        return self.vocab_size
+
+    @property
+    def time_conditioned(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def vectors(self) -> Vectors:
+        """Vectors of tokens, and beside them the estimate of a first look."""
+        return Vectors(
+            width=self.embedding_width,
+            shown=self.embedding_width * (2 if self.self_conditioning else 1),
+            learned_table=self.learned_embeddings,
+            learned_schedule=self.learned_schedule,
+        )
+
+    def training_views(self, batch: int, length: int) -> tuple[View, ...]:
+        """One look at most sequences, two at every fourth; the first of the two is not trained."""
+        twice = batch // AGAIN if self.self_conditioning else 0
+        once = self.planned(batch - twice, length, differentiated=True)
+        first = self.planned(twice, length, differentiated=False, trained=False)
+        second = self.planned(twice, length, differentiated=False)
+        return (once, first, second) if twice else (once,)
+
+    def planned(
+        self, batch: int, length: int, *, differentiated: bool, trained: bool = True
+    ) -> View:
+        """A view without memory; `differentiated` in its vectors and its schedule too."""
+        moves = differentiated and self.learned_schedule
+        learns = differentiated and self.learned_embeddings
+
+        def empty(*shape: int, grad: bool) -> Tensor:
+            return torch.empty(shape, device="meta", requires_grad=grad)
+
+        z = empty(batch, length, self.embedding_width, grad=moves or learns)
+        return View(
+            empty(batch, length, self.vectors.shown, grad=moves or learns),
+            meta(length),
+            Full(),
+            time=empty(batch, grad=moves),
+            table=empty(self.vocab_size, self.embedding_width, grad=learns),
+            evidence=z if self.output_prior else None,
+            trained=trained,
+        )
+
+    def view(
+        self, z: Z, gamma: Level, table: Table, guess: Z | None, *, trained: bool = True
+    ) -> View:
+        """z at unit variance, a first look's estimate or nothing, and the noise's share of the power."""
+        level, width = gamma[:, None, None], self.embedding_width
+        noise = torch.sigmoid(level)
+        shown = z / (torch.sigmoid(-level) / width + noise).sqrt()
+        if self.self_conditioning:
+            guess = torch.zeros_like(z) if guess is None else guess * math.sqrt(width)
+            shown = torch.cat([shown, guess], -1)
+        return View(
+            shown.to(table.dtype),
+            torch.arange(z.shape[1], device=z.device),
+            Full(),
+            time=noise.flatten(),
+            table=table,
+            evidence=process.evidence(z, level).to(table.dtype) if self.output_prior else None,
+            trained=trained,
+        )
+
+    def nats(self, denoiser: Denoiser, x: Tokens, t: Level, noise: Z, *, twice: bool) -> Nats:
+        """The decoder's nats where t = 0, Eq. (3), and the integrand of Eq. (4) elsewhere."""
+        latent = latent_of(denoiser)
+        table, ends, path = latent.table(), latent.ends(), latent.progress(t)
+        if twice:
+            table, ends, path = table.detach(), detached(ends), detached(path)
+        usual = math.log(self.vocab_size) / 2
+        for part in path:
+            if part.requires_grad:  # d(rate - usual)^2 = 2 (rate - usual) d(rate)
+                part.register_hook(lambda g: g * PACE * 2 * (rate.detach().mean(-1) - usual))
+        span = ends[1] - ends[0]
+        gamma, slope = ends[0] + span * path[0], span * path[1]
+        vector = embedding(x, table)
+        z = process.noised(vector, noise, gamma[:, None, None])
+        guess = None
+        if twice:
+            with torch.no_grad():
+                first = denoiser(self.view(z, gamma, table, None, trained=False))
+                guess = first.nats_and_mean(x.flatten(), table)[1].view_as(z)
+        prediction = denoiser(self.view(z, gamma, table, guess))
+        decoder, x_hat = prediction.nats_and_mean(x.flatten(), table)
+        error = (vector - x_hat.view_as(vector)).square().sum(-1)
+        rate = process.diffusion_nats(gamma[:, None], slope[:, None], error)
+        return torch.where(t[:, None] == 0, decoder.view_as(x), rate).to(error.dtype)
+
+    def prior_nats(self, denoiser: Denoiser) -> Float[Tensor, ""]:
+        """Nats per token of the prior, Eq. (2)."""
+        _, gamma_1 = latent_of(denoiser).ends()
+        return process.prior_nats(gamma_1, self.embedding_width).to(torch.get_default_dtype())
+
+    def loss(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Nats:
+        """One term of the bound per sequence, weighted by the inverse of its chance, and the prior."""
+        u, noise = rng.strata(), rng.normal(x.shape[1], self.embedding_width)
+        clean = u < CLEAN
+        t = torch.where(clean, 0, (u - CLEAN) / (1 - CLEAN))
+        weight = torch.where(clean, 1 / CLEAN, 1 / (1 - CLEAN))[:, None]
+        again = rng.index % AGAIN == AGAIN - 1
+        again = again & self.self_conditioning
+        prior = self.prior_nats(denoiser)
+        out = torch.zeros_like(x, dtype=prior.dtype)
+        for twice in (False, True):
+            rows = (again == twice).nonzero().squeeze(-1).to(x.device)
+            if len(rows):
+                nats = self.nats(denoiser, x[rows], t[rows], noise[rows], twice=twice)
+                nats = weight[rows].to(nats.dtype) * nats + (prior.detach() if twice else prior)
+                out = out.index_put((rows,), nats)
+        return out
+
+    def nelbo(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Likelihood:
+        """All three terms for every sequence."""
+        t = rng.strata()
+        at_0, at_t = rng.normal(2, x.shape[1], self.embedding_width).unbind(1)
+        nats = self.nats(
+            denoiser,
+            torch.cat([x, x]),
+            torch.cat([torch.zeros_like(t), t]),
+            torch.cat([at_0, at_t]),
+            twice=self.self_conditioning,
+        )
+        reconstruction, diffusion = nats.sum(-1).chunk(2)
+        prior = x.shape[1] * self.prior_nats(denoiser)
+        return Likelihood(reconstruction + diffusion + prior, "bound")
+
+    def walk(
+        self, denoiser: Denoiser, prompt: Tokens, sampler: Denoising, *, rng: Noise
+    ) -> Iterator[Canvas]:
+        """T evaluations, from pure noise to the decoder."""
+        assert sampler.steps is not None
+        latent, length, width = latent_of(denoiser), prompt.shape[1], self.embedding_width
+        table, ends, given = latent.table(), latent.ends(), prompt != HOLE
+        rows = (~given).any(-1)
+        if not bool(rows.any()):
+            return
+        times = torch.linspace(1, 0, sampler.steps, dtype=torch.float64, device=prompt.device)
+        gammas = ends[0] + (ends[1] - ends[0]) * latent.progress(times)[0]
+        z = rng.normal(length, width)[rows]
+        guess = before = None
+        for now, gamma in enumerate(gammas):
+            prediction, pull = self.look(denoiser, z, gamma, table, guess, prompt[rows])
+            if now + 1 == len(gammas):
+                drawn = prediction.draw(rng.uniform(length)[rows].flatten(), sampler)
+            else:
+                p = sampler.weights(prediction.log_probs())
+                drawn = p.argmax(-1)
+                guess = (p @ table / p.sum(-1, keepdim=True)).view(z.shape).to(z.dtype)
+                x_hat = process.tempered(z, guess, gamma, sampler.score_temperature)
+                if pull is not None:
+                    x_hat = process.guided(x_hat, sampler.guidance * pull, gamma)
+                if sampler.method == "ancestral":
+                    noise = rng.normal(length, width)[rows]
+                    z = process.ancestral(z, x_hat, gamma, gammas[now + 1], noise)
+                else:
+                    middle = x_hat
+                    if sampler.method == "dpm" and before is not None:
+                        middle = process.extrapolated(x_hat, before, *gammas[now - 1 : now + 2])
+                    before, z = x_hat, process.ode_step(z, middle, gamma, gammas[now + 1])
+            texts = prompt.index_put((rows,), drawn.view(-1, length))
+            yield Canvas(prompt.where(given, texts), rows)
+
+    def look(
+        self, denoiser: Denoiser, z: Z, gamma: Tensor, table: Table, guess: Z | None, prompt: Tokens
+    ) -> tuple[Prediction, Z | None]:
+        """p(x | z), and the gradient of sum_k log p(x_k | z) over the tokens that are given, if any."""
+        gamma, given = gamma.expand(len(z)), prompt.flatten() != HOLE
+        if not bool(given.any()):
+            return denoiser(self.view(z, gamma, table, guess)), None
+        with torch.enable_grad():
+            z = z.detach().requires_grad_()
+            prediction = denoiser(self.view(z, gamma, table, guess))
+            nats = prediction.nats(prompt.clamp_min(0).flatten())[given].sum()
+            return prediction, -torch.autograd.grad(nats, z)[0]
+
+
+def detached(parts: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """The same values, which nothing is learned through."""
+    return parts[0].detach(), parts[1].detach()

@@ -1,0 +1,295 @@
+r"""Hybrid noise (GIDD, arXiv 2503.04482; as a function of the log-SNR, 2512.10858).
+
+Tokens turn into random tokens, and all of them into masks (process/hybrid.py), so that the network learns to
+mend as well as to fill. The bound is int E_{z ~ q_t(. | x)} [ w_t(z, x) D ] dt, w = rho_t(z) / q_t(z | x),
+
+    D = KL(q_t(. | x) || q_t(. | x_hat)) + r - log r - 1,     r = q_t(z | x) / q_t(z | x_hat).             (1)
+
+The second part, Itakura-Saito, is 0 for a mask. One reduction over the vocabulary gives both: with c the
+signal per unit of noise in one token and y_j = 1 + c x_hat_j,
+
+    KL = alpha [ log(1+c) - log y_x + (log(1+c) - sum_j log y_j) / c ],                                    (2)
+    log r = log(1+c) - log y_x  for z = x,     - log y_z  for another token.                               (3)
+
+The network is shown m = 1 - alpha. The best x_hat is the leave-one-out posterior p(x_i | z without z_i).
+
+*Weights in training.* `elbo`: w. `clip`: min(w, 1). `dynamic`: w dt/dtau, which with p_u is 1 for a random
+token, 2 for a mask and xi / (1 + xi), xi = (B/V) sqrt(t / (1 - t)), for x itself; the paper prints xi, but
+only the exact ratio has the optimum of the bound. `dynamic_as_released`: the released code's, whose xi is
+nearly constant by a slip. A weighting w' moves the optimum from x_hat_j to x_hat_j kappa^[j = z] with
+kappa = (w'_x / w'_u) / (w_x / w_u). What is reported has w over all of [0, 1], and nothing is dropped.
+
+*Sampler.* By Eqs. (2) and (3) of process/categorical.py the posterior is the mixture
+
+    q(z_s | z_t = z, x_hat) = (1 - h) 1_z + h q_s(. | x_hat),     h = enter_z / q_t(z | x_hat),            (4)
+
+enter = nu_t - (alpha_t / alpha_s) nu_s: with chance h the token is drawn afresh from the noisy prediction at
+s, else it stays. What is fresh is clean with chance alpha_s, whatever the network says; h is known for a
+mask, and for a token it is largest at x_hat_z = 0. So only masks that become clean, and tokens whose random
+number lies below that bound, go through the head.
+
+*Self-correction* (first paper). A finished text is shown as having noise t_0; every token is drawn again at a
+low temperature, and the likeliest of those that came out different takes its place. It ends when none did,
+or when the text has long not come to agree better with the network. A search, not a sampler of p.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from isodiff.categorical import Truncation, draw, pick
+from isodiff.errors import InputError
+from isodiff.families.base import HOLE, Canvas, Family, Likelihood, Stepped, meta
+from isodiff.network.attention import Full
+from isodiff.network.view import Denoiser, Prediction, View
+from isodiff.process.counts import jump_times, own_jump_times
+from isodiff.process.hybrid import HybridNoise, Moment, Peaked, Shifted
+from isodiff.rng import Noise, Rows
+from isodiff.types import Chosen, Nats, Tokens
+
+Each = Float[Tensor, "B L"]
+Weighting = Literal["elbo", "clip", "dynamic", "dynamic_as_released"]
+P_U = 0.1
+
+
+def divergence(s: Each, a: Each, b: Each, moment: Moment, same: Chosen, masked: Chosen) -> Each:
+    """D of Eq. (1) by Eqs. (2) and (3), from the statistics sum log y, log y_x and log y_z; in float64."""
+    s, a, b = s.double(), a.double(), b.double()
+    most = torch.log1p(moment.c)
+    kl = (1 - moment.m) * (most - a + (most - s) / moment.c)
+    log_r = torch.where(same, most - a, -b)
+    return kl + torch.where(masked, 0, torch.expm1(log_r) - log_r)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mending(Stepped):
+    """How noise is taken out, and whether the text is then corrected.
+
+    Attributes:
+        steps: T; must be given, as tokens may change at any time.
+        corrections: most network evaluations spent on self-correction afterwards.
+        correction_temperature: of the tokens drawn there.
+        correction_noise: t_0, the noise that the finished text is shown as having.
+        changes: tokens replaced per evaluation.
+        patience: evaluations without a better agreement before it ends.
+    """
+
+    corrections: int = 0
+    correction_temperature: float = 0.1
+    correction_noise: float = 0.01
+    changes: int = 1
+    patience: int = 32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps is None:
+            raise InputError("hybrid noise needs a number of steps")
+        if min(self.corrections, self.patience) < 0 or self.changes < 1:
+            raise InputError("corrections and patience must not be negative, changes at least 1")
+        if self.correction_temperature < 0:
+            raise InputError(
+                f"correction_temperature must not be negative, got {self.correction_temperature}"
+            )
+        if not 0 < self.correction_noise < 1:
+            raise InputError(f"correction_noise must lie in (0, 1), got {self.correction_noise}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hybrid(
+    Family, name="hybrid", nickname="gidd", reference="arXiv 2503.04482, 2512.10858", kind="bound"
+):
+    """Options of the noise, of the weight in training, and of what the network is shown.
+
+    Attributes:
+        p_u: largest share of random tokens, as in the first paper; 0.1 unless `shift` is given.
+        shift: the log-SNR form of the second paper instead; larger for more random tokens.
+        weighting: of the training loss; the bound has the ELBO's weights.
+        independent_noise: share of the training sequences in which every token has a noise level of its own.
+        show_time: whether the network is shown the noise level.
+    """
+
+    sampler = Mending
+    variants: ClassVar = {"ancestral": {}, "self-correction": {"corrections": 128}}
+    vocab_size: int
+    p_u: float | None = None
+    shift: float | None = None
+    weighting: Weighting = "dynamic"
+    independent_noise: float = 0.0
+    show_time: bool = True
+
+    def __post_init__(self) -> None:
+        if self.p_u is not None and self.shift is not None:
+            raise InputError("p_u and shift are two forms of the noise; give one of them")
+        if self.shift is not None and self.weighting == "dynamic_as_released":
+            raise InputError(
+                "dynamic_as_released is a weight of the p_u form; with shift use dynamic"
+            )
+        if not 0 <= self.independent_noise <= 1:
+            raise InputError(f"independent_noise must lie in [0, 1], got {self.independent_noise}")
+        if self.independent_noise and self.show_time:
+            raise InputError(
+                "independent_noise has no one noise level to show; set show_time: false"
+            )
+        _ = self.process  # its own limits
+
+    @property
+    def process(self) -> HybridNoise:
+        """The noise in either form."""
+        if self.shift is not None:
+            return Shifted(self.vocab_size, self.shift)
+        return Peaked(self.vocab_size, P_U if self.p_u is None else self.p_u)
+
+    @property
+    def num_states(self) -> int:
+        """V + 1: the mask comes last."""
+        return self.process.num_states
+
+    @property
+    def time_conditioned(self) -> bool:
+        """As chosen."""
+        return self.show_time
+
+    def view(
+        self, z: Tokens, m: Float[Tensor, " B"], read: Int[Tensor, " M"] | None = None
+    ) -> View:
+        """z under full attention, with the corruption probability m of each sequence."""
+        positions = torch.arange(z.shape[1], device=z.device)
+        return View(z, positions, Full(), time=m if self.show_time else None, read=read)
+
+    def training_views(self, batch: int, length: int) -> tuple[View, ...]:
+        """One view; every position is a prediction."""
+        return (self.view(meta(batch, length), torch.empty(batch, device="meta")),)
+
+    def loss(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Nats:
+        """The weighted integrand at the moment when the k-th token is corrupted."""
+        moved, m, weight = jump_times(rng, x.shape[1])
+        m, weight = m[:, None].expand(x.shape), weight[:, None].expand(x.shape)
+        if self.independent_noise:
+            apart = (rng.uniform() < self.independent_noise)[:, None]
+            own = own_jump_times(rng, x.shape[1])
+            pairs = zip(own, (moved, m, weight), strict=True)
+            moved, m, weight = (torch.where(apart, alone, shared) for alone, shared in pairs)
+        return self.integrand(denoiser, x, moved, m, rng, self.weighting) * weight
+
+    def nelbo(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Likelihood:
+        """The integrand of Eq. (1). At t = 1 all is masks, and what is left at t = 0 is x: no other term."""
+        moved, m, weight = jump_times(rng, x.shape[1])
+        each = self.integrand(denoiser, x, moved, m[:, None].expand(x.shape), rng, "elbo")
+        return Likelihood((each * weight[:, None]).sum(-1), "bound")
+
+    def integrand(
+        self, denoiser: Denoiser, x: Tokens, moved: Chosen, m: Each, rng: Rows, weighting: Weighting
+    ) -> Nats:
+        """Weighted D per token and unit of m, with the tokens `moved` turned into noise."""
+        process, v, moment = self.process, self.vocab_size, self.process.at(m)
+        random, kind = (rng.uniform(x.shape[1]) * v).long(), rng.uniform(x.shape[1])
+        z = torch.where(moved, torch.where(kind < moment.share, random, process.mask), x)
+        masked = z == process.mask
+        prediction = denoiser(self.view(z, m[:, 0]))
+        if self.p_u == 0:  # c is infinite, and nothing but masks has a weight
+            d = torch.where(masked, (1 - m) * prediction.nats(x.flatten()).view_as(x), 0)
+        else:
+            c = moment.c.to(torch.get_default_dtype())
+            seen = z.clamp_max(v - 1)  # log y_z of a mask is not used
+            flat = prediction.uniform_statistics(c.flatten(), x.flatten(), seen.flatten())
+            total, at_x, at_z = (value.view_as(x) for value in flat)
+            d = divergence(total, at_x, at_z, moment, z == x, masked)
+        return (self.weight(moment, z == x, masked, weighting) * d).to(torch.get_default_dtype())
+
+    def weight(self, moment: Moment, same: Chosen, masked: Chosen, weighting: Weighting) -> Each:
+        """Of D, per unit of m."""
+        elbo = torch.where(masked, moment.mask, torch.where(same, moment.own, moment.other))
+        if weighting == "elbo":
+            return elbo
+        if weighting == "clip":
+            return torch.minimum(elbo, moment.time)
+        if weighting == "dynamic":
+            return elbo * moment.clock
+        assert isinstance(self.process, Peaked)
+        token = torch.where(same, self.process.released(moment.m), 1)
+        return moment.time * torch.where(masked, 2, token)
+
+    def walk(
+        self, denoiser: Denoiser, prompt: Tokens, sampler: Mending, *, rng: Noise
+    ) -> Iterator[Canvas]:
+        """T steps of Eq. (4) from masks in the holes of `prompt`, then corrections."""
+        assert sampler.steps is not None
+        process, v, length, free = self.process, self.vocab_size, prompt.shape[1], prompt == HOLE
+        z = prompt.masked_fill(free, process.mask)
+        times = process.grid(torch.linspace(1, 0, sampler.steps + 1, dtype=torch.float64))
+        levels = zip(*(part.tolist() for part in process.parts(times)), strict=True)
+        for (alpha_t, random_t, mask_t), (alpha_s, random_s, mask_s) in pairwise(levels):
+            u, kind, which = rng.uniform(3, length).unbind(1)
+            masked, a = z == process.mask, alpha_t / alpha_s
+            nu = u.new_tensor([random_t / v, mask_t])[masked.long()]
+            enter = u.new_tensor([(random_t - a * random_s) / v, mask_t - a * mask_s])[
+                masked.long()
+            ]
+            afresh, clean = free & (u * nu < enter), kind < alpha_s
+            noise = torch.where(kind < alpha_s + random_s, (which * v).long(), process.mask)
+            due = afresh & (clean | ~masked)
+            rows = due.any(-1)
+            fresh = noise
+            if bool(rows.any()):
+                p = self.probabilities(denoiser, z, due, 1 - alpha_t, sampler)
+                p_z = pick(p, z[due].clamp_max(v - 1)).masked_fill(masked[due], 0)
+                leaves = u[due] * (alpha_t * p_z + nu[due]) < enter[due]
+                afresh = afresh.masked_scatter(due, leaves)
+                drawn = leaves & clean[due]
+                fresh = noise.masked_scatter(
+                    afresh & due & clean, draw(p[drawn], which[due][drawn])
+                )
+            z = torch.where(afresh, fresh, z)
+            if bool(rows.any()):
+                yield Canvas(z.masked_fill(z == process.mask, HOLE), rows)
+        yield from self.corrections(denoiser, z, free, sampler, rng)
+
+    def probabilities(
+        self, denoiser: Denoiser, z: Tokens, wanted: Chosen, m: float, truncation: Truncation
+    ) -> Float[Tensor, "M V"]:
+        """x_hat at the positions wanted, truncated; only their rows visit the network."""
+        rows = wanted.any(-1)
+        read = wanted[rows].flatten().nonzero().squeeze(-1)
+        shown = torch.full((int(rows.sum()),), m, device=z.device)
+        return kept(denoiser(self.view(z[rows], shown, read)), truncation)
+
+    def corrections(
+        self, denoiser: Denoiser, z: Tokens, free: Chosen, sampler: Mending, rng: Noise
+    ) -> Iterator[Canvas]:
+        """Self-correction of the positions `free`."""
+        t = torch.tensor(sampler.correction_noise, dtype=torch.float64)
+        m = float(sum(self.process.parts(t)[1:]))
+        cold = replace(sampler, temperature=sampler.correction_temperature)
+        live = free.any(-1)
+        best, waited = torch.full(live.shape, -1.0, device=z.device), torch.zeros_like(live).long()
+        for _ in range(sampler.corrections):
+            if not bool(live.any()):
+                return
+            u, wanted = rng.uniform(z.shape[1]), free & live[:, None]
+            p = self.probabilities(denoiser, z, wanted, m, cold)
+            drawn = draw(p, u[wanted])
+            gain = pick(p, drawn).masked_fill(drawn == z[wanted], 0)
+            score = torch.zeros(z.shape, dtype=p.dtype, device=z.device)
+            score = score.masked_scatter(wanted, gain)
+            rank = score.argsort(dim=-1, descending=True, stable=True).argsort(-1)
+            changed = (score > 0) & (rank < sampler.changes)
+            z = torch.where(changed, z.masked_scatter(wanted, drawn), z)
+            yield Canvas(z, live)
+            agrees = torch.zeros_like(free).masked_scatter(wanted, p.argmax(-1) == z[wanted])
+            agreement = agrees.sum(-1) / free.sum(-1).clamp_min(1)
+            waited = torch.where(agreement > best, 0, waited + 1)
+            best = torch.maximum(best, agreement)
+            live = live & changed.any(-1) & (waited <= sampler.patience)
+
+
+def kept(prediction: Prediction, truncation: Truncation) -> Float[Tensor, "M V"]:
+    """Probabilities to draw from."""
+    weights = truncation.weights(prediction.log_probs())
+    return weights / weights.sum(-1, keepdim=True)

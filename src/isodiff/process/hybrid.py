@@ -1,0 +1,165 @@
+r"""Masks and random tokens: the hybrid noise of GIDD (arXiv 2503.04482, 2512.10858).
+
+Everything is a function of o, the odds on which the process's clock tau = log o runs. Of one token,
+
+    clean : random : mask  =  1 : B o : o^2                      o = sqrt(t / (1 - t))           (1)
+    clean : random : mask  =  1 : o s : o (1 - s)                o = t / (1 - t) = exp(-log SNR)  (2)
+
+(1) `Peaked`: the share of random tokens peaks at p_u, at t = 1/2; B = 2 p_u / (1 - p_u) (first paper, with
+its exponent gamma = 1). (2) `Shifted`: alpha_t = 1 - t, and the share of random tokens in the noise is
+s = sigmoid(log SNR + shift) (second paper). In (1) that share is s = B / (B + o). Either way noise is made
+of random tokens while there is little of it, and of masks when there is much.
+
+*Rates.* rho = alpha (nu / alpha)', so a state of noise enters at rho_j / nu_j = g_j, the growth of
+log(nu_j / alpha); per unit of tau
+
+    (1)  g = 1 for a token, 2 for the mask;      (2)  g = s for a token, 1 + s for the mask.      (3)
+
+The ELBO weight of a token x in state z is rho_z / q(z | x) = g_z, and g_z / (1 + c) for z = x, with
+c = V alpha / (m s) the signal per unit of noise in one token. log(m / alpha) grows by s g + (1 - s) g_mask
+per unit of tau, from which follow the weights per unit of m = 1 - alpha, in which nothing is singular but
+the 1/m of a corrupted token (process/counts.py removes it).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from isodiff.errors import InputError
+from isodiff.process.categorical import Process
+from isodiff.types import Probabilities, Time
+
+LEAST_SHARE = 1e-9  # p_u below it is masked diffusion but for rounding; 0 is masked diffusion
+LARGEST_SHIFT = 30.0  # beyond it, the rarer kind of noise is never met
+
+
+class Moment(NamedTuple):
+    """The noise at which a token is corrupted with probability m = 1 - alpha.
+
+    Attributes:
+        share: s, of random tokens in the noise.
+        c: signal per unit of noise in one token; infinite without random tokens.
+        own, other, mask: ELBO weights of a token in its own state, in another one's, masked; per unit of m.
+        time: dt/dm.
+        clock: dt/dtau.
+    """
+
+    m: Time
+    share: Time
+    c: Time
+    own: Time
+    other: Time
+    mask: Time
+    time: Time
+    clock: Time
+
+
+class HybridNoise(Process):
+    """V clean tokens, which are also noise, and the mask, state number V."""
+
+    @property
+    def num_states(self) -> int:
+        """V + 1: the mask is the last state."""
+        return self.vocab_size + 1
+
+    @property
+    def mask(self) -> int:
+        """The mask's state number."""
+        return self.vocab_size
+
+    @abstractmethod
+    def parts(self, t: Time) -> tuple[Time, Time, Time]:
+        """Probability of clean, random and mask at time t; the noise without 1 - alpha, which cancels."""
+
+    @abstractmethod
+    def at(self, m: Time) -> Moment:
+        """The noise of corruption probability m in (0, 1)."""
+
+    def alpha(self, t: Time) -> Time:
+        """Probability that a token is still clean."""
+        return self.parts(t)[0]
+
+    def nu(self, t: Time) -> Probabilities:
+        """Evenly on the tokens, and on the mask."""
+        _, random, mask = self.parts(t)
+        each = (random / self.vocab_size)[..., None].expand(*random.shape, self.vocab_size)
+        return torch.cat([each, mask[..., None]], -1)
+
+    def grid(self, u: Time) -> Time:
+        """t = sin^2(pi u / 2): o = tan(pi u / 2) in (1), whose sqrt(t) would spoil equal steps of t."""
+        return torch.sin(math.pi / 2 * u).square()
+
+    def moment(self, m: Time, share: Time, token: Time, mask: Time, clock: Time) -> Moment:
+        """From growths per unit of tau to weights per unit of m."""
+        pace = m * (1 - m) * (share * token + (1 - share) * mask)  # dm/dtau
+        c = self.vocab_size * (1 - m) / (m * share)
+        other = token / pace
+        return Moment(m, share, c, other / (1 + c), other, mask / pace, clock / pace, clock)
+
+
+@dataclass(frozen=True)
+class Peaked(HybridNoise):
+    """Eq. (1): the share of random tokens peaks at p_u; 0 is masked diffusion."""
+
+    vocab_size: int
+    p_u: float
+
+    def __post_init__(self) -> None:
+        if not (self.p_u == 0 or LEAST_SHARE <= self.p_u < 1):
+            raise InputError(f"p_u must be 0 or lie in [{LEAST_SHARE:g}, 1), got {self.p_u}")
+
+    @property
+    def b(self) -> float:
+        """B = 2 p_u / (1 - p_u)."""
+        return 2 * self.p_u / (1 - self.p_u)
+
+    def parts(self, t: Time) -> tuple[Time, Time, Time]:
+        """1 - t : B sqrt(t (1 - t)) : t."""
+        random = self.b * (t * (1 - t)).sqrt()
+        whole = 1 + random
+        return (1 - t) / whole, random / whole, t / whole
+
+    def odds(self, m: Time) -> Time:
+        """The o at which B o + o^2 = m / alpha."""
+        e = m / (1 - m)
+        return 2 * e / (self.b + (self.b**2 + 4 * e).sqrt())
+
+    def at(self, m: Time) -> Moment:
+        """s = B / (B + o); t = o^2 / (1 + o^2), so dt/dtau = 2 t (1 - t)."""
+        o = self.odds(m)
+        one = torch.ones_like(o)
+        clock = 2 * (o / (1 + o.square())).square()
+        return self.moment(m, self.b / (self.b + o), one, 2 * one, clock)
+
+    def released(self, m: Time) -> Time:
+        """What the released code trains x in state x with: its log-SNR is sigmoid(-t), its V has the mask."""
+        t = self.odds(m).square() / (1 + self.odds(m).square())
+        return self.b / self.num_states * torch.exp(torch.sigmoid(-t) / 2)
+
+
+@dataclass(frozen=True)
+class Shifted(HybridNoise):
+    """Eq. (2): random tokens down to a log-SNR of -shift, masks beyond."""
+
+    vocab_size: int
+    shift: float
+
+    def __post_init__(self) -> None:
+        if not abs(self.shift) <= LARGEST_SHIFT:
+            raise InputError(f"shift must lie within +-{LARGEST_SHIFT:g}, got {self.shift}")
+
+    def parts(self, t: Time) -> tuple[Time, Time, Time]:
+        """1 - t : t s : t (1 - s)."""
+        masks = t * math.exp(-self.shift)
+        whole = 1 - t + masks
+        return 1 - t, t * (1 - t) / whole, t * masks / whole
+
+    def at(self, m: Time) -> Moment:
+        """s = sigmoid(log SNR + shift); t = m, so dt/dtau = t (1 - t)."""
+        share = 1 / (1 + m / (1 - m) * math.exp(-self.shift))
+        return self.moment(m, share, share, 1 + share, m * (1 - m))

@@ -1,0 +1,155 @@
+"""What a worker does with samplers: list a family's, measure a point of a frontier, judge held-out text."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from isodiff.data.text import Tokenizer
+from isodiff.evaluate.generation import Quality, Text, quality
+from isodiff.evaluate.judge import HUGGING_FACE, HuggingFaceJudge, Judge, RunJudge
+from isodiff.evaluate.speed import Drawn, measure
+from isodiff.families import blank, family_named, sample
+from isodiff.families.base import Stepped
+from isodiff.record import Mean
+from isodiff.rng import Streams
+from isodiff.train.loop import device_name
+from isodiff.train.run import Trained, load
+
+SEED = 0  # of the texts and of the choice of held-out windows
+SHARES = (16, 4, 1)  # steps by default: the length over these
+
+
+def samplers(job: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    """What a frontier compares, for each family of the job: its variants, at each number of steps."""
+    steps = job["steps"] or sorted({max(1, job["length"] // share) for share in SHARES})
+    found = []
+    for name in job["families"]:
+        cls = family_named(name)
+        dial = issubclass(cls.sampler, Stepped)
+        found.append(
+            [
+                {"variant": variant, "options": dict(options), "steps": count if dial else None}
+                for variant, options in cls.variants.items()
+                for count in (steps if dial else steps[:1])
+            ]
+        )
+    return found
+
+
+@lru_cache(maxsize=4)
+def opened(folder: str, device: str) -> Trained:
+    """A run, kept while its samplers are measured one after the other."""
+    return load(Path(folder), device=device)
+
+
+def judge_named(name: str, tokenizer: Tokenizer, device: str) -> Judge:
+    """A run by its folder, or a Hugging Face model by hf:NAME, for texts of `tokenizer`."""
+    if name.startswith(HUGGING_FACE):
+        return hugging_face(name.removeprefix(HUGGING_FACE), device)
+    run = opened(name, device)
+    return RunJudge(
+        run=run.spec.id,
+        family=run.family,
+        denoiser=run.network,
+        tokenizer=run.corpus.tokenizer,
+        context=run.spec.length,
+        own=run.corpus.tokenizer.fingerprint == tokenizer.fingerprint,
+        device=device,
+    )
+
+
+@lru_cache(maxsize=1)
+def hugging_face(name: str, device: str) -> HuggingFaceJudge:
+    """A Hugging Face judge, loaded once."""
+    return HuggingFaceJudge.open(name, device)
+
+
+def frontier_point(job: dict[str, Any]) -> dict[str, Any]:
+    """Speed and quality of one run with one sampler, on the same texts."""
+    run = opened(job["folder"], job["device"])
+    options = job["options"] if job["steps"] is None else {**job["options"], "steps": job["steps"]}
+    sampler = run.family.sampler(**options)
+    length, device = run.spec.length, torch.device(job["device"])
+
+    def draw(first: int, batch: int) -> Drawn:
+        rng = Streams(SEED, batch, first=first, device=device)
+        prompt = blank(batch, length, device)
+        return Drawn(*sample(run.family, run.network, prompt, sampler, rng=rng))
+
+    speed, drawn = measure(
+        draw,
+        length=length,
+        num_texts=job["texts"],
+        call_seconds=job["call_seconds"],
+        device=device,
+    )
+    judge = judge_named(job["judge"], run.corpus.tokenizer, job["device"])
+    found = quality(
+        as_texts(drawn.tokens.numpy(), run.corpus.tokenizer),
+        held_out_texts(run, job["held_out"]),
+        judge,
+    )
+    return {
+        "run": run.spec.id,
+        "sampler": job["variant"],
+        "options": job["options"],
+        "steps": job["steps"],
+        "length": length,
+        "nfe": speed.nfe,
+        "tokens_per_second": speed.tokens_per_second,
+        "tokens_per_second_low": speed.low,
+        "tokens_per_second_high": speed.high,
+        "calls": speed.calls,
+        "batch": speed.batch,
+        "sweep": speed.sweep,
+        "latency_seconds": speed.latency_seconds,
+        "latency_seconds_low": speed.latency_low,
+        "latency_seconds_high": speed.latency_high,
+        "calls_alone": speed.calls_alone,
+        "peak_bytes": speed.peak_bytes,
+        "device": device_name(device),
+        "dtype": str(next(run.network.parameters()).dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "workers": job["workers"],
+        "judge_reads_tokens": isinstance(judge, RunJudge) and judge.own,
+        **flat(found),
+    }
+
+
+def held_out(job: dict[str, Any]) -> dict[str, Any]:
+    """The same statistics of held-out text: every other window against the rest."""
+    run = opened(job["folder"], job["device"])
+    texts = held_out_texts(run, 2 * job["texts"])
+    judge = judge_named(job["judge"], run.corpus.tokenizer, job["device"])
+    return flat(quality(texts[::2], texts[1::2], judge))
+
+
+def held_out_texts(run: Trained, number: int) -> list[Text]:
+    """Windows of the validation split, of the run's length."""
+    tokens = run.corpus.split("validation")
+    windows = tokens.num_windows(run.spec.length)
+    chosen = np.random.default_rng(SEED).permutation(windows)[:number]
+    return as_texts(tokens.gather(np.sort(chosen), run.spec.length), run.corpus.tokenizer)
+
+
+def as_texts(ids: np.ndarray, tokenizer: Tokenizer) -> list[Text]:
+    """Each row as ids and as what it says."""
+    return [Text(row, tokenizer.decode(row)) for row in ids]
+
+
+def flat(found: Quality) -> dict[str, Any]:
+    """Every mean as two keys, NAME and NAME_se."""
+    values: dict[str, Any] = {}
+    means = {name: getattr(found, name) for name in Quality.__slots__}
+    means |= {f"distinct_{n}": mean for n, mean in means.pop("distinct").items()}
+    for name, value in means.items():
+        if isinstance(value, Mean):
+            values |= {name: value.value, f"{name}_se": value.standard_error}
+        else:
+            values[name] = value
+    return values

@@ -1,0 +1,58 @@
+"""`isodiff cite`: every source that a run can use has an entry, and a run names those it used."""
+
+import json
+import re
+
+import pytest
+
+from isodiff.cli import main
+from isodiff.errors import InputError
+from isodiff.families import FAMILIES
+from isodiff.references import ARXIV, bibtex, entries, keys_of
+
+SPEC = {
+    "family": {"name": "uniform"},
+    "recipe": {"schedule": "wsd"},
+    "backbone": {"norm": "rms", "mlp": "swiglu", "qk_norm": True, "adaln": True},
+}
+PLAIN = {
+    "family": {"name": "autoregressive"},
+    "recipe": {"schedule": "cosine"},
+    "backbone": {"norm": "layer", "mlp": "gelu", "qk_norm": False, "adaln": False},
+}
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_every_family_can_be_cited(name):
+    for spec in (SPEC, PLAIN):
+        text = bibtex(keys_of(spec, FAMILIES[name].reference))
+        for number in ARXIV.findall(FAMILIES[name].reference):
+            assert f"eprint = {{{number}}}" in text
+
+
+def test_entries_are_whole_and_named_by_their_number():
+    found = entries()
+    assert len(found) > 15
+    for key, entry in found.items():
+        assert entry.count("{") == entry.count("}")
+        assert re.search(r"title = \{.+\}", entry) and re.search(r"author = \{.+\}", entry)
+        if ARXIV.fullmatch(key):
+            assert f"eprint = {{{key}}}" in entry
+
+
+def test_only_what_was_used_is_cited():
+    assert keys_of(PLAIN, "Radford et al., 2019 (GPT-2)") == ["gpt2", "1711.05101", "2104.09864"]
+    assert set(keys_of(SPEC, "arXiv 2506.10892")) > {"2506.10892", "2405.18392", "2212.09748"}
+    with pytest.raises(InputError, match=r"no entry for 9999\.99999"):
+        bibtex(["9999.99999"])
+
+
+def test_the_verb(tmp_path, capsys):
+    (tmp_path / "spec.json").write_text(json.dumps(SPEC))
+    assert main(["cite", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("@misc{2506.10892,") and "@software{isodiff," in said
+    assert main(["cite", str(tmp_path), "--json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert value["keys"][0] == "2506.10892" and value["bibtex"] in said
+    assert main(["cite", str(tmp_path / "nothing")]) == 2

@@ -1,0 +1,106 @@
+"""The frames of a film: one per network evaluation, from the prompt to exactly the tokens returned."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from networks import FAMILIES, V, tiny
+from torch import Tensor
+
+from isodiff.families.autoregressive import LeftToRight
+from isodiff.families.base import HOLE, Canvas, Changes, Family, Sampler, blank, sample, trace
+from isodiff.families.masked import Unmasking
+from isodiff.families.uniform import Renewing
+from isodiff.rng import Streams
+
+pytestmark = pytest.mark.usefixtures("float64")
+L, B = 12, 5
+AWKWARD: dict[str, tuple[str, Sampler]] = {
+    "stops early": ("autoregressive", LeftToRight(stop=3)),
+    "masks again": ("masked", Unmasking(steps=6, remask=0.6)),
+    "noises again": ("uniform", Renewing(steps=6, kappa=0.2)),
+    "one step": ("masked", Unmasking(steps=1)),
+    "first hitting": ("interpolating-0.5", FAMILIES["interpolating-0.5"].sampler(steps=None)),
+}
+PLAIN = {name: (name, family.sampler_with(4)) for name, family in FAMILIES.items()}
+CASES = PLAIN | AWKWARD
+each_case = pytest.mark.parametrize(("name", "sampler"), CASES.values(), ids=CASES)
+
+
+def prompts() -> Tensor:
+    """From nothing given to everything."""
+    given = torch.randint(V, (B, L), generator=torch.Generator().manual_seed(0))
+    return given.where(torch.arange(L) < torch.tensor([0, 1, 4, 11, L])[:, None], HOLE)
+
+
+def replay(start: Tensor, frames: list[Changes]) -> list[list[int]]:
+    """The canvas after every frame, the given one first."""
+    canvases = [start.tolist()]
+    for frame in frames:
+        canvases.append(canvases[-1].copy())
+        for place, token in frame:
+            canvases[-1][place] = token
+    return canvases
+
+
+@each_case
+@pytest.mark.parametrize("prompted", [False, True])
+def test_frames_replay_to_the_tokens(name: str, sampler: Sampler, prompted: bool) -> None:
+    family, model = FAMILIES[name], tiny(FAMILIES[name])
+    start = prompts() if prompted else blank(B, L)
+    tokens, nfe, rows = trace(family, model, start, sampler, rng=Streams(0, B), num=B)
+    plain, count = sample(family, model, start, sampler, rng=Streams(0, B))
+    assert torch.equal(tokens, plain) and torch.equal(nfe, count)
+    assert [len(frames) for frames in rows] == nfe.tolist()
+    assert sum(nfe.tolist()) > 0
+    for row, frames in enumerate(rows):
+        assert replay(start[row], frames)[-1] == tokens[row].tolist()
+        given = {place for place in range(L) if start[row, place] != HOLE}
+        assert not given & {place for frame in frames for place, _ in frame}
+
+
+@each_case
+def test_frames_are_the_canvases_of_the_walk(name: str, sampler: Sampler) -> None:
+    """And nothing is said to change that does not."""
+    family, model, start = FAMILIES[name], tiny(FAMILIES[name]), prompts()
+    seen: list[Canvas] = []
+    sample(family, model, start, sampler, rng=Streams(1, B), watch=seen.append)
+    _, nfe, rows = trace(family, model, start, sampler, rng=Streams(1, B), num=B)
+    for row, frames in enumerate(rows):
+        canvases = replay(start[row], frames)
+        walked = [canvas.tokens[row].tolist() for canvas in seen if canvas.evaluated[row]]
+        assert canvases[1:-1] == walked[:-1] and len(walked) == nfe[row]
+        for before, frame in zip(canvases[:-1], frames, strict=True):
+            assert all(before[place] != token for place, token in frame)
+            assert len({place for place, _ in frame}) == len(frame)
+
+
+@each_case
+def test_frames_do_not_depend_on_the_batch(name: str, sampler: Sampler) -> None:
+    family, model = FAMILIES[name], tiny(FAMILIES[name])
+    _, _, together = trace(family, model, blank(B, L), sampler, rng=Streams(2, B), num=B)
+    for row in range(B):
+        rng = Streams(2, 1, first=row)
+        _, _, (alone,) = trace(family, model, blank(1, L), sampler, rng=rng, num=9)
+        assert alone == together[row]
+
+
+def test_tokens_are_taken_back_and_changed_where_the_sampler_does_so() -> None:
+    """The awkward cases are awkward: else the tests above would show less than they seem to."""
+    kinds = {}
+    for name, (family, sampler) in AWKWARD.items():
+        found = FAMILIES[family], tiny(FAMILIES[family]), blank(B, L), sampler
+        _, nfe, rows = trace(*found, rng=Streams(0, B), num=B)
+        again = [token for frames in rows for frame in frames[1:] for _, token in frame]
+        filled = sum(len(frame) for frames in rows for frame in frames)
+        kinds[name] = (HOLE in again, filled > B * L, len(set(nfe.tolist())) > 1)
+    assert kinds["masks again"][0] and kinds["noises again"][1]
+    assert kinds["stops early"] == (False, False, True)
+
+
+@pytest.mark.parametrize("family", [FAMILIES["masked"]], ids=["masked"])
+def test_only_the_first_rows_are_kept(family: Family) -> None:
+    tokens, _, rows = trace(
+        family, tiny(family), blank(B, L), family.sampler_with(4), rng=Streams(0, B), num=2
+    )
+    assert len(tokens) == B and len(rows) == 2

