@@ -8,7 +8,7 @@ the command line does. Baselines:
   naive     masked, T steps: the network on every row and step, the head on every position, one float64
             race over V + 1 states for each position (the mask among them)
   ordinary  the same loop over the same network as one would write it, attention with its scores written out
-  keeping   as naive, but the prediction is kept while no token has changed (the public code's sampler)
+  keeping   either of them, but the prediction is kept while no token has changed (as in public code)
   uncached  everything shown again at every network evaluation (`Replaying`)
 Of a loop whose steps cost the same throughout, steps spread evenly over the walk are timed, each from a
 canvas as it would then be, and multiplied; the table says how many. Figures are medians over the rounds, with
@@ -173,8 +173,10 @@ def masked(watch: Stopwatch, batch: int, v: int, steps: int, timed: int) -> Runs
     }
     for name, net in nets.items():
         runs[f"{name} ({timed})"] = lambda net=net: watch.naive(net, v, batch, steps, timed)
-    if v == 257:
-        runs["keeping"] = lambda: watch.seconds(lambda: keeping(nets["naive"], v, batch, steps))
+        if v == 257:
+            runs[f"{name}, keeping"] = lambda net=net: watch.seconds(
+                lambda: keeping(net, v, batch, steps)
+            )
     return runs
 
 
@@ -240,7 +242,7 @@ def compare(what: str, runs: Runs, rounds: int, batch: int) -> list[dict[str, ob
             said = f"{seconds['median']:9.2f} s ({seconds['low']:.2f} .. {seconds['high']:.2f})"
             said += f"{ratio['median']:8.2f} x ({ratio['low']:.2f} .. {ratio['high']:.2f})"
         rows.append(row)
-        print(f"{what:30} {name:14} {said}", flush=True)
+        print(f"{what:30} {name:18} {said}", flush=True)
     return rows
 
 

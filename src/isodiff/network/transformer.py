@@ -97,9 +97,11 @@ class Block(nn.Module):
         tables = [t.expand(batch, 1, *t.shape[-2:])[row, 0, columns][:, None] for t in (cos, sin)]
         q, k = rotate(q, *tables).to(h.dtype), rotate(k, cos, sin).to(h.dtype)
         averages = attention_of(columns, q, k, pattern).flatten(1, 2) @ h
-        averages = averages.unflatten(1, (self.heads, -1))  # B, H, M, D
-        mixed = averages @ of_v.unflatten(0, (self.heads, -1)).transpose(1, 2)
-        return self.out(mixed.transpose(1, 2).flatten(2))
+        averages, of_v = (
+            averages.unflatten(1, (self.heads, -1)),
+            of_v.unflatten(0, (self.heads, -1)),
+        )
+        return self.out(torch.einsum("bhmd,hcd->bmhc", averages, of_v).flatten(2))
 
     def mlp(self, h: Tensor) -> Tensor:
         """down(gelu(up)), or down(silu(gate) * up)."""
@@ -246,8 +248,9 @@ class Transformer(nn.Module):
             # Nobody looks at the other positions of the last block: a sixth of the work at depth 6. Not in
             # training, where FLOPs are matched by the whole block.
             columns, read = by_sequence(read, *view.inputs.shape[:2])
-            if 2 * columns.shape[1] > view.inputs.shape[1]:
-                read, columns = view.read, None
+            n, d = h.shape[1:]
+            if columns.shape[1] * (self.shape.heads + 10 * d / n) > 11 * d + 2 * n:
+                read, columns = view.read, None  # as many multiply-adds as the whole block
         qkv = self.first_projection(view.inputs, condition) if cache is None else None
         for number, (block, layer) in enumerate(zip(self.blocks, memory, strict=True), 1):
             wanted = columns if number == len(self.blocks) else None
