@@ -1,7 +1,7 @@
 """How fast a sampler writes: tokens per second at its best batch, latency at batch 1, NFE, peak memory.
 
 The first call is a warm-up and not counted. Then latency at batch 1, then batches of 2, 4, 8, ..., one call
-each, until a call would take longer than `call_seconds` (or four times one text alone), memory ends, or speed
+each, until a call would take longer than `call_seconds` (or twice one text alone), memory ends, or speed
 falls; then the best batch again, for median and quartiles. The texts of all calls are kept: they are the
 samples that quality is measured on, so speed and quality belong to the same draws.
 """
@@ -24,7 +24,7 @@ from isodiff.types import Tokens
 
 MAX_BATCH = 1024
 REPEATS = 3  # calls at batch 1, and at least so many at the best batch
-LATENCIES = 4  # calls may take so many times one text alone, however slow that is
+LATENCIES = 2  # calls may take so many times one text alone, however slow that is
 FALLEN = 0.8  # of the best speed so far: larger batches are not tried
 
 
