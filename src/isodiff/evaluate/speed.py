@@ -156,7 +156,7 @@ def next_call(seconds: dict[int, float]) -> float:
     """Expected seconds of a batch twice the largest: fixed costs and costs per text, from the last two."""
     batch = max(seconds)
     last = seconds[batch]
-    before = seconds.get(batch // 2, 0.0)  # of one text alone everything may be per text
+    before = seconds.get(batch // 2, last / 2)  # of one text alone everything may be per text
     return last + 2 * max(0.0, last - before)
 
 
