@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from isodiff.families import FAMILIES, Family, blank, sample
     from isodiff.network.shape import Backbone, Shape
     from isodiff.scaling.isoflop import fit_isoflop
+    from isodiff.scaling.parametric import fit_parametric
     from isodiff.study.study import Study, read_study
     from isodiff.train.run import load
     from isodiff.train.spec import Recipe, RunSpec, Validation
@@ -30,6 +31,7 @@ PUBLIC = {
     "Backbone": "isodiff.network.shape",
     "Shape": "isodiff.network.shape",
     "fit_isoflop": "isodiff.scaling.isoflop",
+    "fit_parametric": "isodiff.scaling.parametric",
     "Study": "isodiff.study.study",
     "read_study": "isodiff.study.study",
     "load": "isodiff.train.run",
@@ -50,6 +52,7 @@ __all__ = [
     "Validation",
     "blank",
     "fit_isoflop",
+    "fit_parametric",
     "load",
     "prepare",
     "read_study",

@@ -62,10 +62,30 @@ def test_text_names_multipliers_refusals_and_protocol(
     assert "E = " in text and "no bootstrap was asked for" in text
 
 
+def test_the_parametric_law_as_json_and_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("published:2203.15556", "--law", "parametric", "--bootstrap", "50")
+    fit = answer(capsys, *options)
+    promised = {"E", "A", "B", "alpha", "beta", "objective", "exponents", "intervals", "num_points"}
+    assert promised <= fit.keys()
+    assert {"N", "D"} <= fit["exponents"].keys()
+    assert fit["num_points"] == 240 and fit["resampling"] == "case"
+    assert main(["fit", *options]) == 0
+    text = capsys.readouterr().out
+    assert "Left out and foretold: the 24 runs of most compute" in text
+    assert "predicted" in text and "observed" in text
+    assert "Without one run the exponent of N* moves by at most" in text
+    assert main(["fit", "published:2602.15014", "--law", "parametric", "--bootstrap", "0"]) == 0
+    assert "What the families share" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ([], "nothing to fit"),
+        (["published:2203.15556", "--law", "parametric", "--irreducible"], "is for --law isoflop"),
+        (["published:2602.15014", "--resample", "case"], "--resample is for --law parametric"),
+        (["published:2203.15556", "--flops", "exact"], "knows C = 6ND only"),
+        (["published:2203.15556", "--parameters", "total"], "leave --parameters out"),
         (["published:0"], "no published points"),
         (["missing.csv"], "does not exist"),
         (["missing"], "does not exist"),

@@ -1,6 +1,7 @@
-"""Scaling laws: points in, laws with intervals out. Numpy only, no torch."""
+"""Scaling laws: points in, laws with intervals out. Numpy and scipy only, no torch."""
 
 from isodiff.scaling.isoflop import IsoflopFit, fit_isoflop
+from isodiff.scaling.parametric import ParametricFit, fit_parametric
 from isodiff.scaling.points import Point, Points, record_points
 from isodiff.scaling.published import published_points
 from isodiff.scaling.sources import read_points
@@ -8,9 +9,11 @@ from isodiff.scaling.table import table_points
 
 __all__ = [
     "IsoflopFit",
+    "ParametricFit",
     "Point",
     "Points",
     "fit_isoflop",
+    "fit_parametric",
     "published_points",
     "read_points",
     "record_points",

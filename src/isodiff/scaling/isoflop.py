@@ -26,7 +26,7 @@ from isodiff.record import Kind
 from isodiff.scaling.bootstrap import Noise, interval, replicates, scatter
 from isodiff.scaling.curve import Curve, curves
 from isodiff.scaling.minima import Minima, common_slope, find_minima, shift, spread_minima
-from isodiff.scaling.points import Point, Points
+from isodiff.scaling.points import Point, Points, by_family
 from isodiff.scaling.power import Array, PowerLaw, exp, fit_loss, straight
 
 REFERENCE = "autoregressive"
@@ -159,9 +159,7 @@ def fit_isoflop(
     Raises:
         InputError: no points, or a negative number of replicates.
     """
-    data = points if isinstance(points, Points) else Points(tuple(points), "points")
-    if not data.points:
-        raise InputError("no points to fit")
+    data, named = by_family(points)
     if bootstrap < 0:
         raise InputError(f"--bootstrap is {bootstrap}; give 0 (no intervals) or more, e.g. 1000")
     if seed < 0:
@@ -169,12 +167,12 @@ def fit_isoflop(
     families = {
         name: fit_family(
             name,
-            [point for point in data.points if point.family == name],
+            own,
             bootstrap,
             np.random.default_rng([seed, zlib.crc32(name.encode())]),
             irreducible,
         )
-        for name in sorted({point.family for point in data.points})
+        for name, own in named.items()
     }
     return IsoflopFit(families, data, bootstrap, seed, irreducible)
 
@@ -194,10 +192,9 @@ def fit_family(
     minima = find_minima(accepted, losses)
     spread, excess = spread_minima(accepted, minima, irreducible, rng)
     log_c, keep = spread.log_c, spread.keep
-    kinds: set[Kind | None] = {point.kind for point in points}
     return FamilyFit(
         name,
-        kinds.pop() if len(kinds) == 1 else None,
+        points[0].kind,
         all_curves,
         minima,
         spread,
