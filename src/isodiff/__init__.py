@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from isodiff.network.shape import Backbone, Shape
     from isodiff.scaling.isoflop import fit_isoflop
     from isodiff.scaling.parametric import fit_parametric
+    from isodiff.scaling.repeated import fit_repeated
     from isodiff.study.study import Study, read_study
     from isodiff.train.run import load
     from isodiff.train.spec import Recipe, RunSpec, Validation
@@ -32,6 +33,7 @@ PUBLIC = {
     "Shape": "isodiff.network.shape",
     "fit_isoflop": "isodiff.scaling.isoflop",
     "fit_parametric": "isodiff.scaling.parametric",
+    "fit_repeated": "isodiff.scaling.repeated",
     "Study": "isodiff.study.study",
     "read_study": "isodiff.study.study",
     "load": "isodiff.train.run",
@@ -53,6 +55,7 @@ __all__ = [
     "blank",
     "fit_isoflop",
     "fit_parametric",
+    "fit_repeated",
     "load",
     "prepare",
     "read_study",

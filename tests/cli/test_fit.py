@@ -78,10 +78,22 @@ def test_the_parametric_law_as_json_and_as_text(capsys: pytest.CaptureFixture[st
     assert "What the families share" in capsys.readouterr().out
 
 
+def test_the_law_of_repeated_data(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("published:2305.16264", "--law", "repeated", "--bootstrap", "20")
+    fit = answer(capsys, *options)
+    assert {"R_D", "R_N", "objective", "published", "profile"} <= fit.keys()
+    assert len(fit["profile"][0]) == 2
+    assert main(["fit", *options]) == 0
+    text = capsys.readouterr().out
+    assert "R_D 95.37 [5.19, inf], not identified" in text
+    assert "as printed: R_D 15.39, R_N 5.31, objective 0.0158259" in text
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ([], "nothing to fit"),
+        (["published:2602.15014", "--law", "repeated"], "do not say how long their text is"),
         (["published:2203.15556", "--law", "parametric", "--irreducible"], "is for --law isoflop"),
         (["published:2602.15014", "--resample", "case"], "--resample is for --law parametric"),
         (["published:2203.15556", "--flops", "exact"], "knows C = 6ND only"),

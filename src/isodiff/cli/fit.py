@@ -12,14 +12,14 @@ from isodiff.errors import InputError
 from isodiff.files import write_json
 from isodiff.record import Convention
 from isodiff.report.law_text import law_text
-from isodiff.scaling import fit_isoflop, fit_parametric, read_points
+from isodiff.scaling import fit_isoflop, fit_parametric, fit_repeated, read_points
 from isodiff.scaling.points import Parameters
 from isodiff.scaling.resample import Resampling
 
 
 def run(
     source: tyro.conf.Positional[tuple[str, ...]],
-    law: Literal["isoflop", "parametric"] = "isoflop",
+    law: Literal["isoflop", "parametric", "repeated"] = "isoflop",
     bootstrap: int = 1000,
     resample: Resampling | None = None,
     flops: Convention | None = None,
@@ -33,9 +33,10 @@ def run(
     Args:
         source: run folders or record.json files; or one points.csv with the columns family,
             budget, parameters, tokens, nats and, optionally, standard_error, unique_tokens, kind;
-            or published:2602.15014, published:2203.15556.
+            or published:2602.15014, published:2203.15556, published:2305.16264.
         law: isoflop: a parabola in ln N per budget, power laws through the minima. parametric:
-            E + A/N^alpha + B/D^beta.
+            E + A/N^alpha + B/D^beta. repeated: the same with effective N and D of text seen several
+            times; the runs must say how long their text is.
         bootstrap: replicates behind the 95 % intervals; 0 for none.
         resample: of the parametric law: case (default) weighs the runs anew and assumes nothing of
             their noise; residual redraws the noise, as if all runs scattered alike.
@@ -52,6 +53,8 @@ def run(
     points = read_points(source, flops, parameters)
     if law == "parametric":
         fit = fit_parametric(points, bootstrap=bootstrap, seed=seed, resampling=resample or "case")
+    elif law == "repeated":
+        fit = fit_repeated(points, bootstrap=bootstrap, seed=seed)
     else:
         fit = fit_isoflop(points, bootstrap=bootstrap, seed=seed, irreducible=irreducible)
     value = fit.to_json()

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from isodiff.units import short
 
 
 def law_text(value: dict[str, Any]) -> str:
     """The fit, then what to beware of, then what was done."""
-    known = {"isoflop": isoflop, "parametric": parametric}
+    known = {"isoflop": isoflop, "parametric": parametric, "repeated": repeated}
     parts = known[value["law"]](value)
     if value["warnings"]:
         parts.append("Warnings\n" + "\n".join(f"  {line}" for line in value["warnings"]))
@@ -90,6 +92,58 @@ def parametric_family(name: str, family: dict[str, Any]) -> str:
         lines.append(f"  {row['flops']:>8.1g}  {size:<26}{short(row['D']):<9}{loss}")
     lines.append("  " + influential(family["runs"]))
     return "\n".join(lines)
+
+
+def repeated(fit: dict[str, Any]) -> list[str]:
+    """R_D and R_N with what the data know of them, rival forms, the budget foretold."""
+    parts = [f"Law of repeated data of {fit['source']}"]
+    parts += [repeated_family(name, family) for name, family in fit["families"].items()]
+    for row in fit["overtaking"]:
+        when = "never in reach" if row["flops"] is None else f"from {row['flops']:.2g} FLOPs"
+        parts.append(
+            f"On a text of {short(row['unique_tokens'])} tokens {row['family']} is best {when}"
+        )
+    return parts
+
+
+def repeated_family(name: str, family: dict[str, Any]) -> str:
+    """One family."""
+    lines = [
+        f"{titled(name, family)}, {family['num_points']} runs of up to {family['max_epochs']:.3g} epochs"
+    ]
+    for symbol in ("R_D", "R_N"):
+        low, high = family["intervals"][symbol]
+        ends = (
+            f"[{'0' if low is None else f'{low:.3g}'}, {'inf' if high is None else f'{high:.3g}'}]"
+        )
+        known = "" if family["identified"][symbol] else ", not identified"
+        lines.append(f"  {symbol} {decay(family[symbol])} {ends}{known}")
+    lines.append(f"  objective {family['objective']:.6g}")
+    for title, other in (
+        ("as printed", "published"),
+        ("all fitted together", "all_fitted_together"),
+    ):
+        if family[other]:
+            row = family[other]
+            constants = f"R_D {decay(row['R_D'])}, R_N {decay(row['R_N'])}"
+            lines.append(f"  {title}: {constants}, objective {row['objective']:.6g}")
+    marks = np.geomspace(1, 1e5, 11)
+    r, objective = np.array(family["profile"]).T
+    along = np.interp(np.log(marks), np.log(r), objective)
+    shown = [f"{mark:.3g}: {value:.5g}" for mark, value in zip(marks, along, strict=True)]
+    lines.append("  objective along R_D: " + ", ".join(shown))
+    for row in family["models"]:
+        lines.append(
+            f"  {row['model']:<15} {row['parameters']:>2} constants, objective {row['objective']:.5g}, "
+            f"AICc {row['delta_aicc']:+.1f}"
+        )
+    lines.append("  " + foretold(family["validation"]).replace("\n", "\n  "))
+    return "\n".join(lines)
+
+
+def decay(r: float) -> str:
+    """R_D or R_N; without decay it grows beyond all bounds."""
+    return "inf" if r > 1e6 else f"{r:.4g}"
 
 
 def foretold(checked: dict[str, Any]) -> str:

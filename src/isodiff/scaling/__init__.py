@@ -4,6 +4,7 @@ from isodiff.scaling.isoflop import IsoflopFit, fit_isoflop
 from isodiff.scaling.parametric import ParametricFit, fit_parametric
 from isodiff.scaling.points import Point, Points, record_points
 from isodiff.scaling.published import published_points
+from isodiff.scaling.repeated import RepeatedFit, fit_repeated
 from isodiff.scaling.sources import read_points
 from isodiff.scaling.table import table_points
 
@@ -12,8 +13,10 @@ __all__ = [
     "ParametricFit",
     "Point",
     "Points",
+    "RepeatedFit",
     "fit_isoflop",
     "fit_parametric",
+    "fit_repeated",
     "published_points",
     "read_points",
     "record_points",

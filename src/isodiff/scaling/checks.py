@@ -10,12 +10,12 @@ import numpy as np
 from isodiff.errors import InputError
 from isodiff.scaling.bootstrap import LEVEL
 from isodiff.scaling.newton import minimise
-from isodiff.scaling.parametric import LOOSE, FamilyFit, fit_family
+from isodiff.scaling.parametric import LOOSE, FamilyFit, Runs, fit_family
 from isodiff.scaling.power import Array
 from isodiff.scaling.profile import Profile, profile
 from isodiff.scaling.resample import Resampling
 from isodiff.scaling.surface import Surface
-from isodiff.scaling.validation import REPLICATES, predictions, score, split
+from isodiff.scaling.validation import REPLICATES, Prediction, Split, predictions, score, split
 
 SCANNED = 41
 """Values of each profile."""
@@ -33,6 +33,11 @@ def held_out(fit: FamilyFit, resampling: Resampling) -> dict[str, Any]:
         return {"rule": part.rule, "reason": f"without them {error}"}
     law = np.log(fewer.surface.nats(left.log_n, left.log_d))
     rows = predictions(np.exp(fewer.new_runs(law)), np.exp(left.log_nats), LEVEL)
+    return checked(part, rest, left, rows)
+
+
+def checked(part: Split, rest: Runs, left: Runs, rows: list[Prediction]) -> dict[str, Any]:
+    """Scores of what was foretold, and every run of it."""
     return {
         "rule": part.rule,
         "extrapolation": float(np.exp(left.log("flops").max() - rest.log("flops").max())),
@@ -67,11 +72,11 @@ def influence(fit: FamilyFit) -> Influence:
 
 def profiles(fit: FamilyFit) -> dict[str, Profile]:
     """Of E, from 0 to the lowest loss, and of both exponents, over a factor of 40."""
-    law, theta, y = fit.runs.design.terms, fit.theta[0], fit.runs.log_nats
+    law, theta, y = fit.runs.design.terms, fit.theta[:1], fit.runs.log_nats
     floors = np.exp(y.min()) * np.linspace(0.01, 0.99, SCANNED)
     exponents = np.geomspace(0.05, 2.0, SCANNED)
     return {
-        "E": profile(law, theta, y, 4, np.log(floors), floors),
-        "alpha": profile(law, theta, y, 1, exponents, exponents),
-        "beta": profile(law, theta, y, 3, exponents, exponents),
+        "E": profile(law, theta, y, 4, floors, log=True),
+        "alpha": profile(law, theta, y, 1, exponents, log=False),
+        "beta": profile(law, theta, y, 3, exponents, log=False),
     }

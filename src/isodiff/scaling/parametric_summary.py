@@ -10,8 +10,9 @@ import numpy as np
 from isodiff.scaling.bootstrap import LEVEL, interval
 from isodiff.scaling.checks import held_out, influence, profiles
 from isodiff.scaling.comparison import compare
+from isodiff.scaling.cost import Cost
 from isodiff.scaling.huber import DELTA
-from isodiff.scaling.parametric import FamilyFit, ParametricFit
+from isodiff.scaling.parametric import FamilyFit, ParametricFit, Runs
 from isodiff.scaling.power import Array
 from isodiff.scaling.terms import NAMES
 
@@ -87,16 +88,8 @@ def family_summary(fit: ParametricFit, family: FamilyFit) -> dict[str, Any]:
         "intervals": {name: ends(values) for name, values in {**constants, "N": n, "D": d}.items()},
         "starts": {"num": family.starts, "at_the_optimum": family.agreeing},
         "noise": noise_summary(family.residuals),
-        "cost": {
-            "N": runs.cost.blocks,
-            "N^2/3": runs.cost.attention,
-            "N^1/3": runs.cost.head,
-            "misfit": runs.cost.misfit,
-        },
-        "range": {
-            symbol: [float(np.exp(runs.log(name).min())), float(np.exp(runs.log(name).max()))]
-            for symbol, name in (("C", "flops"), ("N", "parameters"), ("D", "tokens"))
-        },
+        "cost": cost_summary(runs.cost),
+        "range": ranges(runs),
         "validation": held_out(family, fit.resampling),
         "profiles": {name: found.to_json() for name, found in profiles(family).items()},
         "optima": optima(family),
@@ -120,6 +113,24 @@ def family_summary(fit: ParametricFit, family: FamilyFit) -> dict[str, Any]:
             "parameters": list(NAMES),
             "rows": runs.design.of_family(family.theta[1 : DRAWS + 1], 0).tolist(),
         },
+    }
+
+
+def cost_summary(cost: Cost) -> dict[str, float]:
+    """Coefficients of FLOPs per token."""
+    return {
+        "N": cost.blocks,
+        "N^2/3": cost.attention,
+        "N^1/3": cost.head,
+        "misfit": cost.misfit,
+    }
+
+
+def ranges(runs: Runs) -> dict[str, list[float]]:
+    """Smallest and largest C, N and D."""
+    return {
+        symbol: [float(np.exp(runs.log(name).min())), float(np.exp(runs.log(name).max()))]
+        for symbol, name in (("C", "flops"), ("N", "parameters"), ("D", "tokens"))
     }
 
 

@@ -60,6 +60,11 @@ class Surface:
         tokens = exp(self.log_b[:, None] - self.beta[:, None] * log_d)
         return self.irreducible[:, None] + size + tokens
 
+    def size_for(self, log_d: Array) -> Array:
+        """ln N that is optimal with D tokens at C = 6ND: [replicates, points]."""
+        balance = np.log(self.alpha / self.beta) + self.log_a - self.log_b
+        return (balance[:, None] + self.beta[:, None] * log_d) / self.alpha[:, None]
+
     def optimum(self, log_c: Array, cost: Cost) -> Allocation:
         """Eq. (2) at each ln C [budgets]."""
         alpha, beta = self.alpha[:, None], self.beta[:, None]
