@@ -9,7 +9,7 @@ from scipy.optimize import minimize_scalar
 from isodiff.scaling.effective import AS_NEW, UNIT, Repeats, Saturating, Unimodal
 from isodiff.scaling.printed import printed_laws
 
-QUOKKA = printed_laws()["2510.03280"]["families"]["masked"]["unimodal"]
+QUOKKA = printed_laws()["2510.03280"]["unimodal"]
 SHAPE = np.array(
     [QUOKKA["p"], np.log(QUOKKA["gamma"]), np.log(QUOKKA["c"]), QUOKKA["m"], QUOKKA["k"]]
 )
