@@ -78,6 +78,19 @@ def test_the_parametric_law_as_json_and_as_text(capsys: pytest.CaptureFixture[st
     assert "What the families share" in capsys.readouterr().out
 
 
+def test_conventions_and_hubers_regression(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("published:2602.15014", "--bootstrap", "20", "--conventions", "--huber")
+    fit = answer(capsys, *options)
+    assert fit["huber"] and len(fit["conventions"]["rows"]) == 8
+    assert set(fit["conventions"]["moved"]) == set(fit["families"])
+    assert main(["fit", *options]) == 0
+    text = capsys.readouterr().out
+    assert "The same runs under other conventions of C and N" in text
+    assert "Left out and foretold: the largest budget, 1e+20 FLOPs" in text
+    assert "The form of the parabola moves N* by" in text
+    assert "Huber-regression parabola" in text
+
+
 def test_the_law_of_repeated_data(capsys: pytest.CaptureFixture[str]) -> None:
     options = ("published:2305.16264", "--law", "repeated", "--bootstrap", "20")
     fit = answer(capsys, *options)
@@ -96,6 +109,10 @@ def test_the_law_of_repeated_data(capsys: pytest.CaptureFixture[str]) -> None:
         (["published:2602.15014", "--law", "repeated"], "do not say how long their text is"),
         (["published:2203.15556", "--law", "parametric", "--irreducible"], "is for --law isoflop"),
         (["published:2602.15014", "--resample", "case"], "--resample is for --law parametric"),
+        (
+            ["published:2203.15556", "--law", "parametric", "--huber"],
+            "--huber is for --law isoflop",
+        ),
         (["published:2203.15556", "--flops", "exact"], "knows C = 6ND only"),
         (["published:2203.15556", "--parameters", "total"], "leave --parameters out"),
         (["published:0"], "no published points"),

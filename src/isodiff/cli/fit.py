@@ -13,7 +13,8 @@ from isodiff.files import write_json
 from isodiff.record import Convention
 from isodiff.report.law_text import law_text
 from isodiff.scaling import fit_isoflop, fit_parametric, fit_repeated, read_points
-from isodiff.scaling.points import Parameters
+from isodiff.scaling.conventions import Fit, moved, under_each
+from isodiff.scaling.points import Parameters, Points
 from isodiff.scaling.resample import Resampling
 
 
@@ -25,6 +26,8 @@ def run(
     flops: Convention | None = None,
     parameters: Parameters | None = None,
     irreducible: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    huber: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    conventions: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     seed: int = 0,
     out: Path | None = None,
 ) -> Answer:
@@ -42,22 +45,34 @@ def run(
             their noise; residual redraws the noise, as if all runs scattered alike.
         flops: convention of C; left out, C is the budget the runs were given.
         parameters: convention of N; left out, non_embedding, or what the table gives.
+        conventions: also refit under every convention of C and N that the source knows, and say how far
+            each number moves.
         irreducible: of the isoflop law: let the loss level off at E: L* = E + k C^p; needs four budgets.
+        huber: of the isoflop law: parabolas by Huber's regression, which one bad run does not bend.
         seed: of the replicates; the same seed gives the same intervals.
         out: also write the JSON, with curves and bands to draw, to this file.
     """
     if irreducible and law != "isoflop":
         raise InputError(f"--irreducible is for --law isoflop; the {law} law has its E anyway")
+    if huber and law != "isoflop":
+        raise InputError(f"--huber is for --law isoflop; the {law} law is robust anyway")
     if resample is not None and law != "parametric":
         raise InputError("--resample is for --law parametric; isoflop redraws the noise of runs")
-    points = read_points(source, flops, parameters)
-    if law == "parametric":
-        fit = fit_parametric(points, bootstrap=bootstrap, seed=seed, resampling=resample or "case")
-    elif law == "repeated":
-        fit = fit_repeated(points, bootstrap=bootstrap, seed=seed)
-    else:
-        fit = fit_isoflop(points, bootstrap=bootstrap, seed=seed, irreducible=irreducible)
-    value = fit.to_json()
+
+    def fit(points: Points, replicates: int) -> Fit:
+        if law == "parametric":
+            how = resample or "case"
+            return fit_parametric(points, bootstrap=replicates, seed=seed, resampling=how)
+        if law == "repeated":
+            return fit_repeated(points, bootstrap=replicates, seed=seed)
+        return fit_isoflop(
+            points, bootstrap=replicates, seed=seed, irreducible=irreducible, huber=huber
+        )
+
+    value = fit(read_points(source, flops, parameters), bootstrap).to_json()
+    if conventions:
+        rows = under_each(source, lambda points: fit(points, 0))
+        value["conventions"] = {"rows": rows, "moved": moved(rows)}
     if out is not None:
         write_json(out, value)
     return Answer(value, law_text(value))

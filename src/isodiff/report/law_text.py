@@ -14,6 +14,8 @@ def law_text(value: dict[str, Any]) -> str:
     """The fit, then what to beware of, then what was done."""
     known = {"isoflop": isoflop, "parametric": parametric, "repeated": repeated}
     parts = known[value["law"]](value)
+    if "conventions" in value:
+        parts.append(conventions(value["conventions"]))
     if value["warnings"]:
         parts.append("Warnings\n" + "\n".join(f"  {line}" for line in value["warnings"]))
     return "\n\n".join([*parts, value["protocol"]])
@@ -50,6 +52,7 @@ def isoflop_family(name: str, family: dict[str, Any]) -> str:
             f"  {row['flops']:>8.3g}  {row['sizes']:>5}  {size:<24}{short(row['D_opt']):<9}{loss}"
         )
     lines += [f"  {row['flops']:>8.3g}  refused: {row['reason']}" for row in family["refused"]]
+    lines += checks(family)
     for symbol in ("N", "D", "L"):
         exponent = family[f"{symbol}_exponent"]
         floor = " - E" if symbol == "L" and family["irreducible_loss"] is not None else ""
@@ -57,6 +60,27 @@ def isoflop_family(name: str, family: dict[str, Any]) -> str:
     if family["irreducible_loss"] is not None:
         lines.append(f"  E = {quantity(family['irreducible_loss'], '.3f')}")
     return "\n".join(lines)
+
+
+def checks(family: dict[str, Any]) -> list[str]:
+    """The largest budget as the smaller ones foretell it, and the bias of the parabolas."""
+    lines, found = [], family["validation"]
+    if "reason" in found:
+        lines.append(f"  Not validated: {found['reason']}")
+    else:
+        lines.append(f"  Left out and foretold: {found['rule']}")
+        for symbol, form in (("N", None), ("D", None), ("L", ".4f")):
+            row = found[symbol]
+            ends = None if row["low"] is None else [row["low"], row["high"]]
+            seen = short(row["observed"]) if form is None else f"{row['observed']:{form}}"
+            lines.append(
+                f"    {symbol}* predicted {spread(row['predicted'], ends, form):<26} observed {seen}"
+            )
+    moved = [row["parabola_bias_N"] for row in family["budgets"]]
+    if any(bias is not None for bias in moved):
+        shown = ", ".join("unknown" if bias is None else f"{bias:+.1%}" for bias in moved)
+        lines.append(f"  The form of the parabola moves N* by {shown}")
+    return lines
 
 
 def parametric(fit: dict[str, Any]) -> list[str]:
@@ -190,6 +214,35 @@ def comparison(found: dict[str, Any]) -> str:
         name = {"separate": "nothing"}.get(row["model"], row["model"].removeprefix("shared "))
         lines.append(f"  {name:<22}{row['parameters']:>10}{row['delta_aicc']:>+9.1f}  {error}")
     return "\n".join(lines)
+
+
+def conventions(found: dict[str, Any]) -> str:
+    """Every number under every convention, and how far it moves."""
+    lines = ["The same runs under other conventions of C and N"]
+    for name, numbers in found["moved"].items():
+        width = 14
+        heads = "".join(f"{title(number):>{width + 2}}" for number in numbers)
+        lines.append(f"  {name:<16}{'C':<14}{'N':<15}{heads}")
+        for row in found["rows"]:
+            values = row["families"].get(name, {})
+            shown = "".join(f"{number(values.get(key)):>{width + 2}}" for key in numbers)
+            lines.append(f"  {'':<16}{row['flops']:<14}{row['parameters']:<15}{shown}")
+        spans = [
+            "-" if ends is None else f"{number(ends[0])}..{number(ends[1])}"
+            for ends in numbers.values()
+        ]
+        lines.append(f"  {'':<16}{'from .. to':<29}" + "".join(f"{s:>{width + 2}}" for s in spans))
+    return "\n".join(lines)
+
+
+def title(number: str) -> str:
+    """A number's name in a table's head."""
+    return {"multiplier_vs_autoregressive": "multiplier"}.get(number, number.replace("_", " "))
+
+
+def number(value: float | None) -> str:
+    """Four digits, or a dash."""
+    return "-" if value is None else f"{value:.4g}"
 
 
 def titled(name: str, family: dict[str, Any]) -> str:

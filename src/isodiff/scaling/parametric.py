@@ -17,6 +17,7 @@ import numpy as np
 
 from isodiff.errors import InputError
 from isodiff.record import Kind
+from isodiff.scaling.bootstrap import check_options
 from isodiff.scaling.cost import Cost, fit_cost
 from isodiff.scaling.newton import minimise
 from isodiff.scaling.points import Point, Points, by_family
@@ -174,14 +175,6 @@ def fit_parametric(
         for name, own in named.items()
     }
     return ParametricFit(families, data, bootstrap, seed, resampling)
-
-
-def check_options(bootstrap: int, seed: int) -> None:
-    """Numbers of replicates and seeds that make sense."""
-    if bootstrap < 0:
-        raise InputError(f"--bootstrap is {bootstrap}; give 0 (no intervals) or more, e.g. 1000")
-    if seed < 0:
-        raise InputError(f"--seed is {seed}; give 0 or more")
 
 
 def ordered(points: Sequence[Point]) -> tuple[Point, ...]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from isodiff.errors import InputError
+from isodiff.scaling.bootstrap import check_options
 from isodiff.scaling.effective import AS_NEW, Form, Repeats, Saturating, Unimodal
 from isodiff.scaling.huber import rho, slopes_of_rho
 from isodiff.scaling.limited import Limited
@@ -22,7 +23,6 @@ from isodiff.scaling.newton import minimise
 from isodiff.scaling.parametric import (
     LOOSE,
     Runs,
-    check_options,
     fit_family,
     generator,
     ordered,
@@ -94,6 +94,10 @@ class Worth:
     objective: float
     free: Mask
     runs: Runs
+
+    def constant(self, place: int) -> float:
+        """R_D (0) or R_N (1); at most `AS_NEW`'s, beyond which nothing changes."""
+        return float(np.exp(min(self.theta[5 + place], AS_NEW)))
 
     def uncentred(self, theta: Array) -> Array:
         """Rows of parameters with A and B at N = D = 1."""

@@ -9,7 +9,6 @@ import numpy as np
 from isodiff.errors import InputError
 from isodiff.scaling.bootstrap import LEVEL
 from isodiff.scaling.checks import checked
-from isodiff.scaling.effective import AS_NEW
 from isodiff.scaling.huber import DELTA, aicc, temperature
 from isodiff.scaling.isoflop import REFERENCE
 from isodiff.scaling.limited import overtaking
@@ -83,8 +82,8 @@ def family_summary(family: FamilyFit, source: str) -> dict[str, Any]:
         "kind": runs.points[0].kind,
         "num_points": len(runs.points),
         "max_epochs": float(worth.law.at.epochs.max()),
-        "R_D": constant(worth.theta[5]),
-        "R_N": constant(worth.theta[6]),
+        "R_D": worth.constant(0),
+        "R_N": worth.constant(1),
         "objective": worth.objective,
         "intervals": {name: [found.low, found.high] for name, found in profiles.items()},
         "identified": {name: found.identified for name, found in profiles.items()},
@@ -112,11 +111,6 @@ def family_summary(family: FamilyFit, source: str) -> dict[str, Any]:
     }
 
 
-def constant(log_r: float) -> float:
-    """R from its logarithm; at most `AS_NEW`'s, beyond which nothing changes."""
-    return float(np.exp(min(log_r, AS_NEW)))
-
-
 def drawn(worth: Worth, column: int) -> Profile:
     """The profile of R_D or R_N; every value starts from several of the other."""
     other = 11 - column
@@ -137,8 +131,8 @@ def together(family: FamilyFit) -> dict[str, float] | None:
         return None
     own = Fitter(family.runs, together=True).saturating(first_guess(family.name, family.runs))
     return {
-        "R_D": constant(own.theta[5]),
-        "R_N": constant(own.theta[6]),
+        "R_D": own.constant(0),
+        "R_N": own.constant(1),
         "objective": own.objective,
     }
 

@@ -9,32 +9,40 @@ import numpy as np
 from isodiff.scaling.bootstrap import LEVEL, SIGNIFICANT, interval
 from isodiff.scaling.curve import Curve
 from isodiff.scaling.isoflop import REFERENCE, FamilyFit, IsoflopFit
+from isodiff.scaling.isoflop_checks import held_out, parabola_bias, surface_of
 from isodiff.scaling.power import FEWEST_WITH_FLOOR, Array, PowerLaw, exp
+from isodiff.scaling.surface import Surface
 
 LINE_SAMPLES = 41
 BAND_SAMPLES = 25
 TOO_MANY = (1 - LEVEL) / 2
 """Share of lost refits from which an interval's ends can no longer be trusted."""
+BIASED = 0.1
+"""Relative bias of N* from which the parabola's form is worth a warning."""
 
 
 def summary(fit: IsoflopFit) -> dict[str, Any]:
     """Every number of the fit; `curves` and `bands` are all that a figure needs."""
+    families = {name: family_summary(fit, name) for name in fit.families}
+    bias = [line for name, family in families.items() for line in biased(name, family)]
     return {
         "law": "isoflop",
         "protocol": protocol(fit),
         "bootstrap": fit.bootstrap,
         "seed": fit.seed,
         "irreducible": fit.irreducible,
+        "huber": fit.huber,
         "flops": fit.data.flops,
         "parameters_convention": fit.data.parameters,
         "source": fit.data.source,
-        "warnings": [*fit.data.warnings, *warnings(fit)],
-        "families": {name: family_summary(fit, name) for name in fit.families},
+        "warnings": [*fit.data.warnings, *warnings(fit), *bias],
+        "families": families,
     }
 
 
 def protocol(fit: IsoflopFit) -> str:
     """What was done, in one sentence."""
+    regression = "Huber-regression" if fit.huber else "least-squares"
     floor = "with an irreducible loss" if fit.irreducible else "without an irreducible loss"
     spread = (
         f"{LEVEL:.0%} intervals from {fit.bootstrap} replicates (seed {fit.seed}) with the runs' "
@@ -43,7 +51,7 @@ def protocol(fit: IsoflopFit) -> str:
         else "no intervals"
     )
     return (
-        "Per family and budget a least-squares parabola of loss in ln N, refused where it has no "
+        f"Per family and budget a {regression} parabola of loss in ln N, refused where it has no "
         f"minimum inside the sizes tried; power laws in C through the minima, {floor}; compute "
         f"multipliers by the {REFERENCE} law read at each family's lowest losses; {spread}; "
         f"C: {fit.data.flops}, N: {fit.data.parameters}."
@@ -53,7 +61,7 @@ def protocol(fit: IsoflopFit) -> str:
 def family_summary(fit: IsoflopFit, name: str) -> dict[str, Any]:
     """One family's exponents, multiplier, minima, refusals, curves and bands."""
     family = fit.families[name]
-    minima = family.minima
+    minima, surface = family.minima, surface_of(family)
     return {
         "kind": family.kind,
         "N_exponent": family.estimate(family.parameters.exponent).to_json(),
@@ -79,7 +87,12 @@ def family_summary(fit: IsoflopFit, name: str) -> dict[str, Any]:
             "refused": minima.share_lost(minima.keep),
             "edge": minima.share_lost(minima.inside | ~minima.keep),
         },
-        "budgets": [budget_summary(family, curve, j) for j, curve in enumerate(family.accepted)],
+        "validation": held_out(fit, family),
+        "surface": surface_summary(surface),
+        "budgets": [
+            {**budget_summary(family, curve, j), **bias_summary(curve, surface)}
+            for j, curve in enumerate(family.accepted)
+        ],
         "refused": [
             {"budget": curve.budget, "flops": curve.compute(), "reason": curve.refusal}
             for curve in family.curves
@@ -118,6 +131,28 @@ def budget_summary(family: FamilyFit, curve: Curve, j: int) -> dict[str, Any]:
         "L_high": nats.high,
         "sizes": curve.num_sizes,
         "runs": len(curve.points),
+    }
+
+
+def surface_summary(surface: Surface | None) -> dict[str, float] | None:
+    """Constants of the least-squares surface by which parabolas are judged."""
+    if surface is None:
+        return None
+    return {
+        "E": float(surface.irreducible[0]),
+        "A": float(np.exp(surface.log_a[0])),
+        "B": float(np.exp(surface.log_b[0])),
+        "alpha": float(surface.alpha[0]),
+        "beta": float(surface.beta[0]),
+    }
+
+
+def bias_summary(curve: Curve, surface: Surface | None) -> dict[str, float | None]:
+    """How far the parabola itself moves N* (relative) and L* (nats) on these sizes."""
+    bias = None if surface is None else parabola_bias(curve, surface)
+    return {
+        "parabola_bias_N": None if bias is None else bias.size - 1,
+        "parabola_bias_L": None if bias is None else bias.nats,
     }
 
 
@@ -178,6 +213,19 @@ def band(log_c: Array, y: Array, missing: str | None) -> list[dict[str, float | 
             {"flops": float(np.exp(x)), "value": float(column[0]), "low": low, "high": high}
         )
     return rows
+
+
+def biased(name: str, family: dict[str, Any]) -> list[str]:
+    """A warning where the form of the parabola moves minima by more than `BIASED`."""
+    found = [
+        row["parabola_bias_N"] for row in family["budgets"] if row["parabola_bias_N"] is not None
+    ]
+    if not found or max(map(abs, found)) <= BIASED:
+        return []
+    return [
+        f"{name}: on these sizes parabolas move N* by {min(found):+.0%} to {max(found):+.0%}, by the surface "
+        "that fits the runs; centre the sizes better, or use --law parametric"
+    ]
 
 
 def warnings(fit: IsoflopFit) -> list[str]:
