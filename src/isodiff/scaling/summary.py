@@ -6,19 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from isodiff.scaling.bootstrap import LEVEL, SIGNIFICANT, interval
+from isodiff.scaling.bootstrap import LEVEL, interval
 from isodiff.scaling.curve import Curve
 from isodiff.scaling.isoflop import REFERENCE, FamilyFit, IsoflopFit
 from isodiff.scaling.isoflop_checks import held_out, parabola_bias, surface_of
-from isodiff.scaling.power import FEWEST_WITH_FLOOR, Array, PowerLaw, exp
+from isodiff.scaling.isoflop_warnings import biased, warnings
+from isodiff.scaling.power import Array, PowerLaw, exp
 from isodiff.scaling.surface import Surface
 
 LINE_SAMPLES = 41
 BAND_SAMPLES = 25
-TOO_MANY = (1 - LEVEL) / 2
-"""Share of lost refits from which an interval's ends can no longer be trusted."""
-BIASED = 0.1
-"""Relative bias of N* from which the parabola's form is worth a warning."""
+DRAWS = 200
+"""Replicates of the laws that are kept, for intervals of whatever is read off them later."""
 
 
 def summary(fit: IsoflopFit) -> dict[str, Any]:
@@ -100,7 +99,23 @@ def family_summary(fit: IsoflopFit, name: str) -> dict[str, Any]:
         ],
         "curves": [curve_summary(curve) for curve in family.curves],
         "bands": bands(family),
+        "range": {
+            "C": [min(c.compute() for c in family.curves), max(c.compute() for c in family.curves)]
+        },
+        "draws": draws(family),
     }
+
+
+def draws(family: FamilyFit) -> dict[str, Any]:
+    """Replicates of the three laws y = irreducible + e^log_k C^exponent; none without a bootstrap."""
+    laws = {"N": family.parameters, "D": family.tokens, "L": family.loss}
+    columns = {
+        f"{symbol}_{part}": getattr(law, part)[1 : DRAWS + 1]
+        for symbol, law in laws.items()
+        for part in ("log_k", "exponent", "irreducible")
+    }
+    rows = np.stack(list(columns.values()), axis=1)
+    return {"parameters": list(columns), "rows": rows[np.isfinite(rows).all(axis=1)].tolist()}
 
 
 def law_summary(law: PowerLaw) -> dict[str, float] | None:
@@ -213,56 +228,3 @@ def band(log_c: Array, y: Array, missing: str | None) -> list[dict[str, float | 
             {"flops": float(np.exp(x)), "value": float(column[0]), "low": low, "high": high}
         )
     return rows
-
-
-def biased(name: str, family: dict[str, Any]) -> list[str]:
-    """A warning where the form of the parabola moves minima by more than `BIASED`."""
-    found = [
-        row["parabola_bias_N"] for row in family["budgets"] if row["parabola_bias_N"] is not None
-    ]
-    if not found or max(map(abs, found)) <= BIASED:
-        return []
-    return [
-        f"{name}: on these sizes parabolas move N* by {min(found):+.0%} to {max(found):+.0%}, by the surface "
-        "that fits the runs; centre the sizes better, or use --law parametric"
-    ]
-
-
-def warnings(fit: IsoflopFit) -> list[str]:
-    """What a reader must know before using the numbers."""
-    said = []
-    if REFERENCE not in fit.families:
-        said.append(f"no family is named {REFERENCE}: there are no multipliers")
-    for name, family in fit.families.items():
-        accepted, minima = len(family.accepted), family.minima
-        if accepted < 2:
-            said.append(f"{name}: {accepted} of {len(family.curves)} budgets accepted; no laws")
-        if fit.irreducible and 2 <= accepted < FEWEST_WITH_FLOOR:
-            said.append(
-                f"{name}: an irreducible loss needs {FEWEST_WITH_FLOOR} accepted budgets, there "
-                f"are {accepted}; it is taken as 0"
-            )
-        if family.noise.nats is None and accepted and not family.missing_interval:
-            said.append(
-                f"{name}: three sizes a budget leave no residuals; the intervals hold the "
-                "evaluations' standard errors only, not the noise between seeds"
-            )
-        for symbol, p_value in family.excess.items():
-            if p_value is not None and p_value < SIGNIFICANT:
-                said.append(
-                    f"{name}: {symbol}* scatters about its power law by more than the runs' noise "
-                    f"explains (p = {p_value:.2g}); the excess is counted as noise between budgets"
-                )
-        refused = minima.share_lost(minima.keep)
-        edge = minima.share_lost(minima.inside | ~minima.keep)
-        if refused > TOO_MANY:
-            said.append(f"{name}: {refused:.0%} of the refits had no minimum and were left out")
-        if edge > TOO_MANY:
-            said.append(f"{name}: {edge:.0%} of the refits had their minimum beyond the sizes")
-        factor = fit.extrapolation(name)
-        if factor is not None and factor > 1:
-            said.append(
-                f"{name}: its multiplier reads the {REFERENCE} law {factor:.0f} times below the "
-                "smallest budget"
-            )
-    return said
