@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from isodiff.families import FAMILIES, Family, blank, sample
     from isodiff.network.shape import Backbone, Shape
     from isodiff.scaling.isoflop import fit_isoflop
+    from isodiff.scaling.parametric import fit_parametric
+    from isodiff.scaling.repeated import fit_repeated
     from isodiff.study.study import Study, read_study
     from isodiff.train.run import load
     from isodiff.train.spec import Recipe, RunSpec, Validation
@@ -30,6 +32,8 @@ PUBLIC = {
     "Backbone": "isodiff.network.shape",
     "Shape": "isodiff.network.shape",
     "fit_isoflop": "isodiff.scaling.isoflop",
+    "fit_parametric": "isodiff.scaling.parametric",
+    "fit_repeated": "isodiff.scaling.repeated",
     "Study": "isodiff.study.study",
     "read_study": "isodiff.study.study",
     "load": "isodiff.train.run",
@@ -50,6 +54,8 @@ __all__ = [
     "Validation",
     "blank",
     "fit_isoflop",
+    "fit_parametric",
+    "fit_repeated",
     "load",
     "prepare",
     "read_study",

@@ -62,10 +62,59 @@ def test_text_names_multipliers_refusals_and_protocol(
     assert "E = " in text and "no bootstrap was asked for" in text
 
 
+def test_the_parametric_law_as_json_and_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("published:2203.15556", "--law", "parametric", "--bootstrap", "50")
+    fit = answer(capsys, *options)
+    promised = {"E", "A", "B", "alpha", "beta", "objective", "exponents", "intervals", "num_points"}
+    assert promised <= fit.keys()
+    assert {"N", "D"} <= fit["exponents"].keys()
+    assert fit["num_points"] == 240 and fit["resampling"] == "case"
+    assert main(["fit", *options]) == 0
+    text = capsys.readouterr().out
+    assert "Left out and foretold: the 24 runs of most compute" in text
+    assert "predicted" in text and "observed" in text
+    assert "Without one run the exponent of N* moves by at most" in text
+    assert main(["fit", "published:2602.15014", "--law", "parametric", "--bootstrap", "0"]) == 0
+    assert "What the families share" in capsys.readouterr().out
+
+
+def test_conventions_and_hubers_regression(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("published:2602.15014", "--bootstrap", "20", "--conventions", "--huber")
+    fit = answer(capsys, *options)
+    assert fit["huber"] and len(fit["conventions"]["rows"]) == 8
+    assert set(fit["conventions"]["moved"]) == set(fit["families"])
+    assert main(["fit", *options]) == 0
+    text = capsys.readouterr().out
+    assert "The same runs under other conventions of C and N" in text
+    assert "Left out and foretold: the largest budget, 1e+20 FLOPs" in text
+    assert "The form of the parabola moves N* by" in text
+    assert "Huber-regression parabola" in text
+
+
+def test_the_law_of_repeated_data(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("published:2305.16264", "--law", "repeated", "--bootstrap", "20")
+    fit = answer(capsys, *options)
+    assert {"R_D", "R_N", "objective", "published", "profile"} <= fit.keys()
+    assert len(fit["profile"][0]) == 2
+    assert main(["fit", *options]) == 0
+    text = capsys.readouterr().out
+    assert "R_D 95.37 [5.19, inf], not identified" in text
+    assert "as printed: R_D 15.39, R_N 5.31, objective 0.0158259" in text
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ([], "nothing to fit"),
+        (["published:2602.15014", "--law", "repeated"], "do not say how long their text is"),
+        (["published:2203.15556", "--law", "parametric", "--irreducible"], "is for --law isoflop"),
+        (["published:2602.15014", "--resample", "case"], "--resample is for --law parametric"),
+        (
+            ["published:2203.15556", "--law", "parametric", "--huber"],
+            "--huber is for --law isoflop",
+        ),
+        (["published:2203.15556", "--flops", "exact"], "knows C = 6ND only"),
+        (["published:2203.15556", "--parameters", "total"], "leave --parameters out"),
         (["published:0"], "no published points"),
         (["missing.csv"], "does not exist"),
         (["missing"], "does not exist"),

@@ -151,6 +151,13 @@ def test_attention_adds_what_the_reference_says() -> None:
     assert extra["duo-2121M-1e20"] == pytest.approx(0.15, abs=0.006)
 
 
+def test_the_other_sets_are_there() -> None:
+    assert len(published_points("published:2203.15556").points) == 240
+    repeated = published_points("published:2305.16264").points
+    assert len(repeated) == 182
+    assert max(p.tokens / (p.unique_tokens or 0) for p in repeated) > 1000
+
+
 def test_an_unknown_set_names_the_known_one() -> None:
     with pytest.raises(InputError, match=r"there is published:2602\.15014"):
         published_points("published:2602.1501")

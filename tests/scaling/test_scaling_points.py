@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from isodiff.errors import InputError
-from isodiff.scaling import read_points, record_points, table_points
+from isodiff.scaling import fit_isoflop, read_points, record_points, table_points
 
 HEADER = "family,budget,parameters,tokens,nats"
 ROW = "masked,1e18,1e8,2e9,3.2"
@@ -135,9 +135,29 @@ def test_a_repeated_line_counts_once(tmp_path: Path) -> None:
     assert points.warnings[0].endswith("line 3 repeats an earlier line; it is counted once")
 
 
+def test_a_table_may_mark_kinds_and_unique_tokens(tmp_path: Path) -> None:
+    path = table(tmp_path, HEADER + ",kind,unique_tokens", ROW + ",bound,1e9", ROW + "1,bound,")
+    first, second = read_points([str(path)]).points
+    assert (first.kind, first.unique_tokens) == ("bound", 1e9)
+    assert (second.kind, second.unique_tokens) == ("bound", None)
+
+
+def test_a_family_is_exact_or_a_bound_but_not_both(tmp_path: Path) -> None:
+    path = table(tmp_path, HEADER + ",kind", ROW + ",bound", ROW + "1,exact", ROW + "2,")
+    with pytest.raises(InputError, match="the losses of masked are exact in some runs and bounds"):
+        fit_isoflop(read_points([str(path)]))
+
+
+def test_a_record_knows_how_long_its_text_was(tmp_path: Path) -> None:
+    (point,) = read_points([write(tmp_path, record("a", epochs=2.5))]).points
+    assert point.unique_tokens == 2000
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
+        ([HEADER + ",kind", ROW + ",guess"], "line 2: kind is 'guess'; it must be exact or bound"),
+        ([HEADER + ",unique_tokens", ROW + ",-3"], "line 2: unique_tokens is -3.0"),
         ([HEADER, "masked,1e18,1e8,2e9,much"], "line 2: nats 'much' is not a number"),
         ([HEADER, ROW, "masked,1e18,1e8,2e9,nan"], "line 3: nats is nan; it must be a positive"),
         ([HEADER, "masked,1e18,1e8,2e9,-1"], "line 2: nats is -1.0; it must be a positive"),

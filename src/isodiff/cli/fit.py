@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from isodiff.cli import Answer
+from isodiff.errors import InputError
 from isodiff.files import write_json
 from isodiff.record import Convention
-from isodiff.scaling import fit_isoflop, read_points
-from isodiff.scaling.points import Parameters
-from isodiff.units import short
+from isodiff.report.law_text import law_text
+from isodiff.scaling import fit_isoflop, fit_parametric, fit_repeated, read_points
+from isodiff.scaling.conventions import Fit, moved, under_each
+from isodiff.scaling.points import Parameters, Points
+from isodiff.scaling.resample import Resampling
 
 
 def run(
     source: tyro.conf.Positional[tuple[str, ...]],
-    law: Literal["isoflop"] = "isoflop",
+    law: Literal["isoflop", "parametric", "repeated"] = "isoflop",
     bootstrap: int = 1000,
+    resample: Resampling | None = None,
     flops: Convention | None = None,
     parameters: Parameters | None = None,
     irreducible: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    huber: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    conventions: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     seed: int = 0,
     out: Path | None = None,
 ) -> Answer:
@@ -29,72 +35,44 @@ def run(
 
     Args:
         source: run folders or record.json files; or one points.csv with the columns family,
-            budget, parameters, tokens, nats and, optionally, standard_error; or
-            published:2602.15014.
-        law: isoflop: a parabola in ln N per budget, power laws through the minima.
+            budget, parameters, tokens, nats and, optionally, standard_error, unique_tokens, kind;
+            or published:2602.15014, published:2203.15556, published:2305.16264.
+        law: isoflop: a parabola in ln N per budget, power laws through the minima. parametric:
+            E + A/N^alpha + B/D^beta. repeated: the same with effective N and D of text seen several
+            times; the runs must say how long their text is.
         bootstrap: replicates behind the 95 % intervals; 0 for none.
+        resample: of the parametric law: case (default) weighs the runs anew and assumes nothing of
+            their noise; residual redraws the noise, as if all runs scattered alike.
         flops: convention of C; left out, C is the budget the runs were given.
         parameters: convention of N; left out, non_embedding, or what the table gives.
-        irreducible: let the loss law level off at E: L* = E + k C^p; needs four budgets.
+        conventions: also refit under every convention of C and N that the source knows, and say how far
+            each number moves.
+        irreducible: of the isoflop law: let the loss level off at E: L* = E + k C^p; needs four budgets.
+        huber: of the isoflop law: parabolas by Huber's regression, which one bad run does not bend.
         seed: of the replicates; the same seed gives the same intervals.
         out: also write the JSON, with curves and bands to draw, to this file.
     """
-    points = read_points(source, flops, parameters)
-    fit = fit_isoflop(points, bootstrap=bootstrap, seed=seed, irreducible=irreducible)
-    value = fit.to_json()
+    if irreducible and law != "isoflop":
+        raise InputError(f"--irreducible is for --law isoflop; the {law} law has its E anyway")
+    if huber and law != "isoflop":
+        raise InputError(f"--huber is for --law isoflop; the {law} law is robust anyway")
+    if resample is not None and law != "parametric":
+        raise InputError("--resample is for --law parametric; isoflop redraws the noise of runs")
+
+    def fit(points: Points, replicates: int) -> Fit:
+        if law == "parametric":
+            how = resample or "case"
+            return fit_parametric(points, bootstrap=replicates, seed=seed, resampling=how)
+        if law == "repeated":
+            return fit_repeated(points, bootstrap=replicates, seed=seed)
+        return fit_isoflop(
+            points, bootstrap=replicates, seed=seed, irreducible=irreducible, huber=huber
+        )
+
+    value = fit(read_points(source, flops, parameters), bootstrap).to_json()
+    if conventions:
+        rows = under_each(source, lambda points: fit(points, 0))
+        value["conventions"] = {"rows": rows, "moved": moved(rows)}
     if out is not None:
         write_json(out, value)
-    return Answer(value, text(value))
-
-
-def text(fit: dict[str, Any]) -> str:
-    """The fit for people: a table per family, the multipliers, the protocol."""
-    parts = [f"IsoFLOP law of {fit['source']}"]
-    parts += [family_text(name, family) for name, family in fit["families"].items()]
-    multipliers = {
-        name: family["multiplier_vs_autoregressive"] for name, family in fit["families"].items()
-    }
-    width = max(map(len, multipliers))
-    parts.append(
-        "Compute over that of autoregressive at equal loss\n"
-        + "\n".join(
-            f"  {name:<{width}}  {quantity(value, '.3g')}" for name, value in multipliers.items()
-        )
-    )
-    if fit["warnings"]:
-        parts.append("Warnings\n" + "\n".join(f"  {line}" for line in fit["warnings"]))
-    parts.append(fit["protocol"])
-    return "\n\n".join(parts)
-
-
-def family_text(name: str, family: dict[str, Any]) -> str:
-    """One family: its minima, its refusals, its exponents."""
-    kind = f" ({family['kind']})" if family["kind"] else ""
-    lines = [f"{name}{kind}"]
-    if family["budgets"]:
-        lines.append(f"  {'C':>8}  {'sizes':>5}  {'N*':<24}{'D*':<9}L*, nats per token")
-    for row in family["budgets"]:
-        size, loss = short(row["N_opt"]), f"{row['L_opt']:.4f}"
-        if row["N_low"] is not None:
-            size += f" [{short(row['N_low'])}, {short(row['N_high'])}]"
-            loss += f" [{row['L_low']:.4f}, {row['L_high']:.4f}]"
-        lines.append(
-            f"  {row['flops']:>8.3g}  {row['sizes']:>5}  {size:<24}{short(row['D_opt']):<9}{loss}"
-        )
-    lines += [f"  {row['flops']:>8.3g}  refused: {row['reason']}" for row in family["refused"]]
-    for symbol in ("N", "D", "L"):
-        exponent = family[f"{symbol}_exponent"]
-        floor = " - E" if symbol == "L" and family["irreducible_loss"] is not None else ""
-        lines.append(f"  {symbol}*{floor} ~ C^p, p = {quantity(exponent, '.4f')}")
-    if family["irreducible_loss"] is not None:
-        lines.append(f"  E = {quantity(family['irreducible_loss'], '.3f')}")
-    return "\n".join(lines)
-
-
-def quantity(value: dict[str, Any], form: str) -> str:
-    """`value [low, high]`, or why a part is missing."""
-    if value["value"] is None:
-        return f"unknown: {value['reason']}"
-    if value["low"] is None:
-        return f"{value['value']:{form}} (no interval: {value['reason']})"
-    return f"{value['value']:{form}} [{value['low']:{form}}, {value['high']:{form}}]"
+    return Answer(value, law_text(value))

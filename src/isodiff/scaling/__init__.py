@@ -1,16 +1,22 @@
-"""Scaling laws: points in, laws with intervals out. Numpy only, no torch."""
+"""Scaling laws: points in, laws with intervals out. Numpy and scipy only, no torch."""
 
 from isodiff.scaling.isoflop import IsoflopFit, fit_isoflop
+from isodiff.scaling.parametric import ParametricFit, fit_parametric
 from isodiff.scaling.points import Point, Points, record_points
 from isodiff.scaling.published import published_points
+from isodiff.scaling.repeated import RepeatedFit, fit_repeated
 from isodiff.scaling.sources import read_points
 from isodiff.scaling.table import table_points
 
 __all__ = [
     "IsoflopFit",
+    "ParametricFit",
     "Point",
     "Points",
+    "RepeatedFit",
     "fit_isoflop",
+    "fit_parametric",
+    "fit_repeated",
     "published_points",
     "read_points",
     "record_points",

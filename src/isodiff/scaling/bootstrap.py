@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isodiff.errors import InputError
 from isodiff.scaling.curve import Curve
 from isodiff.scaling.power import Array
 
@@ -30,6 +31,14 @@ SIGNIFICANT = 0.2
 At 0.05 intervals covered 85 % where the excess was moderate; at 1 they were twice too wide."""
 FEWEST = 20
 """Replicates that must have given a value before quantiles of them are reported."""
+
+
+def check_options(bootstrap: int, seed: int) -> None:
+    """Whether a number of replicates and a seed make sense."""
+    if bootstrap < 0:
+        raise InputError(f"--bootstrap is {bootstrap}; give 0 (no intervals) or more, e.g. 1000")
+    if seed < 0:
+        raise InputError(f"--seed is {seed}; give 0 or more")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
+from isodiff.scaling import robust
 from isodiff.scaling.points import Point
 from isodiff.scaling.power import Array, Mask
 
@@ -23,11 +24,13 @@ class Curve:
 
     The parabola is L(u) = c0 + c1 u + c2 u^2 with u = (ln N - center) / width, which puts the
     smallest size at -1 and the largest at 1. It is plain least squares: standard errors of
-    evaluation say nothing of the noise between runs and would weight by the wrong thing.
+    evaluation say nothing of the noise between runs and would weight by the wrong thing. With a
+    `threshold` in nats it is Huber's regression (`robust`).
     """
 
     budget: float
     points: tuple[Point, ...]
+    threshold: float | None = None
 
     @cached_property
     def log_n(self) -> Array:
@@ -67,18 +70,21 @@ class Curve:
 
     def coefficients(self, nats: Array) -> Array:
         """(c0, c1, c2) of each row of losses [replicates, points] -> [replicates, 3]."""
-        return nats @ self.solver.T
+        if self.threshold is None:
+            return nats @ self.solver.T
+        return robust.coefficients(self.design, nats, self.threshold)
 
     def parabola(self, log_n: Array) -> Array:
         """The fitted parabola at ln N, nats per token."""
         u = (log_n - self.center) / self.width
-        c0, c1, c2 = self.coefficients(self.nats)
+        c0, c1, c2 = self.coefficients(self.nats[None])[0]
         return c0 + u * (c1 + u * c2)
 
     @cached_property
     def residuals(self) -> Array:
-        """Loss minus parabola of each point."""
-        return self.nats - self.parabola(self.log_n)
+        """Loss minus parabola of each point; those beyond a threshold are cut to it."""
+        plain = self.nats - self.parabola(self.log_n)
+        return plain if self.threshold is None else robust.winsorised(plain, self.threshold)
 
     @cached_property
     def degrees_of_freedom(self) -> int:
@@ -132,8 +138,13 @@ class Curve:
         return float(np.exp(self.log_at("flops", np.array([log_n]))[0]))
 
 
-def curves(points: Sequence[Point]) -> tuple[Curve, ...]:
+def curves(points: Sequence[Point], *, huber: bool = False) -> tuple[Curve, ...]:
     """The curves of one family by rising budget; the order of the points does not matter."""
     ordered = sorted(points, key=lambda p: (p.budget, p.parameters, p.nats, p.id))
     budgets = sorted({point.budget for point in ordered})
-    return tuple(Curve(b, tuple(p for p in ordered if p.budget == b)) for b in budgets)
+    plain = tuple(Curve(b, tuple(p for p in ordered if p.budget == b)) for b in budgets)
+    if not huber:
+        return plain
+    rich = [curve for curve in plain if curve.degrees_of_freedom > 0]
+    limit = robust.threshold([c.design for c in rich], [c.nats for c in rich])
+    return tuple(replace(curve, threshold=limit) if curve in rich else curve for curve in plain)

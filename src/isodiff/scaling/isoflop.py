@@ -21,12 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from isodiff.errors import InputError
 from isodiff.record import Kind
-from isodiff.scaling.bootstrap import Noise, interval, replicates, scatter
+from isodiff.scaling.bootstrap import Noise, check_options, interval, replicates, scatter
 from isodiff.scaling.curve import Curve, curves
 from isodiff.scaling.minima import Minima, common_slope, find_minima, shift, spread_minima
-from isodiff.scaling.points import Point, Points
+from isodiff.scaling.points import Point, Points, by_family
 from isodiff.scaling.power import Array, PowerLaw, exp, fit_loss, straight
 
 REFERENCE = "autoregressive"
@@ -93,6 +92,7 @@ class IsoflopFit:
     bootstrap: int
     seed: int
     irreducible: bool
+    huber: bool = False
 
     def multiplier(self, name: str) -> Estimate:
         """Compute of family `name` over that of autoregressive at equal loss."""
@@ -150,40 +150,49 @@ def fit_isoflop(
     bootstrap: int = 1000,
     seed: int = 0,
     irreducible: bool = False,
+    huber: bool = False,
 ) -> IsoflopFit:
     """Fit the IsoFLOP law to each family of `points`; families by name.
 
     The order of the points does not matter, and a family's numbers (its multiplier apart) do not
     depend on which other families are there.
 
+    `huber` draws the parabolas by Huber's regression, so that a single bad run does not bend them.
+
     Raises:
         InputError: no points, or a negative number of replicates.
     """
-    data = points if isinstance(points, Points) else Points(tuple(points), "points")
-    if not data.points:
-        raise InputError("no points to fit")
-    if bootstrap < 0:
-        raise InputError(f"--bootstrap is {bootstrap}; give 0 (no intervals) or more, e.g. 1000")
-    if seed < 0:
-        raise InputError(f"--seed is {seed}; give 0 or more")
+    data, named = by_family(points)
+    check_options(bootstrap, seed)
     families = {
         name: fit_family(
             name,
-            [point for point in data.points if point.family == name],
+            own,
             bootstrap,
-            np.random.default_rng([seed, zlib.crc32(name.encode())]),
+            family_generator(seed, name),
             irreducible,
+            huber,
         )
-        for name in sorted({point.family for point in data.points})
+        for name, own in named.items()
     }
-    return IsoflopFit(families, data, bootstrap, seed, irreducible)
+    return IsoflopFit(families, data, bootstrap, seed, irreducible, huber)
+
+
+def family_generator(seed: int, name: str) -> np.random.Generator:
+    """Randomness of one family, whatever the others are."""
+    return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
 def fit_family(
-    name: str, points: Sequence[Point], bootstrap: int, rng: np.random.Generator, irreducible: bool
+    name: str,
+    points: Sequence[Point],
+    bootstrap: int,
+    rng: np.random.Generator,
+    irreducible: bool,
+    huber: bool = False,
 ) -> FamilyFit:
     """Curves, minima and laws of one family."""
-    all_curves = curves(points)
+    all_curves = curves(points, huber=huber)
     accepted = [curve for curve in all_curves if curve.refusal is None]
     losses = replicates(all_curves, accepted, bootstrap, rng) if bootstrap else None
     missing = None
@@ -194,10 +203,9 @@ def fit_family(
     minima = find_minima(accepted, losses)
     spread, excess = spread_minima(accepted, minima, irreducible, rng)
     log_c, keep = spread.log_c, spread.keep
-    kinds: set[Kind | None] = {point.kind for point in points}
     return FamilyFit(
         name,
-        kinds.pop() if len(kinds) == 1 else None,
+        points[0].kind,
         all_curves,
         minima,
         spread,

@@ -20,6 +20,7 @@ class Point:
     `budget` groups the curve (FLOPs the study gave to each of its runs); `flops` is what the run
     cost in the convention in use. `nats` is the validation loss per token, `standard_error` the
     error of that evaluation where it is known (it says nothing of the noise between seeds).
+    `unique_tokens` is the length of the text before it repeats.
     """
 
     family: str
@@ -31,6 +32,7 @@ class Point:
     standard_error: float | None = None
     id: str = ""
     kind: Kind | None = None
+    unique_tokens: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ def record_point(
             standard_error=loss.get("standard_error"),
             id=str(record["id"]),
             kind=validation.get("kind"),
+            unique_tokens=unique(record),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
@@ -116,6 +119,12 @@ def record_point(
         ) from None
     check(point, f"run {point.id}")
     return point
+
+
+def unique(record: dict[str, Any]) -> float | None:
+    """Tokens of the training text: those seen over how often each was."""
+    epochs = record.get("epochs")
+    return float(record["tokens"]) / float(epochs) if epochs else None
 
 
 def family_labels(families: Sequence[Any]) -> list[str]:
@@ -134,10 +143,33 @@ def family_labels(families: Sequence[Any]) -> list[str]:
     return labels
 
 
+def by_family(points: Points | Sequence[Point]) -> tuple[Points, dict[str, list[Point]]]:
+    """The points as `Points`, and those of each family by name.
+
+    Raises:
+        InputError: there are none, or a family mixes exact losses with bounds.
+    """
+    data = points if isinstance(points, Points) else Points(tuple(points), "points")
+    if not data.points:
+        raise InputError("no points to fit")
+    names = sorted({point.family for point in data.points})
+    families = {name: [p for p in data.points if p.family == name] for name in names}
+    for name, own in families.items():
+        if len({point.kind for point in own}) > 1:
+            raise InputError(
+                f"the losses of {name} are exact in some runs and bounds or unmarked in others; "
+                "mark each, and give them as two families"
+            )
+    return data, families
+
+
 def check(point: Point, where: str) -> None:
     """Every number of a point is finite and positive (a standard error may be zero)."""
-    for name in ("budget", "flops", "parameters", "tokens", "nats"):
+    for name in ("budget", "flops", "parameters", "tokens", "nats", "unique_tokens"):
         value = getattr(point, name)
+        if name == "unique_tokens" and value is None:
+            continue
+        assert value is not None, name
         if not (math.isfinite(value) and value > 0):
             raise InputError(f"{where}: {name} is {value}; it must be a positive number")
     error = point.standard_error

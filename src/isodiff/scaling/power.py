@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Index = NDArray[np.intp]
 
 EXPONENTS = np.linspace(-1.5, -0.005, 60)
 """Where an exponent is sought when the irreducible loss E is free."""

@@ -32,7 +32,7 @@ def read_points(
     if alone and len(sources) > 1:
         raise InputError(f"{alone[0]} is fitted alone; give it as the only source")
     if sources[0].startswith("published:"):
-        return published_points(sources[0], flops, parameters or "non_embedding")
+        return published_points(sources[0], flops, parameters)
     if alone:
         return table_points(Path(sources[0]), flops, parameters)
     return record_points(

@@ -6,35 +6,42 @@ from typing import Any
 
 import numpy as np
 
-from isodiff.scaling.bootstrap import LEVEL, SIGNIFICANT, interval
+from isodiff.scaling.bootstrap import LEVEL, interval
 from isodiff.scaling.curve import Curve
 from isodiff.scaling.isoflop import REFERENCE, FamilyFit, IsoflopFit
-from isodiff.scaling.power import FEWEST_WITH_FLOOR, Array, PowerLaw, exp
+from isodiff.scaling.isoflop_checks import held_out, parabola_bias, surface_of
+from isodiff.scaling.isoflop_warnings import biased, warnings
+from isodiff.scaling.power import Array, PowerLaw, exp
+from isodiff.scaling.surface import Surface
 
 LINE_SAMPLES = 41
 BAND_SAMPLES = 25
-TOO_MANY = (1 - LEVEL) / 2
-"""Share of lost refits from which an interval's ends can no longer be trusted."""
+DRAWS = 200
+"""Replicates of the laws that are kept, for intervals of whatever is read off them later."""
 
 
 def summary(fit: IsoflopFit) -> dict[str, Any]:
     """Every number of the fit; `curves` and `bands` are all that a figure needs."""
+    families = {name: family_summary(fit, name) for name in fit.families}
+    bias = [line for name, family in families.items() for line in biased(name, family)]
     return {
         "law": "isoflop",
         "protocol": protocol(fit),
         "bootstrap": fit.bootstrap,
         "seed": fit.seed,
         "irreducible": fit.irreducible,
+        "huber": fit.huber,
         "flops": fit.data.flops,
         "parameters_convention": fit.data.parameters,
         "source": fit.data.source,
-        "warnings": [*fit.data.warnings, *warnings(fit)],
-        "families": {name: family_summary(fit, name) for name in fit.families},
+        "warnings": [*fit.data.warnings, *warnings(fit), *bias],
+        "families": families,
     }
 
 
 def protocol(fit: IsoflopFit) -> str:
     """What was done, in one sentence."""
+    regression = "Huber-regression" if fit.huber else "least-squares"
     floor = "with an irreducible loss" if fit.irreducible else "without an irreducible loss"
     spread = (
         f"{LEVEL:.0%} intervals from {fit.bootstrap} replicates (seed {fit.seed}) with the runs' "
@@ -43,7 +50,7 @@ def protocol(fit: IsoflopFit) -> str:
         else "no intervals"
     )
     return (
-        "Per family and budget a least-squares parabola of loss in ln N, refused where it has no "
+        f"Per family and budget a {regression} parabola of loss in ln N, refused where it has no "
         f"minimum inside the sizes tried; power laws in C through the minima, {floor}; compute "
         f"multipliers by the {REFERENCE} law read at each family's lowest losses; {spread}; "
         f"C: {fit.data.flops}, N: {fit.data.parameters}."
@@ -53,7 +60,7 @@ def protocol(fit: IsoflopFit) -> str:
 def family_summary(fit: IsoflopFit, name: str) -> dict[str, Any]:
     """One family's exponents, multiplier, minima, refusals, curves and bands."""
     family = fit.families[name]
-    minima = family.minima
+    minima, surface = family.minima, surface_of(family)
     return {
         "kind": family.kind,
         "N_exponent": family.estimate(family.parameters.exponent).to_json(),
@@ -79,7 +86,12 @@ def family_summary(fit: IsoflopFit, name: str) -> dict[str, Any]:
             "refused": minima.share_lost(minima.keep),
             "edge": minima.share_lost(minima.inside | ~minima.keep),
         },
-        "budgets": [budget_summary(family, curve, j) for j, curve in enumerate(family.accepted)],
+        "validation": held_out(fit, family),
+        "surface": surface_summary(surface),
+        "budgets": [
+            {**budget_summary(family, curve, j), **bias_summary(curve, surface)}
+            for j, curve in enumerate(family.accepted)
+        ],
         "refused": [
             {"budget": curve.budget, "flops": curve.compute(), "reason": curve.refusal}
             for curve in family.curves
@@ -87,7 +99,23 @@ def family_summary(fit: IsoflopFit, name: str) -> dict[str, Any]:
         ],
         "curves": [curve_summary(curve) for curve in family.curves],
         "bands": bands(family),
+        "range": {
+            "C": [min(c.compute() for c in family.curves), max(c.compute() for c in family.curves)]
+        },
+        "draws": draws(family),
     }
+
+
+def draws(family: FamilyFit) -> dict[str, Any]:
+    """Replicates of the three laws y = irreducible + e^log_k C^exponent; none without a bootstrap."""
+    laws = {"N": family.parameters, "D": family.tokens, "L": family.loss}
+    columns = {
+        f"{symbol}_{part}": getattr(law, part)[1 : DRAWS + 1]
+        for symbol, law in laws.items()
+        for part in ("log_k", "exponent", "irreducible")
+    }
+    rows = np.stack(list(columns.values()), axis=1)
+    return {"parameters": list(columns), "rows": rows[np.isfinite(rows).all(axis=1)].tolist()}
 
 
 def law_summary(law: PowerLaw) -> dict[str, float] | None:
@@ -118,6 +146,28 @@ def budget_summary(family: FamilyFit, curve: Curve, j: int) -> dict[str, Any]:
         "L_high": nats.high,
         "sizes": curve.num_sizes,
         "runs": len(curve.points),
+    }
+
+
+def surface_summary(surface: Surface | None) -> dict[str, float] | None:
+    """Constants of the least-squares surface by which parabolas are judged."""
+    if surface is None:
+        return None
+    return {
+        "E": float(surface.irreducible[0]),
+        "A": float(np.exp(surface.log_a[0])),
+        "B": float(np.exp(surface.log_b[0])),
+        "alpha": float(surface.alpha[0]),
+        "beta": float(surface.beta[0]),
+    }
+
+
+def bias_summary(curve: Curve, surface: Surface | None) -> dict[str, float | None]:
+    """How far the parabola itself moves N* (relative) and L* (nats) on these sizes."""
+    bias = None if surface is None else parabola_bias(curve, surface)
+    return {
+        "parabola_bias_N": None if bias is None else bias.size - 1,
+        "parabola_bias_L": None if bias is None else bias.nats,
     }
 
 
@@ -178,43 +228,3 @@ def band(log_c: Array, y: Array, missing: str | None) -> list[dict[str, float | 
             {"flops": float(np.exp(x)), "value": float(column[0]), "low": low, "high": high}
         )
     return rows
-
-
-def warnings(fit: IsoflopFit) -> list[str]:
-    """What a reader must know before using the numbers."""
-    said = []
-    if REFERENCE not in fit.families:
-        said.append(f"no family is named {REFERENCE}: there are no multipliers")
-    for name, family in fit.families.items():
-        accepted, minima = len(family.accepted), family.minima
-        if accepted < 2:
-            said.append(f"{name}: {accepted} of {len(family.curves)} budgets accepted; no laws")
-        if fit.irreducible and 2 <= accepted < FEWEST_WITH_FLOOR:
-            said.append(
-                f"{name}: an irreducible loss needs {FEWEST_WITH_FLOOR} accepted budgets, there "
-                f"are {accepted}; it is taken as 0"
-            )
-        if family.noise.nats is None and accepted and not family.missing_interval:
-            said.append(
-                f"{name}: three sizes a budget leave no residuals; the intervals hold the "
-                "evaluations' standard errors only, not the noise between seeds"
-            )
-        for symbol, p_value in family.excess.items():
-            if p_value is not None and p_value < SIGNIFICANT:
-                said.append(
-                    f"{name}: {symbol}* scatters about its power law by more than the runs' noise "
-                    f"explains (p = {p_value:.2g}); the excess is counted as noise between budgets"
-                )
-        refused = minima.share_lost(minima.keep)
-        edge = minima.share_lost(minima.inside | ~minima.keep)
-        if refused > TOO_MANY:
-            said.append(f"{name}: {refused:.0%} of the refits had no minimum and were left out")
-        if edge > TOO_MANY:
-            said.append(f"{name}: {edge:.0%} of the refits had their minimum beyond the sizes")
-        factor = fit.extrapolation(name)
-        if factor is not None and factor > 1:
-            said.append(
-                f"{name}: its multiplier reads the {REFERENCE} law {factor:.0f} times below the "
-                "smallest budget"
-            )
-    return said

@@ -7,23 +7,24 @@ import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 from isodiff.errors import InputError, nearest
-from isodiff.record import Convention
+from isodiff.record import Convention, Kind
 from isodiff.scaling.points import Parameters, Point, Points, check
 
 COLUMNS = ("family", "budget", "parameters", "tokens", "nats")
-OPTIONAL = ("standard_error",)
+OPTIONAL = ("standard_error", "unique_tokens", "kind")
 
 
 def table_points(
     path: Path, flops: Convention | None = None, parameters: Parameters | None = None
 ) -> Points:
-    """Points of a CSV: family, budget, parameters, tokens, nats and, optionally, standard_error.
+    """Points of a CSV with the columns `COLUMNS` and, if wanted, `OPTIONAL`.
 
-    Units: FLOPs, parameters and tokens as plain numbers (1e18), losses in nats per token. A row
-    that repeats an earlier one exactly is dropped, with a warning. C is the budget, or with
-    `flops="6ND"` six times parameters times tokens.
+    Units: FLOPs, parameters and tokens as plain numbers (1e18), losses in nats per token; kind is
+    exact or bound. A row that repeats an earlier one exactly is dropped, with a warning. C is the
+    budget, or with `flops="6ND"` six times parameters times tokens.
     """
     if parameters is not None:
         raise InputError(f"{path} gives its own parameters; leave --parameters out")
@@ -92,6 +93,9 @@ def table_point(cells: dict[str, str], where: str, flops: Convention | None) -> 
         except ValueError:
             raise InputError(f"{where}: {name} {cells[name]!r} is not a number") from None
 
+    def optional(name: str) -> float | None:
+        return number(name) if cells.get(name, "").strip() else None
+
     family = cells["family"].strip()
     if not family:
         raise InputError(f"{where}: family is empty")
@@ -103,9 +107,11 @@ def table_point(cells: dict[str, str], where: str, flops: Convention | None) -> 
         parameters=parameters,
         tokens=tokens,
         nats=number("nats"),
-        standard_error=number("standard_error")
-        if cells.get("standard_error", "").strip()
-        else None,
+        standard_error=optional("standard_error"),
+        unique_tokens=optional("unique_tokens"),
+        kind=cells.get("kind", "").strip() or None,  # type: ignore[arg-type]
     )
     check(point, where)
+    if point.kind not in (None, *get_args(Kind)):
+        raise InputError(f"{where}: kind is {point.kind!r}; it must be exact or bound")
     return point

@@ -1,0 +1,231 @@
+"""Plans: what laws say of a budget, which family to train, and what is said of doubtful numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from surfaces import ALPHA, BETA, TRUTH, A, B, E, planted_surface
+
+from isodiff.errors import InputError
+from isodiff.files import write_json
+from isodiff.scaling import Point, fit_isoflop, fit_parametric
+from isodiff.scaling.cost import SIX
+from isodiff.scaling.known_laws import PRINTED, known_laws
+from isodiff.scaling.planning import plan
+from isodiff.scaling.published import TABLES
+from isodiff.scaling.surface import Surface
+
+Planted = Callable[..., list[Point]]
+TRUE = Surface.of(np.array([[np.log(A), ALPHA, np.log(B), BETA, np.log(E)]]))
+
+
+@pytest.fixture(scope="module")
+def two_families() -> dict:
+    """A family that is better at every budget, and a bound that is worse by 10 %."""
+    from dataclasses import replace
+
+    points = [replace(p, kind="exact") for p in planted_surface(noise=0.002)]
+    worse = [
+        replace(p, family="masked", kind="bound", nats=1.1 * p.nats)
+        for p in planted_surface(noise=0.002, seed=1)
+    ]
+    return fit_parametric([*points, *worse], bootstrap=100).to_json()
+
+
+@pytest.fixture(scope="module")
+def published() -> list[dict]:
+    return known_laws("published:2602.15014")
+
+
+def test_a_planted_surface_gives_its_optimum(two_families: dict) -> None:
+    found = plan([two_families], 1e22)
+    row, best = found["families"]["autoregressive"], TRUE.optimum(np.log([1e22]), SIX)
+    assert row["N_interval"][0] < np.exp(best.log_n[0, 0]) < row["N_interval"][1]
+    assert row["loss_interval"][0] < best.nats[0, 0] < row["loss_interval"][1]
+    assert row["N"] * row["D"] * 6 == pytest.approx(1e22)
+    assert row["tokens_per_parameter"] == pytest.approx(row["D"] / row["N"])
+    assert row["epochs"] is None and row["repetition"] is None
+    said = found["recommendation"]
+    assert said["family"] == "autoregressive" and said["confidence"] == 1.0
+    assert any("losses of masked are upper bounds" in reason for reason in said["reasons"])
+    # the law fitted without noise gives the optimum itself
+    clean = fit_parametric(planted_surface(), bootstrap=0).to_json()
+    row = plan([clean], 1e22)["families"]["autoregressive"]
+    assert row["N"] == pytest.approx(np.exp(best.log_n[0, 0]), rel=1e-6)
+    assert row["loss"] == pytest.approx(best.nats[0, 0], rel=1e-8)
+    assert row["loss_interval"] is None
+
+
+def test_the_interval_of_a_run_is_wider_than_that_of_the_law(two_families: dict) -> None:
+    noisy = {
+        **two_families,
+        "families": {k: {**f, "noise": {"rms": 0.05}} for k, f in two_families["families"].items()},
+    }
+    first, second = (
+        plan([law], 1e21)["families"]["autoregressive"]["loss_interval"]
+        for law in (two_families, noisy)
+    )
+    assert second[1] - second[0] > 5 * (first[1] - first[0])
+
+
+def test_power_laws_are_read_at_the_budget(planted: Planted) -> None:
+    law = fit_isoflop(planted(noise=0.001, sizes=6), bootstrap=300).to_json()
+    found = plan([law], 1e21)
+    row = found["families"]["masked"]
+    assert row["N"] == pytest.approx(1e8 * 100**0.55, rel=0.02)
+    assert row["D"] == pytest.approx(1e21 / 6 / row["N"], rel=0.02)
+    assert row["loss"] == pytest.approx(3 * (1e21 / 20 / 1e19) ** -0.06, rel=2e-3)
+    for name in ("N_interval", "D_interval", "loss_interval"):
+        assert row[name][0] < row[name.split("_")[0]] < row[name][1]
+    assert found["recommendation"]["family"] == "autoregressive"
+
+
+@pytest.mark.parametrize(("budget", "far"), [(1e21, False), (1.01e22, True)])
+def test_extrapolation_beyond_ten_times_is_flagged(
+    two_families: dict, budget: float, far: bool
+) -> None:
+    found = plan([two_families], budget)
+    assert found["families"]["masked"]["far"] is far
+    assert found["families"]["masked"]["extrapolation"] == pytest.approx(budget / 1e21)
+    assert any("beyond 10 times a law is a guess" in line for line in found["warnings"]) is far
+
+
+def test_text_enough_changes_nothing(two_families: dict) -> None:
+    free, enough = plan([two_families], 1e21), plan([two_families], 1e21, 1e14)
+    for name, row in enough["families"].items():
+        assert (
+            row["N"] == free["families"][name]["N"]
+            and row["loss"] == free["families"][name]["loss"]
+        )
+        assert row["epochs"] == 1.0
+
+
+def test_little_text_raises_the_loss_and_the_size(two_families: dict) -> None:
+    free, little = plan([two_families], 1e21), plan([two_families], 1e21, 1e9)
+    for name in ("autoregressive", "masked"):
+        before, after = free["families"][name], little["families"][name]
+        assert after["epochs"] == pytest.approx(after["D"] / 1e9) and after["epochs"] > 10
+        assert after["loss"] > before["loss"] and after["D"] < before["D"] * 1.001
+        assert after["D"] * after["N"] * 6 == pytest.approx(1e21)
+    ar, masked = (little["families"][n] for n in ("autoregressive", "masked"))
+    assert ar["repetition"] == "R_D between 15 and 31.93, as printed"
+    assert ar["D"] < masked["D"]  # repeating pays longer for masked diffusion
+    assert ar["N"] > masked["N"]
+    # R_D is known to a factor of two: the interval is wider than with text enough
+    wide, narrow = ar["loss_interval"], free["families"]["autoregressive"]["loss_interval"]
+    assert wide[1] - wide[0] > narrow[1] - narrow[0]
+    reasons = " ".join(little["recommendation"]["reasons"])
+    assert "autoregressive would see the text" in reasons
+    assert (
+        "the budget is below the 7.1e+21 FLOPs from which masked overtook autoregressive" in reasons
+    )
+
+
+def test_masked_diffusion_wins_where_text_is_scarce_and_compute_is_not(two_families: dict) -> None:
+    """Ten per cent behind on fresh text, ahead on text seen hundreds of times."""
+    assert plan([two_families], 1e22, 1e12)["recommendation"]["family"] == "autoregressive"
+    found = plan([two_families], 1e22, 3e7)
+    assert found["recommendation"]["family"] == "masked"
+    reasons = " ".join(found["recommendation"]["reasons"])
+    assert "the budget is above" in reasons and "masked would over-fit" in reasons
+
+
+def test_an_isoflop_law_gives_no_loss_where_text_repeats(planted: Planted) -> None:
+    law = fit_isoflop(planted(noise=0.001), bootstrap=50).to_json()
+    row = plan([law], 1e20, 1e9)["families"]["masked"]
+    assert row["loss"] is None and row["epochs"] > 1
+    assert row["repetition"] == "an IsoFLOP law knows only fresh text: no loss"
+    found = plan([law], 1e20, 1e9)["recommendation"]
+    assert found["family"] is None and found["reasons"] == ["no law gives a loss here"]
+
+
+def test_the_published_laws_disagree_and_it_is_said(published: list[dict]) -> None:
+    """The two laws of the same runs differ at ten times the compute by more than their intervals."""
+    found = plan(published, 1e21)
+    assert found["law"] == "isoflop"  # it foretold the largest budgets better
+    errors = {law["law"]: law["held_out_error"] for law in found["laws"]}
+    assert errors["isoflop"] < errors["parametric"] < 0.02
+    assert set(found["families"]) == {"autoregressive", "masked", "uniform", "interpolating"}
+    assert found["recommendation"]["family"] == "autoregressive"
+    assert any("the form of the law matters more" in r for r in found["recommendation"]["reasons"])
+    (second,) = found["families"]["autoregressive"]["other_laws"]
+    assert (
+        second["law"] == "parametric"
+        and second["loss"] > found["families"]["autoregressive"]["loss"]
+    )
+    assert plan(published, 1e21, 1e9)["law"] == "parametric"
+
+
+def test_batch_and_rate_come_with_their_source(published: list[dict]) -> None:
+    row = plan(published, 3e19)["families"]["masked"]
+    assert row["batch_tokens"]["value"] == pytest.approx(10**-2.4 * row["D"] ** 0.8225)
+    assert row["batch_tokens"]["source"] == "arXiv 2512.10858" and not row["batch_tokens"]["beyond"]
+    assert "LaProp" in row["learning_rate"]["statement"]
+    row = plan(published, 3e19)["families"]["autoregressive"]
+    assert row["batch_tokens"] == {
+        "value": None,
+        "reason": "no published rule was measured on this family",
+    }
+    assert any("batch_tokens of" in line for line in plan(published, 1e22)["warnings"])
+
+
+@pytest.mark.parametrize("arxiv", [*TABLES, *PRINTED])
+def test_every_published_law_makes_a_plan(arxiv: str) -> None:
+    laws = known_laws(f"published:{arxiv}")
+    for unique in (None, 1e9):
+        found = plan(laws, 1e20, unique)
+        assert json.loads(json.dumps(found, allow_nan=False)) == found
+        for row in found["families"].values():
+            assert row["N"] > 1e7 and row["D"] > 1e8
+            assert row["loss"] is None or 1.5 < row["loss"] < 4
+
+
+def test_printed_laws_have_no_intervals_but_know_of_cooldown() -> None:
+    found = plan(known_laws("published:2512.10858"), 1e21)
+    row = found["families"]["masked"]
+    assert row["loss"] == pytest.approx(2.472, abs=1e-3) and row["loss_interval"] is None
+    assert row["loss_cooled"] == pytest.approx(row["loss"] / 1.0245)
+    assert row["loss_cooled"] == pytest.approx(2.422, rel=0.01)  # what the 3B run reached
+    assert found["recommendation"]["confidence"] is None
+
+
+def test_a_law_travels_by_file(two_families: dict, tmp_path: Path) -> None:
+    file = tmp_path / "laws.json"
+    write_json(file, two_families)
+    assert plan(known_laws(str(file)), 1e21) == plan([two_families], 1e21)
+
+
+def test_bad_input_is_refused_with_the_reason(two_families: dict, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no published laws .*; did you mean"):
+        known_laws("published:2602.15015")
+    with pytest.raises(InputError, match="does not exist"):
+        known_laws(str(tmp_path / "none.json"))
+    write_json(tmp_path / "other.json", {"a": 1})
+    with pytest.raises(InputError, match="holds no law; write one with isodiff fit"):
+        known_laws(str(tmp_path / "other.json"))
+    old = {"law": "isoflop", "families": {"masked": {"laws": {}}}}
+    write_json(tmp_path / "old.json", old)
+    with pytest.raises(InputError, match="older version"):
+        known_laws(str(tmp_path / "old.json"))
+    for budget in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="--budget is"):
+            plan([two_families], budget)
+    with pytest.raises(InputError, match="--data-limit is"):
+        plan([two_families], 1e20, -5.0)
+
+
+def test_families_without_a_law_are_left_out(planted: Planted) -> None:
+    points = [p for p in planted() if p.family == "masked" or p.budget == 1e18]
+    law = fit_isoflop(points, bootstrap=0).to_json()
+    assert set(plan([law], 1e20)["families"]) == {"masked"}
+    alone = fit_isoflop([p for p in points if p.family == "autoregressive"], bootstrap=0).to_json()
+    with pytest.raises(InputError, match="no law for any family"):
+        plan([alone], 1e20)
+
+
+def test_truth_is_what_the_tests_say() -> None:
+    assert TRUTH["E"] == E and TRUE.irreducible[0] == pytest.approx(E)
