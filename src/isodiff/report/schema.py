@@ -192,7 +192,24 @@ class Samples(Part):
     nfe: int | None = None
 
 
-class SamplerPoint(Part):
+class TextQuality(Part):
+    """Statistics of a set of texts, generated or held out, each with its standard error."""
+
+    generative_perplexity: float = Field(gt=0)
+    generative_perplexity_se: float
+    bits_per_byte: float
+    bits_per_byte_se: float
+    entropy: float
+    entropy_se: float
+    distinct_2: float
+    distinct_2_se: float
+    repetition: float
+    repetition_se: float
+    divergence: float
+    divergence_se: float
+
+
+class SamplerPoint(TextQuality):
     """A run with one sampler: how fast, how good."""
 
     run: str
@@ -211,38 +228,9 @@ class SamplerPoint(Part):
     batch: int | None = None
     peak_bytes: int | None = None
     num_texts: int
-    generative_perplexity: float = Field(gt=0)
-    generative_perplexity_se: float
-    bits_per_byte: float
-    bits_per_byte_se: float
-    entropy: float
-    entropy_se: float
-    distinct_2: float
-    distinct_2_se: float
-    repetition: float
-    repetition_se: float
-    divergence: float
-    divergence_se: float
     dominated: bool
     dominated_alone: bool
     degenerate: bool
-
-
-class HeldOut(Part):
-    """The same statistics of held-out text."""
-
-    generative_perplexity: float
-    generative_perplexity_se: float
-    bits_per_byte: float
-    bits_per_byte_se: float
-    entropy: float
-    entropy_se: float
-    distinct_2: float
-    distinct_2_se: float
-    repetition: float
-    repetition_se: float
-    divergence: float
-    divergence_se: float
 
 
 class Setting(Part):
@@ -272,7 +260,7 @@ class Frontier(Part):
     verdict: list[Win] = []
     verdict_alone: list[Win] = []
     areas: dict[str, Quantity] = {}
-    held_out: HeldOut | None = None
+    held_out: TextQuality | None = None
     measure: Literal["generative_perplexity", "bits_per_byte"] = "generative_perplexity"
     protocol: str = ""
     reason: str | None = None

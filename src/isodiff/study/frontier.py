@@ -22,7 +22,7 @@ from isodiff.study.study import FrontierSettings, Study
 from isodiff.study.workers import Job, Workers
 from isodiff.units import clock
 
-CALLS, JUDGED = 4, 0.6
+CALLS, JUDGED = 7, 0.6
 """Calls of full length that a point takes, and seconds to judge it: for planning only."""
 
 
