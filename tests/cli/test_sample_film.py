@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from markupsafe import escape
-from runs import answer, corpus, trained
+from tiny_runs import answer, corpus, trained
 
 from isodiff.cli import main
 from isodiff.cli.sample import Options
