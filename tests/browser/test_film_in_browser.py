@@ -10,7 +10,7 @@ import pytest
 
 from isodiff.data.text import Bytes
 from isodiff.report.trace import Film, Take, write_film
-from tests.cli.runs import answer, corpus, trained
+from tests.cli.tiny_runs import answer, corpus, trained
 
 PROMPT = "<script>document.title='broken'</script>\n<b>caf\u00e9</b>\t\u65e5\u202e"
 SUFFIX = "\x00 & the end"
