@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 import subprocess
 import sys
@@ -63,6 +64,27 @@ def test_everything_is_there_in_order(whole, source):
     ):
         assert text in words, text
     assert page.count("pre") == 2 * len(FAMILIES) + 1  # two texts each, and the study
+
+
+def test_the_laws_are_told_with_what_they_foretold(whole, source):
+    words = Page(source).words
+    assert "Foretold: the law of all budgets but the largest, read at the largest." in words
+    fits = json.loads((whole[0] / "fits.json").read_text())
+    for family in FAMILIES:
+        found = fits["families"][family]["validation"]["L"]
+        for text in (
+            f"{found['predicted']:.3f}",
+            f"{found['observed']:.3f}",
+            f"{found['relative_error']:+.1%}",
+        ):
+            assert text in words
+
+
+def test_laws_of_two_budgets_say_why_nothing_was_foretold(tmp_path):
+    write_study(tmp_path, budgets=(1e11, 1e12))
+    build_report(tmp_path)
+    words = Page((tmp_path / "report.html").read_text(encoding="utf-8")).words
+    assert "2 accepted budgets; 3 are needed to leave one out" in words
 
 
 def test_every_run_has_a_row_that_leads_to_its_record(whole, source):

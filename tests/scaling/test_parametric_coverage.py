@@ -27,9 +27,9 @@ EXACT = {
 }
 
 
-def coverage(resampling: Resampling, **study: float) -> dict[str, float]:
+def coverage(resampling: Resampling, trials: int = TRIALS, **study: float) -> dict[str, float]:
     hits = dict.fromkeys(EXACT, 0)
-    for trial in range(TRIALS):
+    for trial in range(trials):
         runs = Runs(ordered(planted_surface(seed=trial, **study)))
         start = runs.design.from_families([TRUE])[None]
         best = minimise(runs.design.terms, start, runs.log_nats).best
@@ -49,7 +49,7 @@ def coverage(resampling: Resampling, **study: float) -> dict[str, float]:
             ends = interval(samples)
             assert ends is not None
             hits[name] += ends[0] <= EXACT[name] <= ends[1]
-    return {name: count / TRIALS for name, count in hits.items()}
+    return {name: count / trials for name, count in hits.items()}
 
 
 @pytest.mark.parametrize("falling", [0.0, 0.5])
@@ -61,8 +61,8 @@ def test_intervals_cover(falling: float) -> None:
 
 
 def test_residuals_may_be_redrawn_only_where_all_runs_scatter_alike() -> None:
-    """What `resample` says: about 95 % then, far below where noise falls with size."""
-    alike = coverage("residual", noise=0.003)
-    assert all(0.92 <= share <= 0.98 for share in alike.values()), alike
-    falling = coverage("residual", noise=0.003, falling=0.5)
+    """What `resample` says, in few trials; reproductions/coverage has many."""
+    alike = coverage("residual", 120, noise=0.003)
+    assert all(share > 0.87 for share in alike.values()), alike
+    falling = coverage("residual", 80, noise=0.003, falling=0.5)
     assert falling["alpha"] < 0.85, falling

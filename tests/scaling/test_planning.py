@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -36,9 +37,14 @@ def two_families() -> dict:
     return fit_parametric([*points, *worse], bootstrap=100).to_json()
 
 
+@functools.cache
+def laws_of(arxiv: str) -> list[dict]:
+    return known_laws(f"published:{arxiv}")
+
+
 @pytest.fixture(scope="module")
 def published() -> list[dict]:
-    return known_laws("published:2602.15014")
+    return laws_of("2602.15014")
 
 
 def test_a_planted_surface_gives_its_optimum(two_families: dict) -> None:
@@ -49,6 +55,11 @@ def test_a_planted_surface_gives_its_optimum(two_families: dict) -> None:
     assert row["N"] * row["D"] * 6 == pytest.approx(1e22)
     assert row["tokens_per_parameter"] == pytest.approx(row["D"] / row["N"])
     assert row["epochs"] is None and row["repetition"] is None
+    own = two_families["families"]["autoregressive"]
+    law = [np.log(own["A"]), own["alpha"], np.log(own["B"]), own["beta"], np.log(own["E"])]
+    fitted = Surface.of(np.array([law])).optimum(np.log([1e22]), SIX)
+    assert row["N"] == pytest.approx(np.exp(fitted.log_n[0, 0]), rel=1e-9)
+    assert row["loss"] == pytest.approx(fitted.nats[0, 0], rel=1e-9)
     said = found["recommendation"]
     assert said["family"] == "autoregressive" and said["confidence"] == 1.0
     assert any("losses of masked are upper bounds" in reason for reason in said["reasons"])
@@ -175,7 +186,7 @@ def test_batch_and_rate_come_with_their_source(published: list[dict]) -> None:
 
 @pytest.mark.parametrize("arxiv", [*TABLES, *PRINTED])
 def test_every_published_law_makes_a_plan(arxiv: str) -> None:
-    laws = known_laws(f"published:{arxiv}")
+    laws = laws_of(arxiv)
     for unique in (None, 1e9):
         found = plan(laws, 1e20, unique)
         assert json.loads(json.dumps(found, allow_nan=False)) == found

@@ -9,6 +9,7 @@ import altair as alt
 
 from isodiff.report.axes import apart, around, around_log, linear, logarithmic
 from isodiff.report.folder import Run, StudyFolder
+from isodiff.report.law_schema import Curve, Minimum
 from isodiff.report.numerals import scientific, size_interval, with_error
 from isodiff.report.panels import (
     LOSS,
@@ -20,7 +21,7 @@ from isodiff.report.panels import (
     layout,
     panels,
 )
-from isodiff.report.schema import Curve, Minimum, Validation
+from isodiff.report.schema import Validation
 from isodiff.report.theme import INK, MUTED, PAPER, color, shape
 from isodiff.units import short
 

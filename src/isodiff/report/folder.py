@@ -10,9 +10,8 @@ from typing import Any
 from isodiff.errors import InputError
 from isodiff.files import read_json
 from isodiff.record import canonical
+from isodiff.report.law_schema import FamilyFit, Fits
 from isodiff.report.schema import (
-    FamilyFit,
-    Fits,
     Frontier,
     Record,
     Samples,

@@ -197,7 +197,8 @@ def thinned(rows: Sequence[dict[str, Any]], most: int = 6) -> list[dict[str, Any
 
 def influential(runs: Sequence[dict[str, Any]], most: int = 3) -> str:
     """The runs that move the exponent of N* most when they are left out."""
-    ranked = sorted(runs, key=lambda run: -abs(run["moves_N_exponent"]))[:most]
+    known = [run for run in runs if run["moves_N_exponent"] is not None]
+    ranked = sorted(known, key=lambda run: -abs(run["moves_N_exponent"]))[:most]
     named = [
         f"{run['id'] or short(run['parameters'])} {run['moves_N_exponent']:+.4f}" for run in ranked
     ]

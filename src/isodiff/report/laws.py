@@ -9,6 +9,7 @@ import altair as alt
 
 from isodiff.report.axes import around_log, logarithmic
 from isodiff.report.folder import StudyFolder
+from isodiff.report.law_schema import Minimum
 from isodiff.report.numerals import interval, ratio, scientific, size_interval
 from isodiff.report.panels import (
     NARROW,
@@ -20,7 +21,6 @@ from isodiff.report.panels import (
     layout,
     panels,
 )
-from isodiff.report.schema import Minimum
 from isodiff.report.theme import MUTED
 from isodiff.scaling.isoflop import REFERENCE
 from isodiff.units import short

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from isodiff.report.schema import Estimated, Minimum, Quantity
+from isodiff.report.law_schema import Minimum
+from isodiff.report.schema import Estimated, Quantity
 from isodiff.units import short
 
 MARKS = {"exact": "=", "bound": "≤"}

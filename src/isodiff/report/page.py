@@ -20,6 +20,7 @@ from isodiff.report.document import document
 from isodiff.report.figures import FIGURES, Figure
 from isodiff.report.folder import StudyFolder, read_study
 from isodiff.report.frontier_tables import points_table, wins_table
+from isodiff.report.laws_table import laws_table
 from isodiff.report.panels import specification
 from isodiff.report.protocol import protocol, provenance
 from isodiff.report.schema import Samples
@@ -47,6 +48,7 @@ class Section:
     study: StudyFolder
     verdict: Verdict
     figures: tuple[Drawn, ...]
+    laws: Table | None
     frontier: tuple[Table, Table] | None
     runs: Table | None
     samples: tuple[tuple[str, int | None, Samples], ...]
@@ -120,6 +122,7 @@ def section(study: StudyFolder, key: str, figures: tuple[Drawn, ...], base: Path
         study=study,
         verdict=verdict(study),
         figures=figures,
+        laws=laws_table(study),
         frontier=frontier_tables(study),
         runs=runs_table(study, base),
         samples=tuple(samples),

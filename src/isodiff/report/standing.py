@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from isodiff.report.folder import Run, StudyFolder
-from isodiff.report.schema import Estimated, Minimum, Quantity, Validation
+from isodiff.report.law_schema import Minimum
+from isodiff.report.schema import Estimated, Quantity, Validation
 
 TOLD_APART = 2.0
 """Standard errors that a difference must exceed before a family is called better."""

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from isodiff.errors import InputError
 from isodiff.record import CONVENTIONS, Convention
 from isodiff.scaling.isoflop import IsoflopFit
 from isodiff.scaling.parametric import ParametricFit
 from isodiff.scaling.points import Parameters, Points
+from isodiff.scaling.power import finite
 from isodiff.scaling.repeated import RepeatedFit
 from isodiff.scaling.sources import read_points
 
@@ -86,11 +85,6 @@ def numbers(fit: Fit) -> dict[str, Numbers]:
         }
         for name, family in fit.families.items()
     }
-
-
-def finite(value: float) -> float | None:
-    """A number, or None where there is no law."""
-    return float(value) if np.isfinite(value) else None
 
 
 def moved(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, list[float] | None]]:

@@ -74,10 +74,15 @@ class Curve:
             return nats @ self.solver.T
         return robust.coefficients(self.design, nats, self.threshold)
 
+    @cached_property
+    def fitted(self) -> Array:
+        """(c0, c1, c2) of the losses as measured."""
+        return self.coefficients(self.nats[None])[0]
+
     def parabola(self, log_n: Array) -> Array:
         """The fitted parabola at ln N, nats per token."""
         u = (log_n - self.center) / self.width
-        c0, c1, c2 = self.coefficients(self.nats[None])[0]
+        c0, c1, c2 = self.fitted
         return c0 + u * (c1 + u * c2)
 
     @cached_property

@@ -196,10 +196,25 @@ def fit_family(
     begun = starts(runs)
     found = minimise(terms, begun, y)
     best, objective = found.best, float(found.objective.min())
+    check_falling(name, best)
     agreeing = int((found.objective <= objective * (1 + SAME) + 1e-15).sum())
     again = replicate(runs, best, bootstrap, generator(seed, name, resampling), resampling)
     theta = np.vstack([best[None], again])
     return FamilyFit(name, runs, theta, objective, len(begun), agreeing, bootstrap, seed)
+
+
+def check_falling(name: str, theta: Array) -> None:
+    """Whether a fitted law has an optimum.
+
+    Raises:
+        InputError: its loss does not fall with N or with D.
+    """
+    for place, quantity in ((1, "size"), (3, "tokens")):
+        if theta[place] <= 0:
+            raise InputError(
+                f"the loss of {name} does not fall with {quantity} in these runs, so there is no "
+                "optimum; add runs over a wider range"
+            )
 
 
 def replicate(

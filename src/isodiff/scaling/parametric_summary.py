@@ -13,7 +13,7 @@ from isodiff.scaling.comparison import compare
 from isodiff.scaling.cost import Cost
 from isodiff.scaling.huber import DELTA
 from isodiff.scaling.parametric import FamilyFit, ParametricFit, Runs
-from isodiff.scaling.power import Array
+from isodiff.scaling.power import Array, exp, finite
 from isodiff.scaling.terms import NAMES
 
 DRAWS = 200
@@ -72,13 +72,13 @@ def family_summary(fit: ParametricFit, family: FamilyFit) -> dict[str, Any]:
     n, d = family.exponents()
     constants = {
         "E": surface.irreducible,
-        "A": np.exp(surface.log_a),
-        "B": np.exp(surface.log_b),
+        "A": exp(surface.log_a),
+        "B": exp(surface.log_b),
         "alpha": surface.alpha,
         "beta": surface.beta,
     }
     moved = influence(family)
-    spread = float(np.std(n[1:])) if fit.bootstrap else None
+    spread = float(np.nanstd(n[1:])) if np.isfinite(n[1:]).any() else None
     return {
         "kind": family.kind,
         "num_points": len(runs.points),
@@ -101,8 +101,8 @@ def family_summary(fit: ParametricFit, family: FamilyFit) -> dict[str, Any]:
                 "flops": point.flops,
                 "nats": point.nats,
                 "residual": float(residual),
-                "moves_N_exponent": float(exponent),
-                "moves_N_exponent_by_errors": None if not spread else float(exponent) / spread,
+                "moves_N_exponent": finite(exponent),
+                "moves_N_exponent_by_errors": finite(exponent / spread) if spread else None,
                 "moves_E": float(floor),
             }
             for point, residual, exponent, floor in zip(
@@ -111,9 +111,14 @@ def family_summary(fit: ParametricFit, family: FamilyFit) -> dict[str, Any]:
         ],
         "draws": {
             "parameters": list(NAMES),
-            "rows": runs.design.of_family(family.theta[1 : DRAWS + 1], 0).tolist(),
+            "rows": falling(runs.design.of_family(family.theta[1 : DRAWS + 1], 0)).tolist(),
         },
     }
+
+
+def falling(theta: Array) -> Array:
+    """The rows whose terms fall with N and with D; others have no optimum."""
+    return theta[(theta[:, 1] > 0) & (theta[:, 3] > 0)]
 
 
 def cost_summary(cost: Cost) -> dict[str, float]:
@@ -159,9 +164,9 @@ def optima(family: FamilyFit) -> list[dict[str, Any]]:
     return [
         {
             "flops": float(c),
-            "N": float(np.exp(best.log_n[0, j])),
-            "N_interval": ends(np.exp(best.log_n[:, j])),
-            "D": float(np.exp(best.log_d[0, j])),
+            "N": float(exp(best.log_n[0, j])),
+            "N_interval": ends(exp(best.log_n[:, j])),
+            "D": float(exp(best.log_d[0, j])),
             "L": float(best.nats[0, j]),
             "L_interval": ends(best.nats[:, j]),
             "L_interval_of_a_run": ends(new[:, j]),

@@ -23,6 +23,11 @@ def exp(x: Array) -> Array:
     return np.exp(np.minimum(x, 700.0))
 
 
+def finite(value: float) -> float | None:
+    """A number, or None (null in JSON) where there is none."""
+    return float(value) if np.isfinite(value) else None
+
+
 @dataclass(frozen=True, slots=True)
 class PowerLaw:
     """y = irreducible + exp(log_k) C^exponent. Every field is an array of shape [replicates]."""

@@ -23,6 +23,7 @@ from isodiff.scaling.newton import minimise
 from isodiff.scaling.parametric import (
     LOOSE,
     Runs,
+    check_falling,
     fit_family,
     generator,
     ordered,
@@ -58,7 +59,7 @@ class RepeatedLaw:
     center: tuple[float, float]
 
     def log_nats(self, theta: Array) -> tuple[Array, Any]:
-        """ln L [batch, points]; and its slopes [batch, points, parameters]."""
+        """ln L [batch, points]; and what gives its slopes [batch, points, parameters]."""
         worth = self.form.effective(theta[:, 5:], self.at)
         x, y = worth.log_n - self.center[0], worth.log_d - self.center[1]
         alpha, beta = theta[:, 1:2], theta[:, 3:4]
@@ -69,15 +70,18 @@ class RepeatedLaw:
         p = np.exp(z - top)
         whole = p.sum(axis=0)
         p /= whole
-        base = np.stack([p[0], -p[0] * x, p[1], -p[1] * y, p[2]], axis=-1)
-        form = (-alpha * p[0])[..., None] * worth.slope_n + (-beta * p[1])[
-            ..., None
-        ] * worth.slope_d
-        return top + np.log(whole), np.concatenate([base, form], axis=-1)
+
+        def jacobian() -> Array:
+            base = np.stack([p[0], -p[0] * x, p[1], -p[1] * y, p[2]], axis=-1)
+            size, tokens = (-alpha * p[0])[..., None], (-beta * p[1])[..., None]
+            form = size * worth.slope_n + tokens * worth.slope_d
+            return np.concatenate([base, form], axis=-1)
+
+        return top + np.log(whole), jacobian
 
     def slopes(self, known: Any, residual: Array, weight: Array) -> tuple[Array, Array, Array]:
         """Gradient, majorant and scale of the objective."""
-        jacobian: Array = known
+        jacobian: Array = known()
         first, _, soft = slopes_of_rho(residual, weight)
         across = jacobian.transpose(0, 2, 1)
         gradient = (across @ first[..., None])[..., 0]
@@ -197,6 +201,7 @@ def fit_worth(
     fresh = first_guess(name, runs) if printed is None else printed
     fit = Fitter(runs, together=printed is None)
     saturating = fit.saturating(fresh)
+    check_falling(name, saturating.theta)
     again = np.repeat(saturating.theta[None], min(bootstrap, REPLICATES), axis=0)
     if bootstrap:
         weight = weights(len(runs.points), len(again), generator(seed, name, "repeated"))

@@ -13,7 +13,8 @@ from isodiff.scaling.huber import DELTA, aicc, temperature
 from isodiff.scaling.isoflop import REFERENCE
 from isodiff.scaling.limited import overtaking
 from isodiff.scaling.parametric import generator
-from isodiff.scaling.parametric_summary import cost_summary, ranges
+from isodiff.scaling.parametric_summary import cost_summary, falling, ranges
+from isodiff.scaling.power import exp
 from isodiff.scaling.printed import printed_worth
 from isodiff.scaling.profile import Profile, profile
 from isodiff.scaling.repeated import (
@@ -93,8 +94,8 @@ def family_summary(family: FamilyFit, source: str) -> dict[str, Any]:
         "fresh": {
             "printed": family.printed is not None,
             "E": float(surface.irreducible[0]),
-            "A": float(np.exp(surface.log_a[0])),
-            "B": float(np.exp(surface.log_b[0])),
+            "A": float(exp(surface.log_a)[0]),
+            "B": float(exp(surface.log_b)[0]),
             "alpha": float(surface.alpha[0]),
             "beta": float(surface.beta[0]),
         },
@@ -106,7 +107,7 @@ def family_summary(family: FamilyFit, source: str) -> dict[str, Any]:
         "validation": held_out(family),
         "draws": {
             "parameters": [*NAMES, *worth.law.form.names],
-            "rows": worth.uncentred(family.replicates).tolist(),
+            "rows": falling(worth.uncentred(family.replicates)).tolist(),
         },
     }
 
@@ -183,8 +184,8 @@ def unimodal(worth: Worth) -> dict[str, float]:
     p, log_gamma, log_c, m, k = (float(x) for x in worth.theta[5:])
     return {
         "p": p,
-        "gamma": float(np.exp(log_gamma)),
-        "c": float(np.exp(log_c)),
+        "gamma": float(exp(np.array(log_gamma))),
+        "c": float(exp(np.array(log_c))),
         "m": m,
         "k": k,
         "objective": worth.objective,

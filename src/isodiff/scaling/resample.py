@@ -5,7 +5,7 @@ like drawing runs with replacement, but no run is ever lost, which a law carried
 survive. It assumes nothing about the noise.
 
 `residual` keeps every (N, D) and gives it the fitted loss with fresh noise: narrower intervals, which
-hold only where all runs scatter alike (with noise that falls with size they cover 77 % instead of 95).
+hold only where all runs scatter alike (with noise that falls with size they cover 72 % instead of 95).
 The noise is drawn from the residuals r_i with random signs, and smoothed, because a robust fit feels the
 density of the noise at zero, where it has itself put as many residuals as it has parameters:
 

@@ -155,8 +155,8 @@ def surface_summary(surface: Surface | None) -> dict[str, float] | None:
         return None
     return {
         "E": float(surface.irreducible[0]),
-        "A": float(np.exp(surface.log_a[0])),
-        "B": float(np.exp(surface.log_b[0])),
+        "A": float(exp(surface.log_a)[0]),
+        "B": float(exp(surface.log_b)[0]),
         "alpha": float(surface.alpha[0]),
         "beta": float(surface.beta[0]),
     }

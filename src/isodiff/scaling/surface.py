@@ -23,6 +23,8 @@ from isodiff.scaling.power import Array, exp
 
 STEPS = 50
 """Newton steps towards Eq. (2), which is monotone: a handful is enough."""
+FARTHEST = 200.0
+"""ln N beyond which no optimum is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +68,18 @@ class Surface:
         return (balance[:, None] + self.beta[:, None] * log_d) / self.alpha[:, None]
 
     def optimum(self, log_c: Array, cost: Cost) -> Allocation:
-        """Eq. (2) at each ln C [budgets]."""
-        alpha, beta = self.alpha[:, None], self.beta[:, None]
+        """Eq. (2) at each ln C [budgets]; NaN where a term does not fall."""
+        falls = (self.alpha > 0) & (self.beta > 0)
+        alpha, beta = (np.where(falls, x, np.nan)[:, None] for x in (self.alpha, self.beta))
         balance = np.log(alpha) + self.log_a[:, None] - np.log(beta) - self.log_b[:, None]
         x = (balance + beta * (log_c - np.log(max(cost.blocks, 1e-300)))) / (alpha + beta)
-        x = np.where(np.isfinite(x), x, 0.0)
+        x = np.clip(x, 0.0, FARTHEST)
         for _ in range(STEPS):
             s = cost.slope(x)
             miss = balance - alpha * x + beta * (log_c - cost.log(x)) - np.log(s)
             step = miss / (alpha + beta * s + cost.bend(x) / s)
-            x = x + step
-            if np.nanmax(np.abs(step)) < 1e-13 * np.nanmax(np.abs(x)):
+            x = np.clip(x + step, 0.0, FARTHEST)
+            if np.abs(step[np.isfinite(step)]).max(initial=0.0) < 1e-12:
                 break
         log_d = log_c - cost.log(x)
         return Allocation(x, log_d, self.nats(x, log_d))

@@ -1,0 +1,58 @@
+"""docs/laws.md: the keys it promises are the keys that `--json` prints."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isodiff.scaling import fit_isoflop, fit_parametric, fit_repeated, published_points
+from isodiff.scaling.known_laws import known_laws
+from isodiff.scaling.planning import plan
+
+PAGE = (Path(__file__).parents[2] / "docs" / "laws.md").read_text(encoding="utf-8")
+WORDS = {"or", "null", "name", "least", "most", "family", "number"}
+"""Placeholders in the page's listings."""
+
+
+def promised(law: str) -> set[str]:
+    """Names in code spans of the law's entry under JSON."""
+    section = PAGE[PAGE.index("## JSON") :]
+    entry = section[section.index(f"- **{law}**") :].split("\n- **")[0].split("\n\n")[0]
+    spans = re.findall(r"`([^`]*)`", entry)
+    return set(re.findall(r"[A-Za-z_]\w*", " ".join(spans))) - WORDS
+
+
+def keys(value: Any) -> Iterator[str]:
+    """Every key in a JSON value."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from re.findall(r"[A-Za-z_]\w*", key)
+            yield from keys(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from keys(inner)
+
+
+def found(law: str) -> dict[str, Any]:
+    if law == "isoflop":
+        return fit_isoflop(published_points("published:2602.15014"), bootstrap=20).to_json()
+    if law == "parametric":
+        return fit_parametric(published_points("published:2602.15014"), bootstrap=20).to_json()
+    if law == "repeated":
+        return fit_repeated(published_points("published:2305.16264"), bootstrap=20).to_json()
+    laws = known_laws("published:2512.10858")
+    return {"fresh": plan(laws, 1e21), "limited": plan(laws, 1e21, 1e9)}
+
+
+@pytest.mark.parametrize("law", ["isoflop", "parametric", "repeated", "plan"])
+def test_every_promised_key_is_printed(law: str) -> None:
+    wanted = promised(law)
+    assert len(wanted) > 15
+    extra = {"reason", "value", "low", "high"}  # where a part is missing, or an estimate has them
+    values = {"value", "index", "objective"}  # names of the two numbers of a curve
+    real = set(keys(found(law)))
+    assert wanted - real <= extra | values | {"flops", "unique_tokens"}, sorted(wanted - real)
