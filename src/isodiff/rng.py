@@ -9,11 +9,15 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+Key = tuple[str | int, ...]
+"""What a row's numbers are for."""
 
 
 def stream(seed: int, *purpose: str | int) -> torch.Generator:
@@ -74,9 +78,44 @@ class Streams(Noise):
         return taken.contiguous().view(len(self), *shape).to(self.device)
 
 
-@dataclass(frozen=True, slots=True)
 class Rows(Noise):
-    """Random numbers for rows `index` of a global batch of `total` rows.
+    """Noise of losses and bounds: each row also has one number that says how much of it is corrupted.
+
+    Attributes:
+        index, total: the rows, among those of a global batch.
+    """
+
+    index: Int[Tensor, " B"]
+    total: int
+
+    @staticmethod
+    def of(
+        generator: torch.Generator,
+        total: int,
+        rows: range | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Spread:
+        """Rows `rows` (all by default) of a batch of `total`, spread evenly."""
+        chosen = range(total) if rows is None else rows
+        index = torch.arange(chosen.start, chosen.stop, chosen.step)
+        return Spread(generator, index, total, torch.device(device))
+
+    @abstractmethod
+    def strata(self) -> Float[Tensor, " B"]:
+        """One number in [0, 1) per row."""
+
+    @abstractmethod
+    def scattered(self, places: int) -> Float[Tensor, "B {places}"]:
+        """One number per row and place, uniform; those of a row cover [0, 1) evenly or are independent."""
+
+    @abstractmethod
+    def antithetic(self, count: int | Int[Tensor, " B"]) -> Int[Tensor, " B"]:
+        """One k per row, uniform on {1..count}."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread(Rows):
+    """Rows `index` of a global batch of `total` rows, whose numbers together cover [0, 1) evenly.
 
     Successive calls give fresh numbers. All are float64: on the 2^-24 grid of float32 ties are
     common, and tails are cut (arXiv 2409.02908).
@@ -86,19 +125,6 @@ class Rows(Noise):
     index: Int[Tensor, " B"]
     total: int
     device: torch.device
-
-    @classmethod
-    def of(
-        cls,
-        generator: torch.Generator,
-        total: int,
-        rows: range | None = None,
-        device: torch.device | str = "cpu",
-    ) -> Rows:
-        """Rows `rows` (all by default) of a batch of `total`."""
-        chosen = range(total) if rows is None else rows
-        index = torch.arange(chosen.start, chosen.stop, chosen.step)
-        return cls(generator, index, total, torch.device(device))
 
     def __len__(self) -> int:
         return len(self.index)
@@ -129,7 +155,7 @@ class Rows(Noise):
         v = (u + dealt / n) % 1
         return torch.where(self.index[:, None] % 2 == 1, 1 - v, v).to(self.device)
 
-    def antithetic(self, count: int) -> Int[Tensor, " B"]:
+    def antithetic(self, count: int | Int[Tensor, " B"]) -> Int[Tensor, " B"]:
         """One k per row, uniform on {1..count}: stratified over pairs of rows, which sum to count + 1.
 
         The pairing makes the number of chosen positions of an even batch a constant and cancels the
@@ -137,5 +163,48 @@ class Rows(Noise):
         """
         pairs = (self.total + 1) // 2
         u = torch.rand((), generator=self.generator, dtype=torch.float64)
-        k = 1 + ((u + self.index // 2 / pairs) % 1 * count).long()
-        return torch.where(self.index % 2 == 1, count + 1 - k, k).to(self.device)
+        u = ((u + self.index // 2 / pairs) % 1).to(self.device)
+        k = 1 + (u * count).long()
+        return torch.where((self.index % 2 == 1).to(self.device), count + 1 - k, k)
+
+
+class Placed(Rows):
+    """Rows with a stream of their own each and a given place in [0, 1): row i depends on no other row.
+
+    Two rows with the same key meet the same numbers, as far as both ask for them: options of one question.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        keys: Sequence[Key],
+        places: Float[Tensor, " B"],
+        *,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.device = torch.device(device)
+        self.generators = [stream(seed, "placed", *key) for key in keys]
+        self.places = places.double()
+        self.total = len(self.generators)
+        self.index = torch.arange(self.total)
+
+    def __len__(self) -> int:
+        return self.total
+
+    def uniform(self, *shape: int) -> Float[Tensor, "B ..."]:
+        """The next numbers of every row's stream."""
+        rows = [torch.rand(shape, generator=g, dtype=torch.float64) for g in self.generators]
+        return torch.stack(rows).to(self.device)
+
+    def strata(self) -> Float[Tensor, " B"]:
+        """The places given."""
+        return self.places.to(self.device)
+
+    def scattered(self, places: int) -> Float[Tensor, "B {places}"]:
+        """The place given plus i/places mod 1, dealt out at random within the row."""
+        dealt = self.permutation(places).to(self.device)
+        return (self.strata()[:, None] + dealt / places) % 1
+
+    def antithetic(self, count: int | Int[Tensor, " B"]) -> Int[Tensor, " B"]:
+        """1 + floor(place x count)."""
+        return 1 + (self.strata() * count).long()
