@@ -16,6 +16,7 @@ from markupsafe import Markup
 from isodiff.errors import InputError
 from isodiff.files import write_text
 from isodiff.report import render
+from isodiff.report.benchmarks import benchmarks_table, protocols, read_benchmarks
 from isodiff.report.document import document
 from isodiff.report.figures import FIGURES, Figure
 from isodiff.report.folder import StudyFolder, read_study
@@ -50,6 +51,8 @@ class Section:
     figures: tuple[Drawn, ...]
     laws: Table | None
     frontier: tuple[Table, Table] | None
+    benchmarks: Table | None
+    scored_by: list[str]
     runs: Table | None
     samples: tuple[tuple[str, int | None, Samples], ...]
     protocol: list[tuple[str, str]]
@@ -112,6 +115,7 @@ def draw(study: StudyFolder, figure: Figure, place: Path, key: str, written: lis
 
 def section(study: StudyFolder, key: str, figures: tuple[Drawn, ...], base: Path) -> Section:
     """Everything the page says of one study."""
+    benchmarks = read_benchmarks(study.runs)
     places = {family: i for i, family in enumerate(study.families)}
     samples = sorted(
         ((name, places.get(name), found) for name, found in study.samples.items()),
@@ -124,6 +128,8 @@ def section(study: StudyFolder, key: str, figures: tuple[Drawn, ...], base: Path
         figures=figures,
         laws=laws_table(study),
         frontier=frontier_tables(study),
+        benchmarks=benchmarks_table(benchmarks),
+        scored_by=protocols(benchmarks),
         runs=runs_table(study, base),
         samples=tuple(samples),
         protocol=protocol(study),
