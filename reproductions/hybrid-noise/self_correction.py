@@ -1,8 +1,8 @@
 r"""Does self-correction make better texts than the same model reaches by a lower temperature?
 
     isodiff study reproductions/hybrid-noise/study.yaml --out runs/hybrid-noise
-    isodiff train autoregressive --corpus runs/hybrid-noise/corpus --shape 38k --budget 6e12 --out runs/judge \
-        --recipe.batch-size 8 --recipe.learning-rate 6e-3 --backbone.rotary-base 100
+    isodiff train autoregressive --corpus runs/hybrid-noise/corpus --shape 38k --budget 6e12 \
+        --recipe.batch-size 8 --recipe.learning-rate 6e-3 --backbone.rotary-base 100 --out runs/judge
     python reproductions/hybrid-noise/self_correction.py runs/hybrid-noise runs/judge/*
 
 Fluency is cheap for texts of little variety, so corrected texts are compared with those that the same model
