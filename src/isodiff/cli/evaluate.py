@@ -9,10 +9,17 @@ from typing import Annotated, Literal
 import torch
 import tyro
 
-from isodiff.cli import Answer
+from isodiff.cli import Answer, benchmarks
 from isodiff.evaluate.likelihood import evaluate
 from isodiff.train.run import load
 from isodiff.units import perplexity
+
+
+def command(argv: list[str]) -> Answer:
+    """A benchmark where one is asked for, else held-out text."""
+    if benchmarks.asked_for(argv):
+        return tyro.cli(benchmarks.run, args=argv, prog="isodiff evaluate")
+    return tyro.cli(run, args=argv, prog="isodiff evaluate")
 
 
 def run(
@@ -27,6 +34,8 @@ def run(
     threads: int = 0,
 ) -> Answer:
     """Nats per token and bits per byte of a run on a split of its corpus.
+
+    Benchmarks have options of their own: `isodiff evaluate RUN FILE.jsonl --help`.
 
     Args:
         folder: the run's folder.
