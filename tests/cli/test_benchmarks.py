@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from isodiff.cli import main
+from isodiff.cli.benchmarks import asked_for
 from isodiff.families import FAMILIES
 from tests.cli.tiny_runs import answer, corpus, trained
 
@@ -124,6 +125,23 @@ def test_bad_input_is_one_line(folder, runs, capsys, words, message):
     assert main(["evaluate", str(runs["masked"]), *given]) == 2
     said = capsys.readouterr().err.strip()
     assert message in said and "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("first", "words", "benchmark"),
+    [
+        ('{"query": "a"}', [], True),
+        ("broken", [], True),
+        ('{"text": "a document"}', [], False),
+        ('{"story": "a document"}', ["--text-field", "story"], False),
+        ('{"text": "a document"}', ["--task=piqa"], True),
+    ],
+)
+def test_which_files_are_benchmarks(tmp_path, first, words, benchmark):
+    file = lines(tmp_path, "some", [first])
+    assert asked_for(["runs/1", str(file), *words]) is benchmark
+    assert asked_for(["runs/1", str(tmp_path / "nowhere.jsonl")])
+    assert not asked_for(["runs/1", "novel.txt", "--windows", "3"])
 
 
 def test_held_out_text_is_still_evaluated(runs):

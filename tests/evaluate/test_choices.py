@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from isodiff.data.text import Bytes
-from isodiff.evaluate.choices import Entry, choose, entries
+from isodiff.evaluate.choices import Entry, choose, drawing, entries
 from isodiff.evaluate.foretelling import foretell, mean_nats, written
 from isodiff.evaluate.intervals import wilson
 from isodiff.evaluate.items import Item, Target, option
@@ -60,6 +60,18 @@ def test_decisions_agree_with_enumeration():
         outcome.scores[0] - means for means, outcome in zip(truth, found.outcomes, strict=True)
     ]
     assert np.abs(errors).mean() < 1.0
+
+
+@pytest.mark.parametrize("name", ["masked", "uniform", "interpolating-0.5", "block-4", "gaussian"])
+def test_options_of_an_item_meet_the_same_noise(name):
+    """The same text twice has the same scores, draw by draw; another item has others."""
+    family = FAMILIES[name]
+    (one,) = random_entries(1, 1, 5)
+    ready = [entry(1, [one.targets[0]] * 2), entry(2, [one.targets[0]] * 2)]
+    draw = drawing(Scorer(family, tiny(family)), ready, pmi=True)
+    found = draw([(0, 0), (0, 1), (1, 0)], range(3, 9))
+    np.testing.assert_allclose(found[:, 0], found[:, 1], rtol=1e-6)
+    assert not np.isclose(found[:, 0], found[:, 2], rtol=1e-3).all(-1).any()
 
 
 @pytest.mark.parametrize("name", ["masked", "uniform", "interpolating-0.5", "block-4", "gaussian"])

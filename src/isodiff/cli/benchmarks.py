@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,9 +18,23 @@ from isodiff.units import short
 
 
 def asked_for(words: list[str]) -> bool:
-    """Whether the words after `isodiff evaluate` ask for a benchmark."""
-    options = ("--task", "--harness")
-    return any(word.endswith(".jsonl") or word.split("=", 1)[0] in options for word in words)
+    """Whether the words after `isodiff evaluate` ask for a benchmark: by option, or by a file of items."""
+    named = {word.split("=", 1)[0] for word in words}
+    if named & {"--task", "--harness"}:
+        return True
+    return "--text-field" not in named and any(
+        word.endswith(".jsonl") and not holds_texts(Path(word)) for word in words
+    )
+
+
+def holds_texts(file: Path) -> bool:
+    """Whether the first line of a file is a document, with its text under `text`."""
+    try:
+        with file.open("rb") as lines:
+            first = json.loads(next(lines, b""))
+    except (OSError, ValueError):
+        return False
+    return isinstance(first, dict) and "text" in first
 
 
 def run(
