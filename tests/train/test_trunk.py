@@ -20,9 +20,10 @@ STEPS = (240, 170, 110)
 WSD = {"schedule": "wsd", "warmup_steps": 10, "precision": "float32", "learning_rate": 1e-2}
 
 
-def budgets(corpus, name: str = "masked", **recipe: Any) -> list[RunSpec]:
+def budgets(corpus, name: str = "masked", longest: int = STEPS[0], **recipe: Any) -> list[RunSpec]:
     """The trunk and two branches."""
-    return [small(corpus, name, steps=n, recipe={**WSD, **recipe}) for n in STEPS]
+    lengths = (longest, *STEPS[1:])
+    return [small(corpus, name, steps=n, recipe={**WSD, **recipe}) for n in lengths]
 
 
 def facts(record: dict[str, Any]) -> dict[str, Any]:
@@ -49,7 +50,9 @@ def assert_same(alone: Path, together: Path, spec: RunSpec, corpus) -> None:
     ],
 )
 def test_branches_equal_runs_trained_alone(name, recipe, corpus, tmp_path):
-    specs = budgets(corpus, name, **recipe)
+    # From 400 steps on, a run by itself writes its loss at every other step only.
+    longest = 420 if name == "autoregressive" else STEPS[0]
+    specs = budgets(corpus, name, longest, **recipe)
     trunk, *branches = specs
     alone, together = tmp_path / "alone", tmp_path / "together"
     grown = train(trunk, together / trunk.id, corpus, branches=branches)
