@@ -17,7 +17,14 @@ from isodiff.scaling import Point, fit_parametric
 from isodiff.scaling.candidates import Candidate, budgets_to_try, candidates, sizes
 from isodiff.scaling.cost import SIX
 from isodiff.scaling.newton import minimise
-from isodiff.scaling.next_runs import best_picks, log_compute, next_runs, noise_of_a_run, updated
+from isodiff.scaling.next_runs import (
+    best_nats,
+    best_picks,
+    log_compute,
+    next_runs,
+    noise_of_a_run,
+    updated,
+)
 from isodiff.scaling.parametric import Runs
 from isodiff.scaling.surface import Surface
 
@@ -110,7 +117,9 @@ def test_the_noise_of_a_run_is_what_it_counts_for_in_a_robust_fit() -> None:
 def test_the_multiplier_inverts_the_law_of_the_reference() -> None:
     fit = fit_parametric(planted_surface(noise=0.003), bootstrap=30).families["autoregressive"]
     log_c = np.log(np.geomspace(1e19, 1e22, 31))
-    nats = fit.surface.optimum(log_c[:, None], fit.runs.cost).nats[:, 0]
+    nats = best_nats(fit, log_c)
+    best = fit.surface.optimum(log_c[:, None], fit.runs.cost).nats[:, 0]
+    assert nats == pytest.approx(best, rel=1e-4) and (nats >= best - 1e-12).all()
     np.testing.assert_allclose(log_compute(fit, nats, 1e21), log_c, atol=1e-6)
     assert np.isnan(log_compute(fit, np.full(31, 0.01), 1e21)).all()
 

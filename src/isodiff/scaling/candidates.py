@@ -107,11 +107,9 @@ def sizes(runs: Runs, cores: Mapping[str, float]) -> list[tuple[str | None, floa
 
 def plausible(runs: Runs, log_n: float, log_d: float) -> bool:
     """Whether the family has been near."""
-    ratio = runs.log_d - runs.log_n
+    low, high = ratios(runs)
     slack = 1e-9
-    if log_d < runs.log_d.min() - slack or log_d - log_n < ratio.min() - slack:
-        return False
-    if log_d - log_n > ratio.max() + math.log(2):
+    if log_d < runs.log_d.min() - slack or not low - slack <= log_d - log_n <= high + slack:
         return False
     texts = [point.unique_tokens for point in runs.points]
     if any(text is None for text in texts):
@@ -119,6 +117,12 @@ def plausible(runs: Runs, log_n: float, log_d: float) -> bool:
     lengths = np.array(texts, float)
     most = max(FRESH_EPOCHS, float((np.exp(runs.log_d) / lengths).max()))
     return math.exp(log_d) <= most * float(lengths.max())
+
+
+def ratios(runs: Runs) -> tuple[float, float]:
+    """ln of the fewest and the most tokens per parameter: the least tried, and twice the most."""
+    ratio = runs.log_d - runs.log_n
+    return float(ratio.min()), float(ratio.max()) + math.log(2)
 
 
 def alike(point: Point, log_n: float, budget: float) -> bool:

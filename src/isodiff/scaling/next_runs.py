@@ -33,18 +33,20 @@ import numpy as np
 
 from isodiff.errors import InputError
 from isodiff.scaling.bootstrap import FEWEST
-from isodiff.scaling.candidates import REACH, Candidate, budgets_to_try, candidates
+from isodiff.scaling.candidates import REACH, Candidate, budgets_to_try, candidates, ratios
 from isodiff.scaling.huber import DELTA
 from isodiff.scaling.isoflop import REFERENCE
 from isodiff.scaling.parametric import FamilyFit, fit_parametric
 from isodiff.scaling.points import Point, Points, by_family
-from isodiff.scaling.power import Array, Mask
+from isodiff.scaling.power import Array
 from isodiff.scaling.terms import NAMES
 
 Verdict = Literal["lead", "multiplier"]
 REPLICATES = 1000
 FARTHEST = 25.0
 """ln of the largest multiplier that is looked for."""
+GRID = 64
+"""Sizes among which the best is sought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +171,7 @@ def next_runs(
     sound = np.isfinite(rows[:, 1:]).all(axis=0)
     if sound.sum() < FEWEST:
         raise InputError(
-            "too few replicates of the law have an optimum at the target; add runs first"
+            "the laws of too few replicates say anything at the target; add runs first"
         )
     covariance = np.cov(rows[:, 1:][:, sound])
     picks = best_picks(covariance, sigma, tried, num, allowance)
@@ -216,9 +218,7 @@ def fitted(
 def question(fits: Mapping[str, FamilyFit], verdict: Verdict, target: float) -> Question:
     """What the verdict is about: the leader and its likeliest rival, or the best family and the reference."""
     log_c = np.log([target])
-    best = {
-        name: fit.surface.optimum(log_c, fit.runs.cost).nats[:, 0] for name, fit in fits.items()
-    }
+    best = {name: best_nats(fit, log_c) for name, fit in fits.items()}
     ranking = sorted(best, key=lambda name: best[name][0])
     if verdict == "lead":
         leads = [
@@ -233,18 +233,26 @@ def question(fits: Mapping[str, FamilyFit], verdict: Verdict, target: float) -> 
     return Question("multiplier", first, REFERENCE, log_c[0] - needed)
 
 
+def best_nats(fit: FamilyFit, log_c: Array) -> Array:
+    """Lowest loss at ln C [1 or 1 + replicates] of each replicate, among the sizes that candidates may have.
+
+    Not at the law's own optimum: where few runs leave that to chance, it lies at sizes nobody would train.
+    """
+    log_r = np.linspace(*ratios(fit.runs), GRID)
+    x = np.linspace(fit.runs.log_n.min() - FARTHEST, fit.runs.log_n.max() + FARTHEST, 100 * GRID)
+    log_nd = x + fit.runs.cost.log(x)  # C = c(N) D = N c(N) r
+    real = np.isfinite(log_nd)
+    log_n = np.interp(log_c[:, None] - log_r, log_nd[real], x[real])
+    return fit.surface.nats(log_n, log_n + log_r).min(axis=1)
+
+
 def log_compute(fit: FamilyFit, nats: Array, target: float) -> Array:
-    """ln C at which each replicate's optimum has its row of `nats`; NaN where none has."""
-
-    def falls_short(log_c: Array) -> Mask:
-        # Where the law of cost ends there is no loss, and too little compute.
-        return ~(fit.surface.optimum(log_c[:, None], fit.runs.cost).nats[:, 0] <= nats)
-
+    """ln C at which each replicate reaches its row of `nats`; NaN where it never does."""
     low, high = (np.full(len(nats), np.log(target) + side) for side in (-FARTHEST, FARTHEST))
-    reached = ~falls_short(high)
+    reached = best_nats(fit, high) <= nats
     for _ in range(60):
         middle = (low + high) / 2
-        short = falls_short(middle)
+        short = best_nats(fit, middle) > nats
         low, high = np.where(short, middle, low), np.where(short, high, middle)
     return np.where(reached, (low + high) / 2, np.nan)
 
