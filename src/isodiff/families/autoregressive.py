@@ -20,6 +20,7 @@ from isodiff.network.attention import Causal
 from isodiff.network.view import Denoiser, View, caching
 from isodiff.rng import Noise, Rows
 from isodiff.types import Nats, Tokens
+from isodiff.workload import Writing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,11 @@ class Autoregressive(
     def nelbo(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Likelihood:
         """-log p(x), exactly."""
         return Likelihood(self.loss(denoiser, x, rng=rng).sum(-1), "exact")
+
+    def writing(self, length: int, steps: int) -> Writing:
+        """One position at a time; it looks at all that is cached."""
+        seen = length * (length + 1) / 2
+        return Writing(evaluations=length, positions=length, pairs=seen, read=length, slots=seen)
 
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: LeftToRight, *, rng: Noise

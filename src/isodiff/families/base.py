@@ -22,6 +22,7 @@ from isodiff.network.view import Denoiser, Vectors, View
 from isodiff.record import Kind
 from isodiff.rng import Noise, Rows
 from isodiff.types import Nats, Tokens
+from isodiff.workload import Writing
 
 FAMILIES: dict[str, type[Family]] = {}
 HOLE = -1
@@ -135,6 +136,13 @@ class Family(ABC):
         """The family's sampler, with so many steps where it has that dial."""
         dial = {"steps": steps} if issubclass(cls.sampler, Stepped) else {}
         return cls.sampler(**dial, **options)
+
+    def writing(self, length: int, steps: int) -> Writing | None:
+        """What its plain sampler of T steps shows the network for a text of L tokens, on average.
+
+        None where the family does not say: what writing costs is then not planned.
+        """
+        return None
 
     @abstractmethod
     def walk(

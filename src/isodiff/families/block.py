@@ -44,13 +44,14 @@ from torch.nn.functional import pad
 from isodiff.categorical import draw
 from isodiff.errors import InputError
 from isodiff.families.base import HOLE, Canvas, Family, Likelihood, Stepped, meta
-from isodiff.families.unmasking import Event, dense_rank, num_events, steps_drawn
+from isodiff.families.unmasking import Event, dense_rank, expected_events, num_events, steps_drawn
 from isodiff.network.attention import BlockCausal, Full, TwoStream, sizes
 from isodiff.network.view import Denoiser, View, caching
 from isodiff.process.categorical import Absorbing
 from isodiff.process.counts import between, last_of_blocks
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
+from isodiff.workload import Writing
 
 RANGES = (
     (0.0, 1.0),
@@ -205,6 +206,20 @@ class Blockwise(Family, name="block", nickname="bd3lm", reference="arXiv 2503.09
             mean = (share * loss).sum() / share.sum()
             found[low, high] = float((share * (loss - mean).square()).sum() / share.sum())
         return found
+
+    def writing(self, length: int, steps: int) -> Writing:
+        """The block at hand at each of its events; at the first, the finished block before it as well."""
+        blocks = sizes(length, self.block_size)
+        sums = dict.fromkeys(("evaluations", "positions", "pairs", "slots"), 0.0)
+        end = before = 0
+        for size in blocks:
+            end, events = end + size, expected_events(steps, size)
+            sums["evaluations"] += events
+            sums["positions"] += events * size + before
+            sums["pairs"] += events * size * end + before * (end - size)
+            sums["slots"] += events * end
+            before = size
+        return Writing(read=length, **sums)
 
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: BlockByBlock, *, rng: Noise

@@ -46,6 +46,7 @@ from isodiff.network.view import Denoiser, Prediction, Vectors, View, latent_of
 from isodiff.process import gaussian as process
 from isodiff.rng import Noise, Rows
 from isodiff.types import Nats, Tokens
+from isodiff.workload import Writing, shown_whole
 
 CLEAN = 1 / 4  # chance of a training sequence to be at t = 0
 AGAIN = 4  # every fourth training sequence is looked at twice
@@ -239,6 +240,10 @@ class Gaussian(
         reconstruction, diffusion = nats.sum(-1).chunk(2)
         prior = x.shape[1] * self.prior_nats(denoiser)
         return Likelihood(reconstruction + diffusion + prior, "bound")
+
+    def writing(self, length: int, steps: int) -> Writing:
+        """All positions at every step, and all of them pass the head."""
+        return shown_whole(length, steps, read=steps * length)
 
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: Denoising, *, rng: Noise

@@ -53,6 +53,7 @@ from isodiff.process.counts import jump_times, own_jump_times
 from isodiff.process.hybrid import HybridNoise, Moment, Peaked, Shifted
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
+from isodiff.workload import Writing, shown_whole
 
 Each = Float[Tensor, "B L"]
 Weighting = Literal["elbo", "clip", "dynamic", "dynamic_as_released"]
@@ -215,6 +216,18 @@ class Hybrid(
         assert isinstance(self.process, Peaked)
         token = torch.where(same, self.process.released(moment.m), 1)
         return moment.time * torch.where(masked, 2, token)
+
+    def writing(self, length: int, steps: int) -> Writing:
+        """All positions at each step with a mask that turns clean, or a token that may move."""
+        times = self.process.grid(torch.linspace(1, 0, steps + 1, dtype=torch.float64))
+        alpha, random, mask = self.process.parts(times)
+        a = alpha[:-1] / alpha[1:]
+        from_mask = (mask[:-1] - a * mask[1:]) * alpha[1:]
+        each = (random[:-1] - a * random[1:]) / random[:-1].where(random[:-1] > 0, 1)
+        # On average a share of mask_t of the positions are masks, if the network is right.
+        due = from_mask + (1 - mask[:-1]) * each.clamp_max(1)
+        evaluations = (1 - (1 - due) ** length).sum()
+        return shown_whole(length, float(evaluations), read=length * float(due.sum()))
 
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: Mending, *, rng: Noise

@@ -33,13 +33,20 @@ from torch import Tensor
 from isodiff.categorical import draw
 from isodiff.errors import InputError
 from isodiff.families.base import HOLE, Canvas, Family, Likelihood, Stepped, meta
-from isodiff.families.unmasking import Event, event_sizes, rank_in_block, steps_drawn
+from isodiff.families.unmasking import (
+    Event,
+    event_sizes,
+    expected_events,
+    rank_in_block,
+    steps_drawn,
+)
 from isodiff.network.attention import Acquainted, Attention, Causal, TwoStream
 from isodiff.network.view import Denoiser, Prediction, View, caching
 from isodiff.process import counts
 from isodiff.process.categorical import Absorbing
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
+from isodiff.workload import Writing
 
 Order = Int[Tensor, "B L"]
 
@@ -209,6 +216,25 @@ class Interpolating(
             nats = self.sequential_nats(denoiser, x, rng.permutation(length), k)
             total = total + nats.sum(-1)
         return Likelihood(total, "bound")
+
+    def writing(self, length: int, steps: int) -> Writing | None:
+        """Each token twice, as a mask to decide and then, but for the last ones, as what it is.
+
+        Variant A, whose first phase is not cached, is not counted.
+        """
+        if self.variant == "A":
+            return None
+        parallel = self.alpha_0 * length
+        left, events = length - parallel, expected_events(steps, length, self.alpha_0)
+        last = 1.0 if left else length / events
+        return Writing(
+            evaluations=events + left,
+            positions=2 * length - last,
+            pairs=length * (length + 1) - last * length,
+            read=length,
+            # The first phase ends at evenly spaced slots on average, the second adds one at a time.
+            slots=parallel * (events + 1) / 2 + left * (parallel + length + 1) / 2,
+        )
 
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: TwoPhase, *, rng: Noise

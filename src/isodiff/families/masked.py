@@ -40,13 +40,21 @@ from torch import Tensor
 from isodiff.categorical import draw
 from isodiff.errors import InputError
 from isodiff.families.base import HOLE, Canvas, Family, Likelihood, Stepped, meta
-from isodiff.families.unmasking import Event, dense_rank, num_events, rank_in_block, steps_drawn
+from isodiff.families.unmasking import (
+    Event,
+    dense_rank,
+    expected_events,
+    num_events,
+    rank_in_block,
+    steps_drawn,
+)
 from isodiff.network.attention import Full
 from isodiff.network.view import Denoiser, Prediction, View
 from isodiff.process.categorical import Absorbing
 from isodiff.process.counts import expected_masks, last, mask_counts, step_weights
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
+from isodiff.workload import Writing, shown_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +153,10 @@ class Masked(
         """alpha at the ends of T ancestral steps, from 0 to 1."""
         times = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
         return self.process.alpha(self.process.grid(times))
+
+    def writing(self, length: int, steps: int) -> Writing:
+        """All positions at each event; every token passes the head once."""
+        return shown_whole(length, expected_events(steps, length), read=length)
 
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: Unmasking, *, rng: Noise

@@ -48,6 +48,7 @@ from isodiff.process.counts import jump_times
 from isodiff.process.schedule import Linear
 from isodiff.rng import Noise, Rows
 from isodiff.types import Nats, Time, Tokens
+from isodiff.workload import Writing, shown_whole
 
 Statistic = Float[Tensor, " M"]
 
@@ -145,6 +146,15 @@ class Uniform(
         """The diffusion term plus the prior term."""
         nats = self.loss(denoiser, x, rng=rng).sum(-1)
         return Likelihood(nats + x.shape[1] * self.process.prior_nats(), "bound")
+
+    def writing(self, length: int, steps: int) -> Writing:
+        """All positions at each step at which one may change; those that may pass the head."""
+        times = self.process.grid(torch.linspace(1, 0, steps + 1, dtype=torch.float64))
+        alphas, nowhere = self.process.alpha(times), times.new_zeros(())
+        ends = pairwise(alphas)
+        due = torch.stack([leaving(nowhere, float(a), s, self.vocab_size) for a, s in ends])
+        evaluations = (1 - (1 - due) ** length).sum()
+        return shown_whole(length, float(evaluations), read=length * float(due.sum()))
 
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: Renewing, *, rng: Noise

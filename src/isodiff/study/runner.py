@@ -18,6 +18,7 @@ from isodiff.errors import InputError
 from isodiff.files import exclusive, read_json, write_json
 from isodiff.record import identity, provenance, read_records
 from isodiff.study.frontier import expected_seconds, measure_frontier
+from isodiff.study.laws import fit_all
 from isodiff.study.plan import Planned, corpus_folder, plan
 from isodiff.study.study import Study
 from isodiff.study.workers import Job, JobFailed, Workers
@@ -267,16 +268,3 @@ def write_study(
         "provenance": provenance(),
     }
     write_json(out / "study.json", value)
-
-
-def fit_all(out: Path, bootstrap: int) -> None:
-    """fits.json from the records; a study too small for laws says why instead."""
-    from isodiff.scaling.isoflop import fit_isoflop
-    from isodiff.scaling.sources import read_points
-
-    try:
-        points = read_points([str(out / "runs")], flops="exact", parameters="non_embedding")
-        value = fit_isoflop(points, bootstrap=bootstrap).to_json()
-    except InputError as error:
-        value = {"law": "isoflop", "families": {}, "warnings": [str(error)]}
-    write_json(out / "fits.json", value)

@@ -1,0 +1,289 @@
+"""What a study's laws say besides the IsoFLOP figure: other laws, conventions, ten times the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from isodiff.errors import InputError
+from isodiff.report.folder import StudyFolder
+from isodiff.report.law_text import decay
+from isodiff.report.law_text import title as number_title
+from isodiff.report.numerals import MARKS, interval, listed, ratio, scientific
+from isodiff.report.schema import Quantity
+from isodiff.report.tables import Cell, Column, Table
+from isodiff.scaling.bootstrap import LEVEL
+from isodiff.scaling.needs import Setting
+from isodiff.scaling.planning import plan
+from isodiff.scaling.reasons import span
+from isodiff.units import short
+
+TIMES = 10.0
+"""The budget planned, over the largest of the study."""
+Law = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A heading with a table, or with the reason why there is none; sentences below."""
+
+    title: str
+    table: Table | None
+    caption: str
+    lines: tuple[str, ...] = field(default=())
+
+
+def scaling(study: StudyFolder) -> tuple[Part, ...]:
+    """The parts that a study's files give."""
+    isoflop, parametric, repeated = (
+        study.laws.get(name) for name in ("isoflop", "parametric", "repeated")
+    )
+    parts = [constants(parametric)]
+    if parametric and parametric.get("comparison"):
+        parts.append(comparison(parametric["comparison"]))
+    if repeated is not None:
+        parts.append(worth(repeated))
+    if isoflop and isoflop.get("conventions"):
+        parts.append(conventions(isoflop))
+    return (*parts, planned(study))
+
+
+def quantity(value: float | None, ends: Sequence[float] | None) -> Quantity:
+    """A number of a law's JSON with its interval."""
+    low, high = ends or (None, None)
+    return Quantity(value=value, low=low, high=high)
+
+
+def shown(value: float | None, ends: Sequence[float] | None, form: str) -> str:
+    """`value [low, high]` in a format."""
+    return interval(quantity(value, ends), lambda x: f"{x:{form}}")
+
+
+def sized(value: float, ends: Sequence[float] | None) -> Cell:
+    """A count, its interval below it."""
+    note = "" if ends is None else f"{short(ends[0])} to {short(ends[1])}"
+    return Cell(short(value), note=note)
+
+
+def absent(law: Law | None, name: str) -> str:
+    """Why a law is not there."""
+    if law is None:
+        return (
+            f"The folder holds no {name}.json; isodiff fit RUNS --law {name} --out {name}.json "
+            "writes one."
+        )
+    return "; ".join(law.get("warnings", [])) or f"{name}.json holds no family."
+
+
+def constants(law: Law | None) -> Part:
+    """E, the exponents and what they foretell, of E + A/N^alpha + B/D^beta."""
+    heading = "The parametric law E + A/N^α + B/D^β"
+    if not law or not law["families"]:
+        return Part(heading, None, absent(law, "parametric"))
+    columns = (
+        Column("family", numeric=False),
+        Column("E", "nats per token"),
+        Column("α", "exponent of N"),
+        Column("β", "exponent of D"),
+        Column("N*", "exponent of C"),
+        Column("scatter", "of runs, rms"),
+        Column("foretold", "error at the largest budget, rms"),
+    )
+    rows = []
+    for name, family in law["families"].items():
+        ends = family["intervals"]
+        rows.append(
+            (
+                Cell(name),
+                *(Cell(shown(family[s], ends[s], ".3f")) for s in ("E", "alpha", "beta")),
+                Cell(shown(family["exponents"]["N"], ends["N"], ".3f")),
+                Cell(f"{family['noise']['rms']:.2%}"),
+                foretold(family["validation"]),
+            )
+        )
+    caption = (
+        f"Huber's loss of log loss over all {sum(f['num_points'] for f in law['families'].values())} runs; "
+        f"[low, high] are {LEVEL:.0%} intervals. N*: the compute-optimal size, in the middle of the runs' "
+        "compute. Foretold: the law without the runs of the largest budget, against them."
+    )
+    return Part(heading, Table(columns, tuple(rows)), caption)
+
+
+def foretold(checked: dict[str, Any]) -> Cell:
+    """How far the runs left out lie from the law of the others."""
+    if "reason" in checked:
+        return Cell("–", note=checked["reason"])
+    return Cell(f"{checked['rmse']:.2%}", note=f"{checked['bias']:+.2%} on average")
+
+
+def comparison(found: dict[str, Any]) -> Part:
+    """What families may have in common."""
+    columns = (
+        Column("in common", numeric=False),
+        Column("constants"),
+        Column("ΔAICc", "least is best"),
+        Column("foretold", "error at the largest budgets, rms"),
+    )
+    rows = tuple(
+        (
+            Cell({"separate": "nothing"}.get(row["model"], row["model"].removeprefix("shared "))),
+            Cell(str(row["parameters"])),
+            Cell(f"{row['delta_aicc']:+.1f}"),
+            Cell("–" if row["held_out_rmse"] is None else f"{row['held_out_rmse']:.2%}"),
+        )
+        for row in found["models"]
+    )
+    return Part(
+        "What the families have in common",
+        Table(columns, rows),
+        "The parametric law fitted to all families together, with constants shared or each its own.",
+    )
+
+
+def worth(law: Law) -> Part:
+    """R_D and R_N: what repeated text is worth."""
+    heading = "Repeated text"
+    if not law["families"]:
+        return Part(heading, None, absent(law, "repeated"))
+    columns = (
+        Column("family", numeric=False),
+        Column("most epochs"),
+        Column("R_D", "epochs that pay"),
+        Column("R_N", "sizes that pay"),
+        Column("foretold", "error of the runs of most compute, rms"),
+    )
+
+    def bounded(family: dict[str, Any], symbol: str) -> Cell:
+        low, high = family["intervals"][symbol]
+        ends = f"[{'0' if low is None else ratio(low)}, {'∞' if high is None else ratio(high)}]"
+        value = decay(family[symbol]).replace("inf", "∞")
+        return Cell(
+            f"{value} {ends}", note="" if family["identified"][symbol] else "not identified"
+        )
+
+    rows = tuple(
+        (
+            Cell(name),
+            Cell(f"{family['max_epochs']:.3g}"),
+            bounded(family, "R_D"),
+            bounded(family, "R_N"),
+            foretold(family["validation"]),
+        )
+        for name, family in law["families"].items()
+    )
+    return Part(
+        heading,
+        Table(columns, rows),
+        "A text of U tokens seen D/U times counts as U + U R_D (1 − exp(−(D/U − 1)/R_D)) fresh tokens; "
+        f"sizes beyond the best for U likewise with R_N. [low, high] are {LEVEL:.0%} intervals by "
+        "likelihood ratio; not identified: no value is rejected towards one end.",
+    )
+
+
+def conventions(law: Law) -> Part:
+    """The exponent of N* and the multiplier under every way to count C and N."""
+    found = law["conventions"]
+    names = list(found["moved"])
+    followed = [n for n in ("N_exponent", "multiplier_vs_autoregressive")]
+    columns = (Column("C", numeric=False), Column("N", numeric=False), *map(Column, names))
+    rows = [
+        (
+            Cell(row["flops"]),
+            Cell(row["parameters"].replace("_", "-")),
+            *(counted(row["families"].get(name, {})) for name in names),
+        )
+        for row in found["rows"]
+    ]
+    words = listed([number_title(n) for n in followed])
+    return Part(
+        "Conventions",
+        Table(columns, tuple(rows)),
+        f"The IsoFLOP law of the same runs under every way to count compute C and parameters N: {words} of "
+        "each family. Where a number moves, it cannot be compared with one of another convention.",
+    )
+
+
+def counted(numbers: dict[str, float | None]) -> Cell:
+    """The exponent, the multiplier below it."""
+    exponent = numbers.get("N_exponent")
+    times = numbers.get("multiplier_vs_autoregressive")
+    text = "–" if exponent is None else f"{exponent:.3f}"
+    return Cell(text, note="" if times is None else f"× {ratio(times)}")
+
+
+def planned(study: StudyFolder) -> Part:
+    """Every family at ten times the largest budget, on the study's own text."""
+    heading = f"At {TIMES:g} times the largest budget"
+    laws = [law for law in study.laws.values() if law["families"] and drawn(law)]
+    if not laws or not study.finished:
+        return Part(heading, None, "No law, so no plan.")
+    corpus = study.study.corpus
+    budget = TIMES * max(run.budget for run in study.finished)
+    limit = corpus.get("train_tokens")
+    try:
+        found = plan(laws, budget, None if limit is None else float(limit), setting(study))
+    except InputError as error:
+        return Part(heading, None, f"No plan: {error}.")
+    columns = (
+        Column("family", numeric=False),
+        Column("N*", f"{study.parameters_convention.replace('_', '-')} parameters"),
+        Column("D*", "tokens"),
+        *([] if limit is None else [Column("epochs")]),
+        Column("loss", "nats per token"),
+        Column("time", "as fast as here"),
+        Column("other laws", "loss"),
+    )
+    rows = []
+    for name, row in found["families"].items():
+        others = [f"{o['law']} {o['loss']:.3f}" for o in row["other_laws"] if o["loss"] is not None]
+        loss = "–"
+        if row["loss"] is not None:
+            mark = f"{MARKS[row['kind']]} " if row["kind"] else ""
+            loss = mark + shown(row["loss"], row["loss_interval"], ".3f")
+        rows.append(
+            (
+                Cell(name),
+                sized(row["N"], row["N_interval"]),
+                sized(row["D"], row["D_interval"]),
+                *([] if limit is None else [Cell(f"{row['epochs']:.3g}")]),
+                Cell(loss, note=row["repetition"] or ""),
+                Cell(span(row["training"]["hours"])),
+                Cell(", ".join(others) or "–"),
+            )
+        )
+    best = found["recommendation"]
+    text = "" if limit is None else f" and the study's text of {short(limit)} tokens"
+    caption = (
+        f"{scientific(budget)} FLOPs{text}, by the {found['law']} law. Losses carry the interval of a run. "
+        "Laws that differ by more than their intervals are the uncertainty."
+    )
+    said = [f"Recommended: {best['family'] or 'nothing'}."]
+    said += [
+        f"{reason[0].upper()}{reason[1:]}." for reason in (*best["reasons"], *found["warnings"])
+    ]
+    return Part(heading, Table(columns, tuple(rows)), caption, tuple(said))
+
+
+def drawn(law: Law) -> bool:
+    """Whether the law can be read beyond its runs: older files hold curves only."""
+    return all("draws" in family and "range" in family for family in law["families"].values())
+
+
+def setting(study: StudyFolder) -> Setting:
+    """As fast as each family's runs at its largest budget, with the study's texts."""
+    speeds: dict[str, list[tuple[float, float]]] = {}
+    for run in study.finished:
+        flops, seconds = run.record.flops.get("exact"), run.record.wall_seconds
+        if flops and seconds:
+            speeds.setdefault(run.family, []).append((run.budget, flops / seconds))
+    measured = {
+        family: median(speed for budget, speed in own if budget == max(own)[0])
+        for family, own in speeds.items()
+    }
+    lengths = [run.record.spec.length for run in study.finished if run.record.spec.length]
+    known = {"length": lengths[0]} if lengths else {}
+    if size := study.study.corpus.get("vocab_size"):
+        known["vocab_size"] = int(size)
+    return Setting(measured=measured, **known)
