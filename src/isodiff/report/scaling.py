@@ -10,8 +10,7 @@ from typing import Any
 from isodiff.errors import InputError
 from isodiff.report.folder import StudyFolder
 from isodiff.report.law_text import decay
-from isodiff.report.law_text import title as number_title
-from isodiff.report.numerals import MARKS, interval, listed, ratio, scientific
+from isodiff.report.numerals import MARKS, interval, ratio, scientific
 from isodiff.report.schema import Quantity
 from isodiff.report.tables import Cell, Column, Table
 from isodiff.scaling.bootstrap import LEVEL
@@ -38,7 +37,8 @@ class Part:
 def scaling(study: StudyFolder) -> tuple[Part, ...]:
     """The parts that a study's files give."""
     isoflop, parametric, repeated = (
-        study.laws.get(name) for name in ("isoflop", "parametric", "repeated")
+        ordered(study.laws.get(name), study.families)
+        for name in ("isoflop", "parametric", "repeated")
     )
     parts = [constants(parametric)]
     if parametric and parametric.get("comparison"):
@@ -48,6 +48,14 @@ def scaling(study: StudyFolder) -> tuple[Part, ...]:
     if isoflop and isoflop.get("conventions"):
         parts.append(conventions(isoflop))
     return (*parts, planned(study))
+
+
+def ordered(law: Law | None, families: Sequence[str]) -> Law | None:
+    """The law with its families in the order of the study."""
+    if law is None:
+        return None
+    own = sorted(law["families"].items(), key=lambda item: families.index(item[0]))
+    return {**law, "families": dict(own)}
 
 
 def quantity(value: float | None, ends: Sequence[float] | None) -> Quantity:
@@ -185,8 +193,7 @@ def worth(law: Law) -> Part:
 def conventions(law: Law) -> Part:
     """The exponent of N* and the multiplier under every way to count C and N."""
     found = law["conventions"]
-    names = list(found["moved"])
-    followed = [n for n in ("N_exponent", "multiplier_vs_autoregressive")]
+    names = [name for name in law["families"] if name in found["moved"]]
     columns = (Column("C", numeric=False), Column("N", numeric=False), *map(Column, names))
     rows = [
         (
@@ -196,12 +203,12 @@ def conventions(law: Law) -> Part:
         )
         for row in found["rows"]
     ]
-    words = listed([number_title(n) for n in followed])
     return Part(
         "Conventions",
         Table(columns, tuple(rows)),
-        f"The IsoFLOP law of the same runs under every way to count compute C and parameters N: {words} of "
-        "each family. Where a number moves, it cannot be compared with one of another convention.",
+        "The IsoFLOP law of the same runs under every way to count compute C and parameters N: the exponent "
+        "of N*, and × the compute multiplier. Numbers that move cannot be compared with those of other "
+        "conventions.",
     )
 
 
@@ -236,7 +243,8 @@ def planned(study: StudyFolder) -> Part:
         Column("other laws", "loss"),
     )
     rows = []
-    for name, row in found["families"].items():
+    for name in filter(found["families"].__contains__, study.families):
+        row = found["families"][name]
         others = [f"{o['law']} {o['loss']:.3f}" for o in row["other_laws"] if o["loss"] is not None]
         loss = "–"
         if row["loss"] is not None:

@@ -36,7 +36,9 @@ def recommendation(
         second = ranked[1]
         gap = known[second] - known[best]
         confidence = surer(forecasts[best], [forecasts[name] for name in ranked[1:]])
-        sure = "" if confidence is None else f"; {best} is best in {confidence:.0%} of the laws' draws"
+        sure = (
+            "" if confidence is None else f"; {best} is best in {confidence:.0%} of the laws' draws"
+        )
         reasons.append(f"{second} follows with {known[second]:.3f}, {gap:.3f} more{sure}")
         bounds = [name for name in ranked if families[name]["kind"] == "bound"]
         if bounds and len(bounds) < len(ranked):
@@ -142,7 +144,10 @@ def memory_reason(row: dict[str, Any], setting: Setting) -> str:
         return f"it fits one {kind}: {whole} with one sequence of {setting.length} tokens"
     count = needed["devices_needed"]
     if count is None:
-        return f"the activations of one sequence of {setting.length} tokens do not fit one {kind}"
+        return (
+            f"the activations of one sequence of {setting.length} tokens do not fit one {kind} unless they "
+            "are computed again"
+        )
     return f"it does not fit one {kind} ({whole}); in equal parts it fits {count}"
 
 

@@ -24,7 +24,7 @@ from isodiff.study.study import Study
 from isodiff.study.workers import Job, JobFailed, Workers
 from isodiff.units import clock, short
 
-RESERVE_SECONDS = 15.0  # for samples, fits and the report; the frontier's time is added
+RESERVE_SECONDS = 25.0  # for samples, fits and the report; the frontier's time is added
 
 
 def run_study(
