@@ -79,7 +79,8 @@ def test_devices_give_hours_memory_and_speed_to_every_family(
     assert flops["masked"] > 10 * flops["autoregressive"] > 10 * flops["interpolating"] / 2
     reasons = " ".join(found["recommendation"]["reasons"])
     assert "training it takes 3.66 days on h100x8 at 40% of the peak" in reasons
-    assert "it fits one h100" in reasons and "on one h100 it writes at most" in reasons
+    assert "it does not fit one h100 (" in reasons and "in equal parts it fits 2" in reasons
+    assert "on one h100 it writes at most" in reasons
 
 
 def test_a_throughput_takes_the_place_of_the_devices_arithmetic(

@@ -134,9 +134,13 @@ def comparison(found: dict[str, Any]) -> Part:
         Column("ΔAICc", "least is best"),
         Column("foretold", "error at the largest budgets, rms"),
     )
+
+    def named(model: str) -> str:
+        return "nothing" if model == "separate" else model.removeprefix("shared ")
+
     rows = tuple(
         (
-            Cell({"separate": "nothing"}.get(row["model"], row["model"].removeprefix("shared "))),
+            Cell(named(row["model"])),
             Cell(str(row["parameters"])),
             Cell(f"{row['delta_aicc']:+.1f}"),
             Cell("–" if row["held_out_rmse"] is None else f"{row['held_out_rmse']:.2%}"),
@@ -291,7 +295,8 @@ def setting(study: StudyFolder) -> Setting:
         for family, own in speeds.items()
     }
     lengths = [run.record.spec.length for run in study.finished if run.record.spec.length]
-    known = {"length": lengths[0]} if lengths else {}
-    if size := study.study.corpus.get("vocab_size"):
-        known["vocab_size"] = int(size)
-    return Setting(measured=measured, **known)
+    return Setting(
+        measured=measured,
+        length=lengths[0] if lengths else Setting.length,
+        vocab_size=int(study.study.corpus.get("vocab_size") or Setting.vocab_size),
+    )
