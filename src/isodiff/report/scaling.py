@@ -230,9 +230,8 @@ def planned(study: StudyFolder) -> Part:
     laws = [law for law in study.laws.values() if law["families"] and drawn(law)]
     if not laws or not study.finished:
         return Part(heading, None, "No law, so no plan.")
-    corpus = study.study.corpus
     budget = TIMES * max(run.budget for run in study.finished)
-    limit = corpus.get("train_tokens")
+    limit = study.study.corpus.get("train_tokens")
     try:
         found = plan(laws, budget, None if limit is None else float(limit), setting(study))
     except InputError as error:
@@ -265,12 +264,12 @@ def planned(study: StudyFolder) -> Part:
                 Cell(", ".join(others) or "–"),
             )
         )
-    best = found["recommendation"]
     text = "" if limit is None else f" and the study's text of {short(limit)} tokens"
     caption = (
         f"{scientific(budget)} FLOPs{text}, by the {found['law']} law. Losses carry the interval of a run. "
         "Laws that differ by more than their intervals are the uncertainty."
     )
+    best = found["recommendation"]
     said = [f"Recommended: {best['family'] or 'nothing'}."]
     said += [
         f"{reason[0].upper()}{reason[1:]}." for reason in (*best["reasons"], *found["warnings"])
