@@ -10,7 +10,9 @@ import pytest
 from isodiff.errors import InputError
 from isodiff.report.folder import read_study
 from isodiff.report.page import build_report
-from isodiff.report.scaling import Part, scaling, setting
+from isodiff.report.planned import setting
+from isodiff.report.scaling import scaling
+from isodiff.report.tables import Part
 from isodiff.study.laws import fit_all
 from tests.report.planted import write, write_study
 from tests.report.reading import Page

@@ -248,7 +248,7 @@ class Gaussian(
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: Denoising, *, rng: Noise
     ) -> Iterator[Canvas]:
-        """T evaluations, from pure noise to the decoder."""
+        """T evaluations, from pure noise to the decoder; first the tokens whose vectors are nearest to it."""
         assert sampler.steps is not None
         latent, length, width = latent_of(denoiser), prompt.shape[1], self.embedding_width
         table, ends, given = latent.table(), latent.ends(), prompt != HOLE
@@ -258,6 +258,9 @@ class Gaussian(
         times = torch.linspace(1, 0, sampler.steps, dtype=torch.float64, device=prompt.device)
         gammas = ends[0] + (ends[1] - ends[0]) * latent.progress(times)[0]
         z = rng.normal(length, width)[rows]
+        near = torch.stack([(one.to(table) @ table.T).argmax(-1) for one in z])
+        texts = prompt.index_put((rows,), near)
+        yield Canvas(prompt.where(given, texts), torch.zeros_like(rows))
         guess = before = None
         for now, gamma in enumerate(gammas):
             prediction, pull = self.look(denoiser, z, gamma, table, guess, prompt[rows])

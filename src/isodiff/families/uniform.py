@@ -159,10 +159,11 @@ class Uniform(
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: Renewing, *, rng: Noise
     ) -> Iterator[Canvas]:
-        """T steps from uniformly random tokens in the holes of `prompt`."""
+        """T steps from uniformly random tokens in the holes of `prompt`, which come first."""
         assert sampler.steps is not None
         length, v, free = prompt.shape[1], self.vocab_size, prompt == HOLE
         z = (rng.uniform(length) * v).long().where(free, prompt)
+        yield Canvas(z, torch.zeros_like(free[:, 0]))
         times = self.process.grid(torch.linspace(1, 0, sampler.steps + 1, dtype=torch.float64))
         for alpha_t, alpha_s in pairwise(self.process.alpha(times).tolist()):
             u, which, corrects = rng.uniform(3, length).unbind(1)

@@ -23,9 +23,9 @@ from isodiff.report.frontier_tables import points_table, wins_table
 from isodiff.report.laws_table import laws_table
 from isodiff.report.panels import specification
 from isodiff.report.protocol import protocol, provenance
-from isodiff.report.scaling import Part, scaling
+from isodiff.report.scaling import scaling
 from isodiff.report.schema import Samples
-from isodiff.report.tables import Table, runs_table
+from isodiff.report.tables import Part, Table, runs_table
 from isodiff.report.theme import PALETTE
 from isodiff.report.verdict import Verdict, verdict
 from isodiff.scaling.bootstrap import LEVEL
