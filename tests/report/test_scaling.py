@@ -140,6 +140,16 @@ def test_laws_that_could_not_be_fitted_say_why(tmp_path: Path) -> None:
     assert last.table is None and "it needs two accepted budgets" in last.caption
 
 
+def test_a_law_of_another_version_is_said_to_be_one(folder: Path, tmp_path: Path) -> None:
+    write_study(tmp_path, families=FAMILIES, budgets=(1e11, 1e12))
+    found = law(folder, "parametric")
+    del found["families"]["masked"]["intervals"]
+    write(tmp_path / "parametric.json", found)
+    (part,) = scaling(read_study(tmp_path))
+    assert part.table is None and "KeyError('intervals')" in part.caption
+    assert "fit them again, or delete them" in part.caption
+
+
 def test_a_damaged_law_is_one_clear_line(tmp_path: Path) -> None:
     write_study(tmp_path, families=FAMILIES, budgets=(1e11, 1e12))
     write(tmp_path / "parametric.json", [1])

@@ -16,19 +16,30 @@ Law = dict[str, Any]
 
 
 def scaling(study: StudyFolder) -> tuple[Part, ...]:
-    """The parts that a study's files give."""
+    """The parts that a study's files give; a line where they are of another version, or damaged."""
+    try:
+        return tuple(parts(study))
+    except (AttributeError, KeyError, TypeError) as error:
+        reason = (
+            f"The laws in the folder cannot be read ({error!r}); fit them again, or delete them."
+        )
+        return (Part("Laws", None, reason),)
+
+
+def parts(study: StudyFolder) -> list[Part]:
+    """Every law that was fitted, and the plan."""
     isoflop, parametric, repeated = (
         ordered(study.laws.get(name), study.families)
         for name in ("isoflop", "parametric", "repeated")
     )
-    parts = [constants(parametric)]
+    found = [constants(parametric)]
     if parametric and parametric.get("comparison"):
-        parts.append(comparison(parametric["comparison"]))
+        found.append(comparison(parametric["comparison"]))
     if repeated is not None:
-        parts.append(worth(repeated))
+        found.append(worth(repeated))
     if isoflop and isoflop.get("conventions"):
-        parts.append(conventions(isoflop))
-    return (*parts, planned(study))
+        found.append(conventions(isoflop))
+    return [*found, planned(study)]
 
 
 def ordered(law: Law | None, families: Sequence[str]) -> Law | None:
