@@ -54,11 +54,6 @@ def num_events(event: Event, holes: Bool[Tensor, "B L"]) -> int:
     return int(event.masked_fill(~holes, -1).max()) + 1 if bool(holes.any()) else 0
 
 
-def expected_events(steps: int, holes: int, share: float = 1.0) -> float:
-    """Mean number of T steps that lift something, each lifting a mask with probability share / T."""
-    return steps * (1 - (1 - share / steps) ** holes)
-
-
 def event_sizes(key: Event, holes: Bool[Tensor, "B L"]) -> Int[Tensor, "B E"]:
     """How many holes each event of each row decides, where holes of equal key share an event."""
     event = dense_rank(key, holes)
