@@ -24,8 +24,9 @@ from isodiff.report.frontier_tables import points_table, wins_table
 from isodiff.report.laws_table import laws_table
 from isodiff.report.panels import specification
 from isodiff.report.protocol import protocol, provenance
+from isodiff.report.scaling import scaling
 from isodiff.report.schema import Samples
-from isodiff.report.tables import Table, runs_table
+from isodiff.report.tables import Part, Table, runs_table
 from isodiff.report.theme import PALETTE
 from isodiff.report.verdict import Verdict, verdict
 from isodiff.scaling.bootstrap import LEVEL
@@ -50,6 +51,7 @@ class Section:
     verdict: Verdict
     figures: tuple[Drawn, ...]
     laws: Table | None
+    scaling: tuple[Part, ...]
     frontier: tuple[Table, Table] | None
     benchmarks: Table | None
     scored_by: list[str]
@@ -127,6 +129,7 @@ def section(study: StudyFolder, key: str, figures: tuple[Drawn, ...], base: Path
         verdict=verdict(study),
         figures=figures,
         laws=laws_table(study),
+        scaling=scaling(study),
         frontier=frontier_tables(study),
         benchmarks=benchmarks_table(benchmarks),
         scored_by=protocols(benchmarks),
