@@ -23,7 +23,8 @@ from numpy import ndarray
 from isodiff.data.text import Tokenizer
 from isodiff.errors import InputError
 from isodiff.evaluate.intervals import wilson
-from isodiff.evaluate.items import Item, Malformed, Target, shortened, target
+from isodiff.evaluate.items import Item, Target, shortened, target
+from isodiff.evaluate.questions import Malformed
 from isodiff.evaluate.race import Draw, Outcome, Pair, Rules, race
 from isodiff.evaluate.scoring import Job, Scorer, places
 from isodiff.rng import Key

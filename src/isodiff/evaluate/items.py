@@ -17,13 +17,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isodiff.data.text import Tokenizer
 from isodiff.errors import InputError
+from isodiff.evaluate.questions import Malformed
 
 FORMS = "query, choices, gold; context_options, continuation, gold; or context, continuation"
 
@@ -49,13 +50,6 @@ class Item:
     line: int
     options: tuple[Option, ...]
     gold: int = 0
-
-
-class Malformed(NamedTuple):
-    """A line that is no item, and why."""
-
-    line: int
-    reason: str
 
 
 class Wrong(ValueError):
