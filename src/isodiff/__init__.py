@@ -1,7 +1,7 @@
 """isodiff: language-model families compared at matched compute.
 
 The names below are loaded when first used, so `import isodiff` imports neither torch nor scipy. Verbs live in
-their modules: `isodiff.train.loop.train`, `isodiff.evaluate.likelihood.evaluate`,
+their modules: `isodiff.train.loop.train`, `isodiff.evaluate.validation.evaluate`,
 `isodiff.study.runner.run_study`.
 """
 
