@@ -24,12 +24,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from isodiff.evaluate.estimators.inquiry import Found, Inquiry, Jobs, Limits
+from isodiff.evaluate.estimators.profile import Profile, shares
 from isodiff.evaluate.estimators.strata import KNOTS, integrate
 from isodiff.families.base import AnyOrder
 from isodiff.rng import Key, Placed
 from isodiff.types import Nats
-
-FIRST = 2.0  # looks at a token that the first one, at all masks, counts as
 
 
 class Blocks:
@@ -65,8 +64,7 @@ class MaskCounts:
         target, n = self.blocks.target, self.blocks.sizes.clamp_min(1)
         self.all_masks = inquiry.nats(everyone, target, target)
         self.fixed = (self.all_masks / n).sum(-1)
-        self.seen = torch.zeros(target.shape, dtype=torch.float64)
-        self.total = torch.zeros(target.shape, dtype=torch.float64)
+        self.profile = Profile(self.all_masks)
 
     @property
     def open(self) -> Int[Tensor, " A"]:
@@ -85,22 +83,33 @@ class MaskCounts:
             rows.append(np.interp(even, mass, np.linspace(0, 1, len(mass))))
         return torch.from_numpy(np.stack(rows))
 
-    def profile(self) -> Nats:
-        """c: mean nats of each token so far, beginning with what all masks said."""
-        return (self.total + FIRST * self.all_masks) / (self.seen + FIRST)
-
     def draw(self, rows: Jobs, keys: list[Key], places: Float[Tensor, " J"]) -> Tensor:
         """Eq. (2)."""
         blocks, target = self.blocks, self.blocks.target[rows]
         masked, k = self.masks(rows, keys, places)
         nats = self.inquiry.nats(rows, masked, masked)
-        n, c = blocks.sizes[rows].double(), self.profile()[rows]
+        n = blocks.sizes[rows]
+        here, mean = self.expected(rows, k)
         weight = (n - 1) / k.clamp_min(1)
-        values = (weight * (nats - c)).masked_fill(~masked, 0).sum(-1)
-        values += ((n - 1) / n.clamp_min(1) * c).masked_fill(~target, 0).sum(-1)
-        self.total.index_add_(0, rows, nats)
-        self.seen.index_add_(0, rows, masked.double())
+        values = (weight * (nats - here)).masked_fill(~masked, 0).sum(-1)
+        values += ((n - 1) / n.clamp_min(1) * mean).masked_fill(~target, 0).sum(-1)
+        self.profile.learn(rows, k, n, masked, nats)
         return values
+
+    def expected(self, rows: Jobs, k: Int[Tensor, "J L"]) -> tuple[Nats, Nats]:
+        """c_i(k), and its mean over k = 1 .. n - 1."""
+        some, job = rows.unique(return_inverse=True)
+        table = self.profile.table(some)
+        here = torch.zeros(k.shape, dtype=torch.float64)
+        mean = torch.zeros(len(some), k.shape[1], dtype=torch.float64)
+        for n in self.blocks.size.unique().tolist():
+            if n > 1:
+                row, column = (self.blocks.sizes[some] == n).nonzero(as_tuple=True)
+                mean[row, column] = table[row, :, column] @ shares(n).mean(0)
+                row, column = (self.blocks.sizes[rows] == n).nonzero(as_tuple=True)
+                share = shares(n)[k[row, column] - 1]
+                here[row, column] = (table[job[row], :, column] * share).sum(-1)
+        return here, mean[job]
 
     def masks(
         self, rows: Jobs, keys: list[Key], places: Float[Tensor, " J"]
