@@ -50,7 +50,7 @@ def run(
         draws: without files: noise draws per window, where the likelihood is a bound.
         method: of files: how their likelihood is estimated (docs/estimators.md).
         target_se: of files: go on until the standard error of nats per token is no larger.
-        budget: of files: network evaluations per window, at most; 72 if no target-se is given either.
+        budget: of files: network evaluations per window, at most; without target-se too, 4 rounds of 16 draws.
         stride: of files: tokens scored by a window, given those before them; the context by default.
         end: of files: score the end of each document too.
         separator: of files: what stands between the documents of a text file.

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from isodiff.errors import InputError, nearest
 from isodiff.evaluate.estimators.chain import GROUPS, STATE_DEPENDENT, block_chain, left_to_right
-from isodiff.evaluate.estimators.inquiry import USUAL, Counting, Found, Inquiry, Limits
+from isodiff.evaluate.estimators.inquiry import Counting, Found, Inquiry, Limits
 from isodiff.evaluate.estimators.masks import mask_counts
 from isodiff.evaluate.estimators.places import exact, places
 from isodiff.evaluate.estimators.subsets import all_orders, all_subsets
@@ -38,6 +38,7 @@ ANY_ORDER: dict[str, Estimator] = {
     "left_to_right": left_to_right,
     **STATE_DEPENDENT,
 }
+AFFORD = 127  # subsets that "auto" asks for rather than draw: those of 7 tokens
 METHODS = ("auto", "exact", "places", *ANY_ORDER)
 
 
@@ -93,7 +94,7 @@ def likelihood(
         given: tokens known beforehand: shown, not scored.
         method: see docs/estimators.md; "auto" takes what is exact or cheapest at equal error.
         target_se: go on until the standard error of every text, in nats, is no larger.
-        budget: network evaluations per text, at most; 72 if no `target_se` is given either.
+        budget: network evaluations per text, at most; without either limit, 4 rounds of 16 draws.
         seed: of all draws.
         keys: what each row's draws depend on besides; the row itself by default.
         batch_size: texts shown to the network at a time.
@@ -188,8 +189,7 @@ def automatic(family: Family, target: Chosen, limits: Limits) -> str:
     block = family.block(target.shape[1], target.device)
     size = target.new_zeros(len(target), int(block[-1]) + 1, dtype=torch.long)
     most = int(size.index_add(1, block, target.long()).max())
-    afford = limits.budget or USUAL * 2
-    return "subsets" if 2**most - 1 <= afford and most < 8 else "masks"
+    return "subsets" if 2**most - 1 <= min(limits.budget or AFFORD, AFFORD) else "masks"
 
 
 def content(row: Tensor, target: Tensor) -> Key:

@@ -31,6 +31,7 @@ from isodiff.families.base import AnyOrder
 from isodiff.types import Chosen
 
 GROUPS = 8
+USUAL = 8  # orders
 Surest = Callable[[Float[Tensor, "M V"]], Float[Tensor, " M"]]
 
 
@@ -84,8 +85,8 @@ def block_chain(inquiry: Inquiry, limits: Limits, groups: int = GROUPS) -> Found
         cost = inquiry.cost[rows]
         if number == 0:
             limits.check(float(2 * cost.max()))
-        goes_on = limits.go_on(se[rows], cost, cost - before, enough=number > 0)
-        rows = rows[goes_on & (blocks.size[rows] > 1).any(-1)]
+        rows = rows[limits.go_on(se[rows], cost, cost - before, number + 1, usual=USUAL)]
+        rows = rows[(blocks.size[rows] > 1).any(-1)]
     how = f"{int(orders.max())} random orders in {groups} growing groups"
     return Found(mean, se, "bound", how)
 
@@ -94,7 +95,7 @@ def chosen_by(surest: Surest, name: str, inquiry: Inquiry, limits: Limits) -> Fo
     """One token at a time, where `surest` is largest."""
     family, network, blocks = inquiry.family, inquiry.network, Blocks(inquiry)
     assert isinstance(family, AnyOrder)
-    num, length = blocks.target.shape
+    num = len(blocks.target)
     total, waiting = torch.zeros(num, dtype=torch.float64), blocks.target.clone()
     while bool(waiting.any()):
         rows = waiting.any(-1).nonzero().squeeze(-1)

@@ -51,18 +51,20 @@ class Limits:
         se: Float[Tensor, " A"],
         cost: Float[Tensor, " A"],
         more: Float[Tensor, " A"],
+        done: int,
         *,
-        enough: bool,
+        usual: int,
     ) -> Bool[Tensor, " A"]:
-        """The texts that want, and can pay, a further round of `more` evaluations.
+        """The texts that want, and can pay, another round of `more` evaluations after `done` rounds.
 
-        A standard error counts as reached only when there was `enough` to estimate it from.
+        Without limits there are `usual` rounds. A standard error counts as reached after two.
         """
+        if self.budget is None and self.target_se is None:
+            return torch.full_like(se, done < usual, dtype=torch.bool)
         wants = torch.ones_like(se, dtype=torch.bool)
-        if self.target_se is not None and enough:
+        if self.target_se is not None and done > 1:
             wants = se > self.target_se
-        budget = USUAL if self.budget is None and self.target_se is None else self.budget
-        return wants if budget is None else wants & (cost + more <= budget)
+        return wants if self.budget is None else wants & (cost + more <= self.budget)
 
     def check(self, least: float) -> None:
         """`InputError` if no error bar can be had for the budget."""
@@ -71,10 +73,6 @@ class Limits:
                 f"a budget of {self.budget} network evaluations per text is too small for an error bar; "
                 f"this method needs {math.ceil(least)}"
             )
-
-
-USUAL = 72
-"""Network evaluations of each text where neither a budget nor a standard error is asked for."""
 
 
 class Counting:

@@ -31,6 +31,7 @@ from isodiff.rng import Key
 
 STRATA = 8
 KNOTS = 64
+USUAL = 4  # rounds
 PRIOR = 4.0  # pairs per bin that the expected spread counts as
 
 Cuts = Float[Tensor, "A S1"]
@@ -73,11 +74,11 @@ def integrate(
         variance[rows] += half.square().sum(-1)
         rounds[rows] += 1
         spread.learn(rows, along, half)
-        cost, more = inquiry.cost[rows], inquiry.cost[rows] - before
+        cost = inquiry.cost[rows]
         if number == 0:
             limits.check(float(cost.max()))
         se = variance[rows].sqrt() / rounds[rows]
-        rows = rows[limits.go_on(se, cost, more, enough=number > 0)]
+        rows = rows[limits.go_on(se, cost, cost - before, number + 1, usual=USUAL)]
     taken = rounds.clamp_min(1)
     return mean / taken, variance.sqrt() / taken, int(rounds.max())
 
