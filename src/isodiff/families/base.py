@@ -21,7 +21,7 @@ from isodiff.errors import InputError, nearest
 from isodiff.network.view import Denoiser, Prediction, Vectors, View
 from isodiff.record import Kind
 from isodiff.rng import Noise, Rows
-from isodiff.types import Nats, Tokens
+from isodiff.types import Chosen, Nats, Tokens
 
 FAMILIES: dict[str, type[Family]] = {}
 HOLE = -1
@@ -119,16 +119,26 @@ class Family(ABC):
         """What one training step shows the network, on the meta device: FLOPs are read off it."""
 
     @abstractmethod
-    def loss(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Nats:
-        """Training objective in nats per token; may be reweighted. Its mean is minimised."""
+    def loss(
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+    ) -> Nats:
+        """Training objective in nats per token; may be reweighted. Its mean is minimised.
+
+        Tokens that are `given` are never noised and never scored: 0 stands there.
+        """
 
     def tuned(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> tuple[Family, dict[str, Any]]:
         """The family with the training options that suit the weights so far, and what they were chosen by."""
         return self, {}
 
     @abstractmethod
-    def nelbo(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Likelihood:
-        """Unbiased estimate of -log p(x) or of a bound on it. Never reweighted, never truncated."""
+    def nelbo(
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+    ) -> Likelihood:
+        """Unbiased estimate of -log p(x) or of a bound on it. Never reweighted, never truncated.
+
+        With tokens that are `given`: of -log p(the others | those), where those are shown as they are.
+        """
 
     @classmethod
     def sampler_with(cls, steps: int, **options: Any) -> Sampler:

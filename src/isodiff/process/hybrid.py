@@ -32,7 +32,7 @@ import torch
 
 from isodiff.errors import InputError
 from isodiff.process.categorical import Process
-from isodiff.types import Probabilities, Time
+from isodiff.types import Chosen, Probabilities, Time
 
 LEAST_SHARE = 1e-9  # p_u below it is masked diffusion but for rounding; 0 is masked diffusion
 LARGEST_SHIFT = 30.0  # beyond it, the rarer kind of noise is never met
@@ -100,6 +100,18 @@ class HybridNoise(Process):
         c = self.vocab_size * (1 - m) / (m * share)
         other = token / pace
         return Moment(m, share, c, other / (1 + c), other, mask / pace, clock / pace, clock)
+
+
+def divergence(s: Time, a: Time, b: Time, moment: Moment, same: Chosen, masked: Chosen) -> Time:
+    """KL plus Itakura-Saito from s = sum_j log y_j, a = log y_x, b = log y_z, y_j = 1 + c x_hat_j.
+
+    Eqs. (1) to (3) of families/hybrid.py. `same`: z is x; `masked`: z is the mask.
+    """
+    s, a, b = s.double(), a.double(), b.double()
+    most = torch.log1p(moment.c)
+    kl = (1 - moment.m) * (most - a + (most - s) / moment.c)
+    log_r = torch.where(same, most - a, -b)
+    return kl + torch.where(masked, 0, torch.expm1(log_r) - log_r)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,15 +59,17 @@ def corpus_folder(study: Study, out: Path) -> Path:
 def plan(
     study: Study, corpus: Path, workers: Workers, minutes: float | None
 ) -> tuple[Study, list[Planned]]:
-    """The study, its budgets scaled so that all runs end within `minutes`, and its runs.
+    """The study, its budgets scaled so that calibration and all runs end within `minutes`, and its runs.
 
     Raises:
         InputError: a budget is too small for a shape, or the minutes are too few for the study.
     """
     loose = describe(study, corpus, workers, loose=minutes is not None)
+    began = time.monotonic()
     seconds = calibrated(loose, corpus, workers)
     count = len(workers.members)
     if minutes is not None:
+        minutes = max(0.0, minutes - (time.monotonic() - began) / 60)
         factor = fit_to(loose, seconds, count, minutes * 60 * SLACK)
         short_of = min(loose, key=lambda run: run["steps"])
         if short_of["steps"] * factor < MIN_STEPS:

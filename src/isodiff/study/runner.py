@@ -76,7 +76,7 @@ def settled(
         return [Planned(**run) for run in found["runs"]]
     left = None
     if minutes is not None:
-        # Calibration's own time is part of what the user allowed.
+        # What has passed so far is part of what the user allowed.
         after = RESERVE_SECONDS + expected_seconds(study, pool)
         left = minutes - (time.monotonic() - began + after) / 60
         if left <= 0:
