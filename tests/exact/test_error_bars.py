@@ -1,6 +1,6 @@
 """Estimates are unbiased and their error bars are honest, for every family, against what can be enumerated.
 
-400 trials each: the mean lies within what their scatter allows, the mean squared standard error is the variance,
+400 trials or more each: the mean lies within what their scatter allows, the mean squared standard error is the variance,
 and 95 % intervals cover the truth in 93 to 97 % of them.
 """
 
@@ -69,9 +69,9 @@ def test_any_bound_at_stratified_places(name: str) -> None:
 def test_gaussian_noise() -> None:
     family = Gaussian(vocab_size=2, embedding_width=1, self_conditioning=False)
     x = PAIR.sequences[1]
-    found = trials(family, Bayes(PAIR, Known.circle(2)), x, budget=320)
+    found = trials(family, Bayes(PAIR, Known.circle(2)), x, budget=1600)
     honest(found, nll(PAIR, x))
-    assert found.num_forwards.unique().tolist() == [320]  # two of each draw
+    assert found.num_forwards.unique().tolist() == [1600]  # two of each draw
 
 
 @pytest.mark.parametrize("block_size", [9, 6], ids=["masked", "block"])
@@ -82,7 +82,7 @@ def test_mask_counts(block_size: int, consistent: bool) -> None:
     denoiser, x = (Optimal if consistent else Rough)(LONG), LONG.sequences[333]
     truth = float(scores(family, denoiser, x[None], method="subsets").nats)
     assert not consistent or truth == pytest.approx(nll(LONG, x))
-    honest(trials(family, denoiser, x, method="masks", budget=129), truth)
+    honest(trials(family, denoiser, x, 800, method="masks", budget=129), truth)
 
 
 def test_mask_counts_of_some_tokens() -> None:
@@ -106,7 +106,7 @@ def test_until_the_error_is_small_enough() -> None:
     """The number of rounds depends on the draws; at this size that is not seen."""
     family, denoiser, x = Masked(vocab_size=2), Rough(LONG), LONG.sequences[333]
     truth = float(scores(family, denoiser, x[None], method="subsets").nats)
-    target = 0.08
+    target = 0.2
     found = trials(family, denoiser, x, method="masks", target_se=target)
     assert float(found.se.max()) <= target
     assert len(found.num_forwards.unique()) > 3 and float(found.num_forwards.min()) >= 33

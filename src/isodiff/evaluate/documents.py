@@ -13,7 +13,7 @@ import hashlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,7 +59,7 @@ class Sum:
     @classmethod
     def of(cls, parts: Iterable[Sum]) -> Sum:
         """All of them, drawn independently."""
-        return cls(*map(sum, zip(*((getattr(p, n) for n in cls.__slots__) for p in parts), strict=True)))
+        return cls(*map(sum, zip(*map(astuple, parts), strict=True)))
 
     def to_json(self) -> dict[str, Any]:
         """Per token and per byte."""

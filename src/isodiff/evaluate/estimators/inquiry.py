@@ -149,8 +149,8 @@ class Inquiry:
         def question(jobs: Jobs) -> Tensor:
             rng = Placed(self.seed, [keys[j] for j in jobs], places[jobs], device=self.x.device)
             which = rows[jobs]
-            known = {} if given is None else {"given": given[which]}
-            return self.family.nelbo(self.network, self.x[which], rng=rng, **known).nats
+            known = None if given is None else given[which]
+            return self.family.nelbo(self.network, self.x[which], rng=rng, given=known).nats
 
         return self.ask(rows, question)
 
