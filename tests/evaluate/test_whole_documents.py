@@ -80,7 +80,7 @@ def test_the_sum_over_windows_is_that_of_the_tokens(run: Trained, stride: int | 
     for window in windows(len(ids), 16, stride or 16):
         x = torch.from_numpy(ids[window.start : window.stop])[None]
         each = run.family.loss(run.network, x, rng=Rows.of(stream(0, "test"), 1))[0]
-        total += float(each[window.first - window.start :].sum())
+        total += float(each[window.first - window.start :].sum().detach())
     whole = found.to_json()
     assert whole["nats_per_token"] == pytest.approx(total / len(ids), rel=1e-6)
     assert whole["bits_per_byte"] == pytest.approx(total / num_bytes / math.log(2), rel=1e-6)

@@ -82,7 +82,7 @@ def test_mask_counts(block_size: int, consistent: bool) -> None:
     denoiser, x = (Optimal if consistent else Rough)(LONG), LONG.sequences[333]
     truth = float(scores(family, denoiser, x[None], method="subsets").nats)
     assert not consistent or truth == pytest.approx(nll(LONG, x))
-    honest(trials(family, denoiser, x, 800, method="masks", budget=129), truth)
+    honest(trials(family, denoiser, x, 400, method="masks", budget=257), truth)
 
 
 def test_mask_counts_of_some_tokens() -> None:
@@ -90,7 +90,7 @@ def test_mask_counts_of_some_tokens() -> None:
     given = torch.arange(9) % 4 == 1
     family = Masked(vocab_size=2)
     truth = float(scores(family, denoiser, x[None], given=given[None], method="subsets").nats)
-    honest(trials(family, denoiser, x, given=given, method="masks", budget=129), truth)
+    honest(trials(family, denoiser, x, given=given, method="masks", budget=257), truth)
 
 
 @pytest.mark.parametrize("groups", [2, 4])
