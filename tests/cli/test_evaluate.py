@@ -19,7 +19,9 @@ KEYS = {
     "protocol",
     "num_documents",
 }
-TEXT = "Fellow-Citizens of the Senate and House of Representatives: it affords me much satisfaction.\n"
+TEXT = (
+    "Fellow-Citizens of the Senate and House of Representatives: it affords me much satisfaction.\n"
+)
 
 
 @pytest.fixture(scope="module")

@@ -91,9 +91,7 @@ def test_the_sum_over_windows_is_that_of_the_tokens(run: Trained, stride: int | 
 
 
 def test_the_end_of_a_document_can_be_left_out(run: Trained) -> None:
-    with_end, without = (
-        evaluate_documents(run, docs("abc"), end=end) for end in (True, False)
-    )
+    with_end, without = (evaluate_documents(run, docs("abc"), end=end) for end in (True, False))
     assert with_end.sums[0].num_tokens == 4 and without.sums[0].num_tokens == 3
     assert with_end.sums[0].num_bytes == without.sums[0].num_bytes == 3
     assert "scored" in with_end.protocol and "end of document left out" in without.protocol

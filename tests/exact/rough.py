@@ -41,9 +41,7 @@ def scores(family: Family, denoiser: Denoiser, x: Tensor, **options: Any) -> Sco
     return likelihood(SimpleNamespace(family=family, network=denoiser), x, **options)
 
 
-def trials(
-    family: Family, denoiser: Denoiser, x: Tensor, num: int = 400, **options: Any
-) -> Score:
+def trials(family: Family, denoiser: Denoiser, x: Tensor, num: int = 400, **options: Any) -> Score:
     """`num` independent estimates for the one text x."""
     given = options.pop("given", None)
     return scores(

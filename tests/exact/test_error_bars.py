@@ -1,7 +1,7 @@
 """Estimates are unbiased and their error bars are honest, for every family, against what can be enumerated.
 
-400 trials or more each: the mean lies within what their scatter allows, the mean squared standard error is the variance,
-and 95 % intervals cover the truth in 93 to 97 % of them.
+400 trials each: the mean lies within what their scatter allows, the mean squared standard error is the
+variance, and 95 % intervals cover the truth in 93 to 97 % of them.
 """
 
 from __future__ import annotations

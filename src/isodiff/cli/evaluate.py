@@ -50,7 +50,7 @@ def run(
         draws: without files: noise draws per window, where the likelihood is a bound.
         method: of files: how their likelihood is estimated (docs/estimators.md).
         target_se: of files: go on until the standard error of nats per token is no larger.
-        budget: of files: network evaluations per window, at most; without target-se too, 4 rounds of 16 draws.
+        budget: of files: network evaluations per window at most; with neither limit, 4 rounds of 16 draws.
         stride: of files: tokens scored by a window, given those before them; the context by default.
         end: of files: score the end of each document too.
         separator: of files: what stands between the documents of a text file.
@@ -113,7 +113,8 @@ def table(trained: Trained, found: Evaluation) -> str:
     each = whole["documents"]
     for row in [*each[:SHOWN], {**whole, "document": f"all {len(each)}"}]:
         nats, bits = (
-            f"{row[name]:.4f} +- {row[name + '_se']:.4f}" for name in ("nats_per_token", "bits_per_byte")
+            f"{row[name]:.4f} +- {row[name + '_se']:.4f}"
+            for name in ("nats_per_token", "bits_per_byte")
         )
         size = f"{row['perplexity']:>11.4g} {row['num_tokens']:>8} {row['num_forwards']:>9}"
         lines.append(f"{nats:>20} {bits:>20} {size}  {row['document']}")

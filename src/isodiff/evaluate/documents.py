@@ -1,10 +1,10 @@
 """Likelihood of whole documents: windows with stated context, every token scored exactly once.
 
-A document is its tokens, closed by the end-of-document token, which is scored like any other and has no bytes
-(`end` leaves it out). Its first window begins with nothing before it; each later one scores the next `stride` tokens
-given as many tokens before them as the run's context has room for. Nothing is padded: windows of different lengths
-go through the network apart. Standard errors are those of the estimate for these documents; they do
-not say how much other documents would differ, and are 0 where the likelihood is exact.
+A document is its tokens, closed by the end-of-document token, which is scored like any other and has no
+bytes (`end` leaves it out). Its first window begins with nothing before it; each later one scores the next
+`stride` tokens, given as many tokens before them as the run's context has room for. Nothing is padded:
+windows of different lengths go through the network apart. Standard errors are those of the estimate for
+these documents; they do not say how much other documents would differ, and are 0 for exact likelihoods.
 """
 
 from __future__ import annotations

@@ -2,14 +2,15 @@ r"""Chain rules: texts revealed group by group, each token scored once.
 
     -log p(x) = sum_g sum_{i in G_g} -log p(x_i | x_{G_1}, .., x_{G_{g-1}})
 
-*A fixed order*, or one that depends on nothing but what is known so far (DUEL, arXiv 2603.01367): with groups of one
-token this is the exact likelihood of the sampler that fills masks in that order. The order is worked out from the
-predictions at the masks alone; the tokens to come are not shown to whoever chooses, so they cannot leak into it. Of
-equally good masks the leftmost is taken. Choosing by what the true token costs, or the best of several orders, would not
-be a likelihood: summed over all texts, it exceeds one.
+*A fixed order*, or one that depends on nothing but what is known so far (DUEL, arXiv 2603.01367): with
+groups of one token this is the exact likelihood of the sampler that fills masks in that order. The order is
+worked out from the predictions at the masks alone; the tokens to come are not shown to whoever chooses, so
+they cannot leak into it. Of equally good masks the leftmost is taken. Choosing by what the true token costs,
+or the best of several orders, would not be a likelihood: summed over all texts, it exceeds one.
 
-*Block chain*: N growing groups of a random order. Its mean over orders is the bound of the sampler that decides each
-group in parallel, which is looser than that of mask counts, and has far less variance, as every token counts once.
+*Block chain*: N growing groups of a random order. Its mean over orders is the bound of the sampler that
+decides each group in parallel. That is looser than the bound of mask counts, and takes few evaluations, as
+every token is scored exactly once.
 
 In a family of several blocks, all blocks take their steps at the same time: earlier blocks are known anyway.
 """
@@ -56,7 +57,7 @@ def left_to_right(inquiry: Inquiry, limits: Limits) -> Found:
 
 
 def growing(rank: Int[Tensor, "J L"], size: Int[Tensor, "J L"], groups: int) -> Int[Tensor, "J L"]:
-    """Group j of N takes ranks up to n (j/N)^2, and at least one: context helps most where there is little."""
+    """Group j of N ends at rank n (j/N)^2, and has one at least: context helps most where there is little."""
     found = torch.zeros_like(rank)
     for j in range(1, groups):
         found += rank >= (size * (j / groups) ** 2).round().long().clamp_min(j)

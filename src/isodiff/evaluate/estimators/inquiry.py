@@ -1,7 +1,7 @@
 """Texts that a network is asked about, in batches whose composition never matters, and what that costs.
 
-A *job* is one look at one text: which tokens are hidden, or which noise is met. Estimators make lists of jobs;
-they are shown to the network `batch_size` at a time. What a job finds depends on its text and its key alone.
+A *job* is one look at one text: which tokens are hidden, or which noise is met. Estimators make lists of
+jobs; they are shown to the network `batch_size` at a time. What a job finds depends on its text and its key.
 """
 
 from __future__ import annotations

@@ -1,19 +1,20 @@
 r"""Mask counts: the bound of families that lift masks in any order, with most of its variance taken away.
 
-With n tokens to score, C_k the nats of k masks among them (process/counts.py, Eq. 2) is drawn for k = 1 .. n,
+With n tokens to score, C_k the nats of k masks among them (process/counts.py, Eq. 2),
 
-    bound = (1/n) C_n + int_0^1 E[ ((n-1)/k) C_k ] du,   k = 1 + floor((n-1) u).                               (1)
+    bound = C_n / n + int_0^1 E[ ((n-1)/k) C_k ] du,   k = 1 + floor((n-1) u).                     (1)
 
 *All masks* have no variance and are asked about once. *Strata*: the nats of k of n tokens, chosen without
-replacement, scatter as 1/k - 1/n; places of equal spread are the quantiles of its root. *Profile*: what a token costs
-differs more between tokens than between masks around it. With numbers c_i that do not depend on the draw,
+replacement, scatter as 1/k - 1/n; places of equal spread are the quantiles of its root. *Surprisal*: what a
+token costs differs more between tokens, and between counts, than with the masks chosen around it. With
+numbers c_i(k) that do not depend on the draw (surprisal.py),
 
-    ((n-1)/k) sum_{i masked} (nats_i - c_i)  +  ((n-1)/n) sum_i c_i                                              (2)
+    ((n-1)/k) sum_{i masked} (nats_i - c_i(k))  +  ((n-1)/n) sum_i mean_k c_i(k)                   (2)
 
-has the same mean, as every token is among the k with chance k/n. c_i is the mean nats of token i in the rounds so
-far, so that each round is unbiased (a control variate that learns; cf. arXiv 1711.00123).
+has the same integral, as every token is among the k with chance k/n. c comes from earlier rounds, so each
+round is unbiased (control variates that learn on the way: cf. arXiv 1711.00123).
 
-In a family of several blocks, each block has its own n and k, and one draw's places are spread over its blocks.
+In a family of several blocks, each block has its own n and k; one draw's places are spread over its blocks.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from isodiff.evaluate.estimators.inquiry import Found, Inquiry, Jobs, Limits
-from isodiff.evaluate.estimators.profile import Profile, shares
 from isodiff.evaluate.estimators.strata import KNOTS, integrate
+from isodiff.evaluate.estimators.surprisal import Surprisal, shares
 from isodiff.families.base import AnyOrder
 from isodiff.rng import Key, Placed
 from isodiff.types import Nats
@@ -64,7 +65,7 @@ class MaskCounts:
         target, n = self.blocks.target, self.blocks.sizes.clamp_min(1)
         self.all_masks = inquiry.nats(everyone, target, target)
         self.fixed = (self.all_masks / n).sum(-1)
-        self.profile = Profile(self.all_masks)
+        self.surprisal = Surprisal(self.all_masks)
 
     @property
     def open(self) -> Int[Tensor, " A"]:
@@ -93,13 +94,13 @@ class MaskCounts:
         weight = (n - 1) / k.clamp_min(1)
         values = (weight * (nats - here)).masked_fill(~masked, 0).sum(-1)
         values += ((n - 1) / n.clamp_min(1) * mean).masked_fill(~target, 0).sum(-1)
-        self.profile.learn(rows, k, n, masked, nats)
+        self.surprisal.learn(rows, k, n, masked, nats)
         return values
 
     def expected(self, rows: Jobs, k: Int[Tensor, "J L"]) -> tuple[Nats, Nats]:
         """c_i(k), and its mean over k = 1 .. n - 1."""
         some, job = rows.unique(return_inverse=True)
-        table = self.profile.table(some)
+        table = self.surprisal.table(some)
         here = torch.zeros(k.shape, dtype=torch.float64)
         mean = torch.zeros(len(some), k.shape[1], dtype=torch.float64)
         for n in self.blocks.size.unique().tolist():
@@ -127,5 +128,5 @@ def mask_counts(inquiry: Inquiry, limits: Limits) -> Found:
     """Eq. (1) by strata, with Eq. (2)."""
     counts = MaskCounts(inquiry)
     mean, se, rounds = integrate(inquiry, counts, counts.open, limits)
-    how = f"all masks once, then {rounds} rounds of 16 mask counts in 8 strata, nats less a profile"
+    how = f"all masks once, then {rounds} rounds of 16 mask counts in 8 strata, nats less those expected"
     return Found(counts.fixed + mean, se, "bound", how)

@@ -1,7 +1,7 @@
 """Any family: its own bound, at places that cover [0, 1).
 
 A family's `nelbo` is the integrand of its bound with the singular ends gone by a change of variables
-(process/counts.py, process/gaussian.py). Its place in [0, 1) is stratified; where the values scatter is learned.
+(process/counts.py, process/gaussian.py). Its place in [0, 1) is stratified, and where it scatters is learned.
 """
 
 from __future__ import annotations

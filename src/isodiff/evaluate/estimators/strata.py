@@ -1,21 +1,21 @@
-r"""Integrals over [0, 1) with error bars one can trust: pairs of draws in strata that learn.
+r"""Integrals over [0, 1) with error bars one can trust: pairs of draws, in strata that learn.
 
     int_0^1 f(u) du,   f(u) = E[ value drawn at place u ]
 
 A *round* cuts [0, 1) into S strata and draws two places in each:
 
-    T = sum_s w_s (a_s + b_s) / 2,     v = sum_s w_s^2 (a_s - b_s)^2 / 4,                                    (1)
+    T = sum_s w_s (a_s + b_s) / 2,     v = sum_s w_s^2 (a_s - b_s)^2 / 4,                          (1)
 
-w_s the width of a stratum. Given how it is cut, T is unbiased and so is v for its variance. The first round is cut so
-that each stratum is expected to add as much to the variance (Neyman, 1934); later rounds by what earlier rounds found
-there. As neither the cuts nor anything else in a round depends on its own draws, rounds are martingale differences:
+w_s the width of a stratum. Given the cuts, T is unbiased, and so is v for its variance. The first round is
+cut so that each stratum is expected to add equally to the spread (Neyman, 1934); later rounds by what earlier
+ones found there. As neither the cuts nor anything else in a round depends on its own draws, what rounds are
+off by is uncorrelated:
 
-    mean of R rounds = sum_r T_r / R,    squared standard error = sum_r v_r / R^2,                          (2)
+    estimate = sum_r T_r / R,     squared standard error = sum_r v_r / R^2,                        (2)
 
-both unbiased whatever has been learned. (Weights by precision, or one mean over unequally many draws of a stratum,
-would not be: high values come with high spread.) Rounds are nested: a larger budget adds rounds to the same first ones.
-With `target_se` the number of rounds depends on the draws; the bias of that is of second order, and at least
-two rounds are taken.
+both unbiased whatever has been learned. (Weights by precision would not be, nor one mean over unequally many
+draws of a stratum: high values come with high spread.) A larger budget adds rounds to the same first ones.
+With `target_se` the number of rounds depends on the draws, a bias of second order; there are at least two.
 """
 
 from __future__ import annotations

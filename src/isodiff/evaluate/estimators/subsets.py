@@ -2,12 +2,12 @@ r"""All subsets of a short target: its bound, and its likelihood over all orders
 
 With l_i(M) = -log p(x_i | what is not in M) for i in M, and n tokens to score,
 
-    bound   = sum_{M not empty} sum_{i in M} l_i(M) / (|M| C(n, |M|)),                                          (1)
-    mixture = -log f(all),   f(K) = (1/|K|) sum_{i in K} f(K - i) exp(-l_i(all - (K - i))),   f({}) = 1.       (2)
+    bound  = sum_{M not empty} sum_{i in M} l_i(M) / (|M| C(n, |M|)),                              (1)
+    orders = -log f(all),   f(K) = mean_{i in K} f(K - i) exp(-l_i(all - (K - i))),   f({}) = 1.   (2)
 
-Eq. (1) is the bound that mask counts estimate. Eq. (2), K being what is known, is the exact likelihood of the sampler
-that lifts one mask at a time in random order; by Jensen it is never above the bound. Both take 2^n - 1 network
-evaluations, for all blocks of a text at once.
+Eq. (1) is the bound that mask counts estimate. Eq. (2), K being what is known, is the exact likelihood of
+the sampler that lifts one mask at a time in random order; by Jensen it is never above the bound. Both take
+2^n - 1 network evaluations, for all blocks of a text at once.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 r"""What each token has cost so far, by how much was masked: a control variate for sums over random subsets.
 
 Tokens differ in their nats more than one token's nats differ with the masks around it, and both fall as
-fewer tokens are masked. So c_i(k), the expected nats of token i where k of n are masked, is kept at `BINS` values of
+fewer tokens are masked. So c_i(k), the expected nats of token i where k of n are masked, is kept at `BINS`
+values of
 
-    F(k/n),   F(x) = (2/pi) (asin sqrt(x) + sqrt(x (1 - x))),                                   (1)
+    F(k/n),   F(x) = (2/pi) (asin sqrt(x) + sqrt(x (1 - x))),                                      (1)
 
-the integral of sqrt((1 - x) / x), and interpolated; at F = 1 it is what all masks say. A bin's c_i is the mean of the
-looks at token i, those of other bins weighted by `DECAY` for each bin between and the one at all masks as `FIRST`
-looks, plus what the bin's looks at all tokens exceed that by.
+the integral of sqrt((1 - x) / x), and interpolated; at F = 1 it is what all masks say. A bin's c_i is the
+mean of the looks at token i, those of other bins weighted by `DECAY` for each bin between and the one at all
+masks as `FIRST` looks, plus what the bin's looks at all tokens exceed that by.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ FEW = 8.0  # looks that say nothing yet about a bin's level
 Share = Float[Tensor, "N K1"]
 
 
-class Profile:
+class Surprisal:
     """c_i(k) of every text, from the looks so far."""
 
     def __init__(self, all_masks: Nats) -> None:
