@@ -89,6 +89,21 @@ def test_pronouns_and_passages(folder, runs, family):
     assert (runs[family] / "tasks" / "lambada.json").exists()
 
 
+@pytest.mark.parametrize("family", ["autoregressive", "masked"])
+def test_zero_shot_perplexity_of_a_detokenised_text(folder, runs, family):
+    """Read by the rules that the task states: the same as of the text without the marks."""
+    marked, plain = folder / "marked.txt", folder / "plain.txt"
+    marked.write_text(" = = Union = = \n the people 's union , 1 @,@ 000 strong . \n")
+    plain.write_text("== Union ==\nthe people's union, 1,000 strong.\n")
+    said = answer("evaluate", runs[family], marked, "--task", "wikitext")
+    same = answer("evaluate", runs[family], plain, "--task", "plain_text")
+    assert said["num_bytes"] == same["num_bytes"] + 1  # the space at its start
+    assert said["bits_per_byte"] == pytest.approx(same["bits_per_byte"], rel=0.1)
+    assert said["protocol"].startswith("detokenisation wikitext; windows of at most 32 tokens")
+    assert said["kind"] == same["kind"] == FAMILIES[family].kind
+    assert (runs[family] / "tasks" / "wikitext.json").exists()
+
+
 def test_what_is_said_to_people(folder, runs, capsys):
     file = lines(folder, "mixed", [CHOICES[0], "{broken", CHOICES[1]])
     assert main(["evaluate", str(runs["autoregressive"]), str(file)]) == 0

@@ -6,7 +6,7 @@ import torch
 
 from isodiff.data.text import Bytes
 from isodiff.evaluate.choices import Entry, choose, drawing, entries
-from isodiff.evaluate.foretelling import foretell, mean_nats, written
+from isodiff.evaluate.foretelling import foretell, target_nats, written
 from isodiff.evaluate.intervals import wilson
 from isodiff.evaluate.items import Item, Target, option
 from isodiff.evaluate.race import Rules
@@ -178,7 +178,7 @@ def test_texts_to_be_foretold(family):
     """The likeliest letter is a blank: only a word of blanks would be written."""
     network = Fixed(a=0.5)
     scorer = Scorer(family(vocab_size=Bytes.vocab_size), network)
-    found = foretell(scorer, foretold(("q", "aa"), ("qq", "a")), draws=4, steps=8)
+    found = foretell(scorer, foretold(("q", "aa"), ("qq", "a")), budget=None, steps=8)
     value = found.to_json()
     assert value["accuracy"] == 0 and value["num_items"] == 2
     assert value["perplexity"] == pytest.approx(np.exp(1.5 * np.log(2)), rel=1e-4)
@@ -193,5 +193,19 @@ def test_texts_to_be_foretold(family):
 def test_exact_nats_take_one_draw():
     family = Autoregressive(vocab_size=V)
     scorer = Scorer(family, tiny(family))
-    found = mean_nats(scorer, random_entries(3, 1, 4)[0].targets, [("k",)], 32)
-    assert found.shape == (1, 1) and scorer.num_forwards == 1
+    (one,) = random_entries(1, 1, 4)[0].targets
+    (found,) = scorer.mean([one], [("k",)], 32)
+    assert scorer.num_forwards == 1
+    again = target_nats(scorer, [one], [("k",)], None)
+    assert again.kind == "exact" and again.nats[0] == pytest.approx(found, abs=1e-5)
+
+
+def test_short_targets_are_enumerated():
+    """The bound of a few tokens has no noise: all sets of masks are asked for."""
+    family = Masked(vocab_size=V)
+    network = tiny(family)
+    targets = [one.targets[0] for scored in (3, 4, 3) for one in random_entries(2, 1, scored)]
+    found = target_nats(Scorer(family, network), targets, [("k", i) for i in range(6)], None)
+    expected = [enumerated(family, network, one) for one in targets]
+    np.testing.assert_allclose(found.nats, expected, rtol=1e-5)
+    assert found.num_forwards == 4 * 7 + 2 * 15 and found.kind == "bound"

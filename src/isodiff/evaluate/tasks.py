@@ -1,17 +1,22 @@
 """Benchmarks by name: which file each takes, how its parts are joined, what is measured.
 
-A task is a file of JSON lines (items.py) and a joiner. Without a name, `isodiff evaluate RUN FILE.jsonl`
-joins with a space and names the result after the file. Nothing is fetched: the files are the user's.
+A task is a file of JSON lines (items.py) and a joiner, or a text and how it is detokenised. Without a name,
+`isodiff evaluate RUN FILE.jsonl` joins with a space and names the result after the file. Nothing is
+fetched: the files are the user's.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from isodiff.data.documents import documents
 from isodiff.errors import InputError, nearest
 from isodiff.evaluate.choices import choose, entries
+from isodiff.evaluate.detokenise import detokenised
+from isodiff.evaluate.documents import evaluate_documents
 from isodiff.evaluate.foretelling import foretell
 from isodiff.evaluate.items import read_items
 from isodiff.evaluate.race import Rules
@@ -23,32 +28,52 @@ from isodiff.train.run import Trained
 ANSWER = "\nAnswer: "
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
     """What a benchmark is.
 
     Attributes:
         joiner: what stands between context and continuation; None: a space, where neither brings white space.
+        rules: of a text whose perplexity is asked for: how it is detokenised; None for a file of items.
+        separator: between the documents of such a text; None where a file is one.
         about: one line.
     """
 
     name: str
-    joiner: str | None
+    joiner: str | None = None
+    rules: str | None = None
+    separator: str | None = None
     about: str
 
 
 TASKS = {
     task.name: task
     for task in (
-        Task("arc_easy", ANSWER, "school science, the easier questions (arXiv 1803.05457)"),
-        Task("arc_challenge", ANSWER, "school science, the harder questions (arXiv 1803.05457)"),
-        Task("piqa", ANSWER, "everyday physics, two ways to a goal (arXiv 1911.11641)"),
-        Task("siqa", " ", "social situations (arXiv 1904.09728)"),
-        Task("winogrande", " ", "who is meant: two contexts, one continuation (arXiv 1907.10641)"),
-        Task("boolq", ANSWER, "a passage and a yes-or-no question (arXiv 1905.10044)"),
-        Task("openbook_qa", " ", "elementary science facts (arXiv 1809.02789)"),
-        Task("hellaswag", " ", "how a story goes on, four endings (arXiv 1905.07830)"),
-        Task("lambada", " ", "the last word of a passage (arXiv 1606.06031)"),
+        Task(
+            name="arc_easy",
+            joiner=ANSWER,
+            about="school science, the easier part (arXiv 1803.05457)",
+        ),
+        Task(
+            name="arc_challenge",
+            joiner=ANSWER,
+            about="school science, the harder part (arXiv 1803.05457)",
+        ),
+        Task(name="piqa", joiner=ANSWER, about="two ways to a goal (arXiv 1911.11641)"),
+        Task(name="siqa", joiner=" ", about="social situations (arXiv 1904.09728)"),
+        Task(name="winogrande", joiner=" ", about="who is meant (arXiv 1907.10641)"),
+        Task(
+            name="boolq", joiner=ANSWER, about="passage and question, yes or no (arXiv 1905.10044)"
+        ),
+        Task(name="openbook_qa", joiner=" ", about="elementary science (arXiv 1809.02789)"),
+        Task(name="hellaswag", joiner=" ", about="how a story goes on (arXiv 1905.07830)"),
+        Task(name="lambada", joiner=" ", about="the last word of a passage (arXiv 1606.06031)"),
+        Task(name="wikitext", rules="wikitext", about="WikiText-2 or -103 (arXiv 1609.07843)"),
+        Task(name="ptb", rules="ptb", about="Penn Treebank, as preprocessed by Mikolov"),
+        Task(
+            name="lm1b", rules="lm1b", separator="\n", about="One Billion Words (arXiv 1312.3005)"
+        ),
+        Task(name="plain_text", rules="none", about="any text, as it is"),
     )
 }
 
@@ -70,8 +95,8 @@ class Protocol:
 
     Attributes:
         error: chance, per item, that the race drops the best option.
-        draws: most noise draws per option, where the likelihood is a bound; None for 128 in a race, 32 for a
-            text to be foretold.
+        draws: most noise draws per option, or forwards per window of text, where the likelihood is a bound;
+            None for 128 in a race, 32 in the harness, and what suits the estimator elsewhere.
         steps: of the sampler that writes a word to be foretold.
         pmi: score the difference to the option without its context as well.
         seed: of the noise.
@@ -101,7 +126,7 @@ class Protocol:
 
     @property
     def draws_each(self) -> int:
-        """Of a text to be foretold."""
+        """Of a request of the harness."""
         return self.draws or 32
 
 
@@ -117,16 +142,8 @@ def run_task(
     """Score a run on a file, write `tasks/<name>.json` into its folder and return what it says.
 
     Raises:
-        InputError: no line of the file can be used.
+        InputError: nothing in the file can be used.
     """
-    name = file.stem if task is None else task.name
-    joiner = joiner if task is None else task.joiner
-    items, malformed = read_items(file, joiner=joiner, limit=protocol.limit)
-    ready, unfit = entries(items, run.corpus.tokenizer, run.spec.length)
-    malformed = sorted([*malformed, *unfit])
-    if not ready:
-        first = malformed[0]
-        raise InputError(f"{file} has no item that fits; line {first.line}: {first.reason}")
     scorer = Scorer(
         run.family,
         run.network,
@@ -134,32 +151,64 @@ def run_task(
         device=device,
         batch_tokens=protocol.batch_tokens,
     )
-    if len(ready[0].targets) == 1:
-        draws = protocol.draws_each
-        found = foretell(scorer, ready, draws=draws, steps=protocol.steps).to_json()
-        words = f"{draws} draws per target"
-        each: list[dict[str, Any]] = []
+    each: dict[str, Any] = {}
+    if task is not None and task.rules is not None:
+        found = text_result(run, file, task, protocol, device)
     else:
-        chosen = choose(scorer, ready, protocol.rules, pmi=protocol.pmi)
-        found, each = chosen.to_json(), chosen.items_json()
-        rules = protocol.rules
-        words = (
-            f"at most {rules.most} draws per option, common noise, race at error {rules.error:g}"
-        )
-    exact = run.family.kind == "exact"
+        found, each = items_result(run, file, protocol, scorer, task.joiner if task else joiner)
     value = {
-        "task": name,
+        "task": file.stem if task is None else task.name,
         "run": run.spec.id,
         "family": run.family.name,
         "file": file.name,
-        "kind": run.family.kind,
         **found,
-        "protocol": "exact, one forward per option"
-        if exact
-        else f"bound, {words}, seed {protocol.seed}",
+    }
+    whole = {**value, **each, "asked": asdict(protocol), "provenance": provenance()}
+    write_json(run.folder / "tasks" / f"{value['task']}.json", whole)
+    return value
+
+
+def items_result(
+    run: Trained, file: Path, protocol: Protocol, scorer: Scorer, joiner: str | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a file of items gives, and what it gives for each."""
+    items, malformed = read_items(file, joiner=joiner, limit=protocol.limit)
+    ready, unfit = entries(items, run.corpus.tokenizer, run.spec.length)
+    malformed = sorted([*malformed, *unfit])
+    if not ready:
+        first = malformed[0]
+        raise InputError(f"{file} has no item that fits; line {first.line}: {first.reason}")
+    left_out = {
         "num_malformed": len(malformed),
         "malformed": [one._asdict() for one in malformed],
     }
-    whole = {**value, "items": each, "asked": asdict(protocol), "provenance": provenance()}
-    write_json(run.folder / "tasks" / f"{name}.json", whole)
-    return value
+    if len(ready[0].targets) == 1:
+        found = foretell(scorer, ready, budget=protocol.draws, steps=protocol.steps)
+        return {**found.to_json(), **left_out}, {}
+    chosen = choose(scorer, ready, protocol.rules, pmi=protocol.pmi)
+    rules = protocol.rules
+    words = (
+        "exact, one forward per option"
+        if run.family.kind == "exact"
+        else f"bound, at most {rules.most} draws per option under common noise, race at error "
+        f"{rules.error:g}, seed {protocol.seed}"
+    )
+    value = {"kind": run.family.kind, **chosen.to_json(), "protocol": words, **left_out}
+    return value, {"items": chosen.items_json()}
+
+
+def text_result(
+    run: Trained, file: Path, task: Task, protocol: Protocol, device: str
+) -> dict[str, Any]:
+    """Likelihood of a text, detokenised as the task says; a limit counts documents."""
+    assert task.rules is not None
+    rules = task.rules
+    texts = (
+        document._replace(text=detokenised(document.text, rules))
+        for document in documents([file], separator=task.separator)
+    )
+    found = evaluate_documents(
+        run, islice(texts, protocol.limit), budget=protocol.draws, seed=protocol.seed, device=device
+    ).to_json()
+    del found["documents"]
+    return {**found, "protocol": f"detokenisation {rules}; {found['protocol']}"}

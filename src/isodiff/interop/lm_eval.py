@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from isodiff.errors import InputError, nearest
-from isodiff.evaluate.foretelling import batched, mean_nats, written
+from isodiff.evaluate.foretelling import batched, target_nats, written
 from isodiff.evaluate.intervals import wilson
 from isodiff.evaluate.items import Target, boundary, target, windows
 from isodiff.evaluate.scoring import Scorer
@@ -46,6 +46,10 @@ except ImportError as error:
     raise InputError(
         f"lm-evaluation-harness is not installed ({error}); pip install 'isodiff[harness]'"
     ) from None
+
+
+Document = tuple[str, int]
+"""A task and the number of one of its documents."""
 
 
 class Isodiff(LM):
@@ -114,20 +118,26 @@ class Isodiff(LM):
         whole = [Target(self.tokenizer.encode(request.args[0]), 0) for request in requests]
         return self.scored(whole, [key_of(request) for request in requests])
 
-    def scored(self, whole: list[Target], keys: list[tuple[str, int]]) -> list[float]:
+    def scored(self, whole: list[Target], keys: list[Document]) -> list[float]:
         """Log-likelihoods, those of pieces added up."""
-        pieces = [
-            (number, place, piece)
-            for number, one in enumerate(whole)
-            for place, piece in enumerate(windows(one, self.length))
-            if len(piece)
-        ]
-        targets = [piece for _, _, piece in pieces]
-        nats = mean_nats(
-            self.scorer, targets, [(*keys[n], place) for n, place, _ in pieces], self.draws
-        )
+        num = Counter(keys)
         total = np.zeros(len(whole))
-        np.add.at(total, [number for number, _, _ in pieces], nats.mean(-1))
+        for shared in (True, False):
+            pieces = [
+                (number, (*keys[number], place), piece)
+                for number, one in enumerate(whole)
+                if (num[keys[number]] > 1) == shared
+                for place, piece in enumerate(windows(one, self.length))
+                if len(piece)
+            ]
+            if pieces:
+                numbers, own, targets = map(list, zip(*pieces, strict=True))
+                if shared:
+                    nats = self.scorer.mean(targets, own, self.draws)
+                else:
+                    found = target_nats(self.scorer, targets, own, self.draws)
+                    nats, self.nfe = found.nats, self.nfe + found.num_forwards
+                np.add.at(total, numbers, nats)
         return (-total).tolist()
 
     def target(self, context: str, continuation: str) -> Target:
@@ -192,7 +202,7 @@ class Isodiff(LM):
 register_model("isodiff")(Isodiff)
 
 
-def key_of(request: Instance) -> tuple[str, int]:
+def key_of(request: Instance) -> Document:
     """The document: what its requests share their noise by."""
     return str(request.task_name), -1 if request.doc_id is None else int(request.doc_id)
 

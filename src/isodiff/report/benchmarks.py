@@ -29,7 +29,8 @@ class Benchmark(Part):
     accuracy_interval: tuple[Share, Share] | None = None
     accuracy_per_byte: Share | None = None
     perplexity: float | None = None
-    bits_per_byte: Estimated | None = None
+    bits_per_byte: float | None = None
+    bits_per_byte_se: float = 0.0
     undecided: int | None = None
     chance: Share | None = None
     protocol: str = ""
@@ -97,7 +98,8 @@ def result_cell(result: Benchmark | None) -> Cell:
     notes = []
     text, key = "–", float("inf")
     if result.bits_per_byte is not None:
-        text, key = loss_text(result.kind, result.bits_per_byte), result.bits_per_byte.value
+        mean = Estimated(value=result.bits_per_byte, standard_error=result.bits_per_byte_se)
+        text, key = loss_text(result.kind, mean), mean.value
     if result.accuracy is not None:
         notes += [text] * (result.bits_per_byte is not None)
         text, key = f"{result.accuracy:.1%}", result.accuracy

@@ -20,7 +20,7 @@ from torch import Tensor
 from isodiff.data.tokens import Corpus, batch
 from isodiff.data.tokens import Tokens as TokenStream
 from isodiff.errors import InputError
-from isodiff.evaluate.likelihood import Evaluation, evaluate
+from isodiff.evaluate.validation import Evaluation, evaluate
 from isodiff.families import Family
 from isodiff.files import exclusive, read_json, write_json
 from isodiff.network.transformer import Transformer
