@@ -43,13 +43,20 @@ def folder(tmp_path_factory) -> Path:
     return made
 
 
+class Runs(dict[str, Path]):
+    """A tiny run of each family, trained when first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __missing__(self, family: str) -> Path:
+        self[family] = trained(self.folder, family, self.folder / "corpus")
+        return self[family]
+
+
 @pytest.fixture(scope="module")
-def runs(folder) -> dict[str, Path]:
-    options = {"gaussian": "3e9", "block": "3e9"}
-    return {
-        name: trained(folder, name, folder / "corpus", options.get(name, "2e9"))
-        for name in sorted(FAMILIES)
-    }
+def runs(folder) -> Runs:
+    return Runs(folder)
 
 
 def lines(folder: Path, name: str, values: list) -> Path:
