@@ -94,7 +94,7 @@ def distances(model: Transformer, x: Tensor) -> Tensor:
     rng = rows()
     u, noise = rng.strata(), rng.normal(LENGTH, 4)
     t = ((u - CLEAN) / (1 - CLEAN)).clamp_min(1e-9)
-    rate = ONCE.nats(model, x, t, noise, twice=False).mean(-1)
+    rate = ONCE.nats(model, x, t, noise, torch.zeros_like(x).bool(), twice=False).mean(-1)
     return ((rate - math.log(V) / 2).square() / (1 - CLEAN)).where(u >= CLEAN, 0)
 
 

@@ -11,7 +11,12 @@ import pytest
 import isodiff
 
 SOURCE = Path(isodiff.__file__).parent
-SHARED_BY_FAMILIES = {"isodiff.families", "isodiff.families.base", "isodiff.families.unmasking"}
+SHARED_BY_FAMILIES = {
+    "isodiff.families",
+    "isodiff.families.base",
+    "isodiff.families.scoring",
+    "isodiff.families.unmasking",
+}
 WITHOUT_TORCH = [
     "scaling",
     "report",

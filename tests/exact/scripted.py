@@ -22,6 +22,9 @@ class Scripted(Rows):
             object.__setattr__(self, name, value)
         object.__setattr__(self, "script", {name: iter(calls) for name, calls in script.items()})
 
+    def __len__(self) -> int:
+        return self.total
+
     def uniform(self, *shape: int) -> Tensor:
         return self.answer("uniform", *shape)
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 from laws import ancestral_law, finished_from_left_to_right
 from oracle import Optimal
+from outcomes import L, V, X, each, expected, masked_bound, paired
 from scripted import Scripted, orders, product
-from test_bound_as_estimated import TRUE, WRONG, L, V, X, each, expected, masked_bound, paired
+from test_bound_as_estimated import TRUE, WRONG
 from torch import Tensor
 
 from isodiff.families.masked import Masked, score_entropy

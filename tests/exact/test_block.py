@@ -42,7 +42,7 @@ def block_nats(size: int, start: int) -> dict[tuple[int, ...], float]:
 
 def outcomes(family: Blockwise) -> tuple[Tensor, Tensor, Scripted]:
     """Counts (R, N) with their probabilities under the family, and the script that draws them."""
-    q = family.chances(L)
+    q = family.chances(torch.tensor(sizes(L, family.block_size)))
     *ks, order = product(*(torch.arange(n) for n in sizes(L, family.block_size)), orders(L))
     k = torch.stack(ks, -1)
     chance = torch.stack([q[b][k[:, b]] for b in range(len(q))]).prod(0) / len(orders(L))
@@ -83,7 +83,7 @@ def test_one_pass_measures_the_variance_under_every_range(size: int, objective) 
     """Uniform counts, reweighted: the variance over blocks and masks that each range's own draws have."""
     whole = Blockwise(vocab_size=V, block_size=size, objective=objective)
     tokens = torch.tensor(sizes(L, size))
-    n = len(whole.chances(L))
+    n = len(tokens)
     # Every outcome once: chances are equal, as the counts of all blocks are uniform.
     _, _, rng = outcomes(whole)
     rows = len(outcomes(whole)[0])

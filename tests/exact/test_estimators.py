@@ -10,8 +10,8 @@ import pytest
 import scipy.stats
 import torch
 from oracle import Bayes, Known, LeaveOneOut, Optimal
+from outcomes import uniform_outcomes
 from scripted import Scripted
-from test_bound_as_estimated import uniform_outcomes
 from torch import Tensor
 
 from isodiff.data.toy import Toy

@@ -32,13 +32,22 @@ def noises(spacing: float = 0.2, reach: float = 7.0) -> tuple[Tensor, Tensor]:
     return eps, Normal(0, 1).log_prob(eps).sum(-1).exp() * spacing**L
 
 
-def bound(toy: Toy, latent: Latent, *, output_prior: bool = True, nodes: int = 48) -> Tensor:
+def bound(
+    toy: Toy,
+    latent: Latent,
+    *,
+    output_prior: bool = True,
+    nodes: int = 48,
+    given: tuple[int, ...] = (),
+) -> Tensor:
     """E[nelbo] of every sequence. Its two terms see the same noise, which their sum does not mind."""
     family = Gaussian(
         vocab_size=V, embedding_width=1, self_conditioning=False, output_prior=output_prior
     )
     eps, weight = noises()
     x, noise = X.repeat(len(eps), 1), eps.repeat_interleave(len(X), 0)[:, None, :, None]
+    known = torch.zeros_like(x, dtype=torch.bool)
+    known[:, list(given)] = True
     total = torch.zeros(len(X))
     for node, share in zip(*numpy.polynomial.legendre.leggauss(nodes), strict=True):
         rng = Scripted(
@@ -46,7 +55,7 @@ def bound(toy: Toy, latent: Latent, *, output_prior: bool = True, nodes: int = 4
             strata=[torch.full((len(x),), (1 + node) / 2)],
             normal=[noise.expand(-1, 2, -1, -1)],
         )
-        nats = family.nelbo(Bayes(toy, latent), x, rng=rng).nats
+        nats = family.nelbo(Bayes(toy, latent, given), x, rng=rng, given=known).nats
         assert rng.exhausted()
         total += share / 2 * (weight @ nats.view(len(eps), len(X)))
     return total
@@ -61,6 +70,16 @@ def test_bound_of_the_exact_denoiser_is_the_nll_of_every_sequence(
     nats = bound(TRUE, Known.circle(V, power=power), output_prior=output_prior)
     torch.testing.assert_close(nats, -TRUE.log_p(X), rtol=0, atol=1e-6)
     assert float((-nats).exp().sum()) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("output_prior", [True, False])
+@pytest.mark.parametrize("given", [0, 1])
+def test_with_a_token_given_it_is_the_nll_of_the_other(given: int, output_prior: bool) -> None:
+    nats = bound(TRUE, Known.circle(V), output_prior=output_prior, given=(given,))
+    known = torch.full_like(X, V)
+    known[:, given] = X[:, given]
+    p = TRUE.conditional(known, torch.full((len(X),), 1 - given)).gather(1, X[:, 1 - given, None])
+    torch.testing.assert_close(nats, -p.squeeze(1).log(), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("ends", [(-3.0, 6.0), (-1.0, 20.0), (0.0, 3.0)])

@@ -7,18 +7,9 @@ import math
 import pytest
 import torch
 from oracle import LeaveOneOut, random_share, tanh_sinh
+from outcomes import L, V, X, each, expected, hybrid_outcomes, paired
 from scripted import Scripted
-from test_bound_as_estimated import (
-    HYBRIDS,
-    WRONG,
-    L,
-    V,
-    X,
-    each,
-    expected,
-    hybrid_outcomes,
-    paired,
-)
+from test_bound_as_estimated import HYBRIDS, WRONG
 from test_families_meet import OrderBlind
 from torch import Tensor
 from torch.func import jvp

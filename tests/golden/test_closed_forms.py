@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from isodiff.families.hybrid import Hybrid, divergence
+from isodiff.families.hybrid import Hybrid
 from isodiff.families.uniform import rate
 from isodiff.network.view import Table
 from isodiff.process.categorical import Absorbing, UniformState
+from isodiff.process.hybrid import divergence
 from isodiff.rng import stream
 
 HYBRIDS = [{"p_u": 0.1}, {"p_u": 0.7}, {"shift": -2.0}, {"shift": 3.0}]

@@ -67,7 +67,8 @@ def test_input_logits_and_terms_of_the_bound() -> None:
     x, t = given("x"), given("share")
     family = Gaussian(vocab_size=len(CASE["matrix"]), embedding_width=5, self_conditioning=False)
     denoiser = Published([])
-    nats = family.nats(denoiser, x, t, given("noise"), twice=False).mean(-1)
+    noise, nothing = given("noise"), torch.zeros_like(x).bool()
+    nats = family.nats(denoiser, x, t, noise, nothing, twice=False).mean(-1)
     (view,) = denoiser.views
     tolerance = {
         "rtol": 1e-7,

@@ -21,13 +21,13 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from isodiff.families.block import Blockwise
-from isodiff.families.hybrid import Hybrid, Weighting, divergence
+from isodiff.families.hybrid import Hybrid, Weighting
 from isodiff.families.masked import Masked
 from isodiff.families.uniform import rate
 from isodiff.network.attention import TwoStream
 from isodiff.network.view import Table, View
 from isodiff.process.categorical import Absorbing, UniformState
-from isodiff.process.hybrid import Peaked
+from isodiff.process.hybrid import Peaked, divergence
 from isodiff.process.schedule import Linear
 
 pytestmark = pytest.mark.usefixtures("float64")

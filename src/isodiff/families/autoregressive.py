@@ -9,17 +9,19 @@ Sampler: one token per network evaluation, keys and values cached, only the last
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 
 from isodiff.errors import InputError
 from isodiff.families.base import HOLE, Canvas, Family, Likelihood, Sampler, meta
+from isodiff.families.scoring import in_place, scored, taken
 from isodiff.network.attention import Causal
 from isodiff.network.view import Denoiser, View, caching
 from isodiff.rng import Noise, Rows
-from isodiff.types import Nats, Tokens
+from isodiff.types import Chosen, Nats, Tokens
+from isodiff.workload import Writing, shown_one_by_one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +64,32 @@ class Autoregressive(
         positions = torch.arange(x.shape[1], device=x.device)
         return View(torch.cat([start, x[:, :-1]], 1), positions, Causal())
 
-    def loss(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Nats:
-        """-log p(x_i | x_<i) of every token."""
-        return denoiser(self.view(x)).nats(x.flatten()).view_as(x)
+    def loss(
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+    ) -> Nats:
+        """-log p(x_i | x_<i) of every token that is not given."""
+        read = scored(given)
+        nats = denoiser(replace(self.view(x), read=read)).nats(taken(x, read))
+        return in_place(nats, read, x)
 
-    def nelbo(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Likelihood:
-        """-log p(x), exactly."""
-        return Likelihood(self.loss(denoiser, x, rng=rng).sum(-1), "exact")
+    def nelbo(
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+    ) -> Likelihood:
+        """-log p(x), exactly; with a prefix given, that of the rest. Given tokens after it are padding.
+
+        Raises:
+            InputError: tokens are given between others.
+        """
+        if given is not None and bool((begins(~given).sum(-1) > 1).any()):
+            raise InputError(
+                f"{self.name} reads left to right: nothing may be given between two tokens that "
+                "are scored; infilling needs a masked or uniform family"
+            )
+        return Likelihood(self.loss(denoiser, x, rng=rng, given=given).sum(-1), "exact")
+
+    def writing(self, length: int, steps: int) -> Writing:
+        """One position at a time."""
+        return shown_one_by_one(length)
 
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: LeftToRight, *, rng: Noise
@@ -102,3 +123,8 @@ class Autoregressive(
             if sampler.stop is not None and not bool(running.any()):
                 yield Canvas(x.where(x != HOLE, sampler.stop), running)
                 return
+
+
+def begins(chosen: Chosen) -> Chosen:
+    """Where a run of chosen positions begins."""
+    return chosen & ~torch.nn.functional.pad(chosen, (1, 0))[:, :-1]

@@ -39,7 +39,6 @@ from typing import Any, ClassVar, Literal
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn.functional import pad
 
 from isodiff.categorical import draw
 from isodiff.errors import InputError
@@ -48,9 +47,10 @@ from isodiff.families.unmasking import Event, dense_rank, num_events, steps_draw
 from isodiff.network.attention import BlockCausal, Full, TwoStream, sizes
 from isodiff.network.view import Denoiser, View, caching
 from isodiff.process.categorical import Absorbing
-from isodiff.process.counts import between, last_of_blocks
+from isodiff.process.counts import between, by_count, known_first, last_of_blocks
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
+from isodiff.workload import Writing, expected_events, shown_by_block
 
 RANGES = (
     (0.0, 1.0),
@@ -120,16 +120,18 @@ class Blockwise(Family, name="block", nickname="bd3lm", reference="arXiv 2503.09
         """V + 1: the mask comes last."""
         return self.process.num_states
 
-    def chances(self, length: int, device: torch.device | str = "cpu") -> Float[Tensor, "N K"]:
-        """q_k of every block, k = 1..K; Eq. (1)."""
-        blocks = sizes(length, self.block_size)
-        q = {size: between(size, self.low, self.high, device) for size in set(blocks)}
-        rows = [pad(q[size] / q[size].sum(), (0, blocks[0] - size)) for size in blocks]
-        return torch.stack(rows)
+    def chances(self, size: Int[Tensor, "*B N"]) -> Float[Tensor, "*B N K"]:
+        """q_k of blocks of so many tokens, k = 1, 2, ..; Eq. (1)."""
+
+        def q(tokens: int) -> Float[Tensor, " K"]:
+            chance = between(tokens, self.low, self.high, size.device)
+            return chance / chance.sum()
+
+        return by_count(size, max(1, int(size.max())), q)
 
     def training_views(self, batch: int, length: int) -> tuple[View, ...]:
         """One view of both copies; the masks of the noisy one are predictions."""
-        q = self.chances(length)
+        q = self.chances(torch.tensor(sizes(length, self.block_size)))
         expected = float((q * torch.arange(1, q.shape[1] + 1)).sum())
         shown = self.view(meta(batch, length), meta(batch, length))
         return (replace(shown, read=meta(round(batch * expected))),)
@@ -154,29 +156,38 @@ class Blockwise(Family, name="block", nickname="bd3lm", reference="arXiv 2503.09
         """The block of each position."""
         return torch.arange(length, device=device) // self.block_size
 
+    def free(self, x: Tokens, given: Chosen | None) -> Int[Tensor, "B N"]:
+        """K: tokens of every block that are not given."""
+        free = torch.ones_like(x) if given is None else (~given).long()
+        block = self.block(x.shape[1], x.device)
+        return x.new_zeros(len(x), int(block[-1]) + 1).index_add(1, block, free)
+
     def corrupted_nats(
-        self, denoiser: Denoiser, x: Tokens, rng: Rows
+        self, denoiser: Denoiser, x: Tokens, rng: Rows, given: Chosen | None = None
     ) -> tuple[Nats, Int[Tensor, "B N"], Float[Tensor, "B N"]]:
         """Nats of k masked tokens in every block, k, and the weight K/k of the bound."""
-        length = x.shape[1]
-        q = self.chances(length, x.device)
-        k = 1 + draw(q.expand(len(x), *q.shape), rng.scattered(len(q)))
-        masked = last_of_blocks(rng.permutation(length), k, self.block_size)
-        size = torch.tensor(sizes(length, self.block_size), device=x.device)
-        return self.nats(denoiser, x, masked), k, size / k.double()
+        size = self.free(x, given)
+        k = (1 + draw(self.chances(size), rng.scattered(size.shape[1]))).minimum(size)
+        order = known_first(rng.permutation(x.shape[1]), given)
+        masked = last_of_blocks(order, k, self.block_size)
+        return self.nats(denoiser, x, masked), k, size / k.clamp_min(1).double()
 
     def weighted(self, nats: Nats, weight: Float[Tensor, "B N"]) -> Nats:
         """Each token's nats times the weight of its block."""
         return nats * weight[:, self.block(nats.shape[1], nats.device)].to(nats.dtype)
 
-    def loss(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Nats:
+    def loss(
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+    ) -> Nats:
         """The bound's integrand over [low, high], or the same with weight 1."""
-        nats, _, weight = self.corrupted_nats(denoiser, x, rng)
+        nats, _, weight = self.corrupted_nats(denoiser, x, rng, given)
         return nats if self.objective == "low_variance" else self.weighted(nats, weight)
 
-    def nelbo(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Likelihood:
+    def nelbo(
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+    ) -> Likelihood:
         """(K/k) times the nats of k masks, in every block, over all of [0, 1]."""
-        nats, _, weight = replace(self, low=0.0, high=1.0).corrupted_nats(denoiser, x, rng)
+        nats, _, weight = replace(self, low=0.0, high=1.0).corrupted_nats(denoiser, x, rng, given)
         return Likelihood(self.weighted(nats, weight).sum(-1), "bound")
 
     def tuned(
@@ -195,16 +206,21 @@ class Blockwise(Family, name="block", nickname="bd3lm", reference="arXiv 2503.09
         whole = replace(self, low=0.0, high=1.0)
         nats, k, weight = whole.corrupted_nats(denoiser, x, rng)
         losses = nats if self.objective == "low_variance" else self.weighted(nats, weight)
-        size = torch.tensor(sizes(x.shape[1], self.block_size), device=x.device)
+        size = self.free(x, None)
         block = self.block(x.shape[1], x.device)
         loss = losses.new_zeros(k.shape).index_add(1, block, losses).double() / size
         found = {}
         for low, high in RANGES:
-            q = replace(self, low=low, high=high).chances(x.shape[1], x.device)
-            share = size * q.expand(*k.shape, -1).gather(-1, k[..., None] - 1).squeeze(-1)
+            q = replace(self, low=low, high=high).chances(size)
+            share = size * q.gather(-1, k[..., None] - 1).squeeze(-1)
             mean = (share * loss).sum() / share.sum()
             found[low, high] = float((share * (loss - mean).square()).sum() / share.sum())
         return found
+
+    def writing(self, length: int, steps: int) -> Writing:
+        """The block at hand at each of its events."""
+        blocks = sizes(length, self.block_size)
+        return shown_by_block(blocks, [expected_events(steps, size) for size in blocks])
 
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: BlockByBlock, *, rng: Noise

@@ -24,7 +24,8 @@ the inverse of its chance. (Plaid adapts the share, and ramps the output prior u
 Samplers (docs/samplers.md): T network evaluations at equal steps of t, the last at t = 0, where the
 decoder draws the tokens. A step ends at the noise level that the next evaluation is told (those of
 published code fall short by 1 / T(T - 1)). The x_hat of the step before serves as the first look. Given
-tokens k add `guidance` times the gradient of sum_k log p(x_k | z) to the score.
+tokens k add `guidance` times the gradient of sum_k log p(x_k | z) to the score; or they are clamped: shown as
+alpha_t e(x_k), without noise, as a network sees them that was trained with given tokens.
 """
 
 from __future__ import annotations
@@ -42,10 +43,11 @@ from torch.nn.functional import embedding
 from isodiff.errors import InputError
 from isodiff.families.base import HOLE, Canvas, Family, Likelihood, Stepped, meta
 from isodiff.network.attention import Full
-from isodiff.network.view import Denoiser, Prediction, Vectors, View, latent_of
+from isodiff.network.view import Denoiser, Prediction, Vectors, View, for_rows, latent_of
 from isodiff.process import gaussian as process
 from isodiff.rng import Noise, Rows
-from isodiff.types import Nats, Tokens
+from isodiff.types import Chosen, Nats, Tokens
+from isodiff.workload import Writing, shown_whole
 
 CLEAN = 1 / 4  # chance of a training sequence to be at t = 0
 AGAIN = 4  # every fourth training sequence is looked at twice
@@ -65,11 +67,13 @@ class Denoising(Stepped):
         method: "ancestral" draws noise in every step; "ddim" and "dpm", of first and second order, follow the
             probability-flow ODE.
         score_temperature: the score is divided by it; below 1 texts are likelier and less varied.
+        condition: "guidance" by the gradient of the given tokens' likelihood, or "clamp".
         guidance: weight of the given tokens in the score.
     """
 
     method: Literal["ancestral", "ddim", "dpm"] = "ancestral"
     score_temperature: float = 1.0
+    condition: Literal["guidance", "clamp"] = "guidance"
     guidance: float = 1.0
 
     def __post_init__(self) -> None:
@@ -177,73 +181,85 @@ class Gaussian(
             trained=trained,
         )
 
-    def nats(self, denoiser: Denoiser, x: Tokens, t: Level, noise: Z, *, twice: bool) -> Nats:
-        """The decoder's nats where t = 0, Eq. (3), and the integrand of Eq. (4) elsewhere."""
+    def nats(
+        self, denoiser: Denoiser, x: Tokens, t: Level, noise: Z, given: Chosen, *, twice: bool
+    ) -> Nats:
+        """The decoder's nats where t = 0, Eq. (3), and the integrand of Eq. (4) elsewhere; 0 if given."""
         latent = latent_of(denoiser)
         table, ends, path = latent.table(), latent.ends(), latent.progress(t)
         if twice:
-            table, ends, path = table.detach(), detached(ends), detached(path)
+            table = table.detach()
+            ends, path = (tuple(part.detach() for part in pair) for pair in (ends, path))
         usual = math.log(self.vocab_size) / 2
         for part in path:
             if part.requires_grad:  # d(rate - usual)^2 = 2 (rate - usual) d(rate)
-                part.register_hook(lambda g: g * PACE * 2 * (rate.detach().mean(-1) - usual))
+                part.register_hook(lambda g: g * PACE * 2 * (typical - usual))
         span = ends[1] - ends[0]
         gamma, slope = ends[0] + span * path[0], span * path[1]
         vector = embedding(x, table)
+        noise = noise.masked_fill(given[..., None], 0)
         z = process.noised(vector, noise, gamma[:, None, None])
         guess = None
         if twice:
             with torch.no_grad():
                 first = denoiser(self.view(z, gamma, table, None, trained=False))
                 guess = first.nats_and_mean(x.flatten(), table)[1].view_as(z)
+                guess = torch.where(given[..., None], vector.to(guess.dtype), guess)
         prediction = denoiser(self.view(z, gamma, table, guess))
         decoder, x_hat = prediction.nats_and_mean(x.flatten(), table)
         error = (vector - x_hat.view_as(vector)).square().sum(-1)
-        rate = process.diffusion_nats(gamma[:, None], slope[:, None], error)
-        return torch.where(t[:, None] == 0, decoder.view_as(x), rate).to(error.dtype)
+        rate = process.diffusion_nats(gamma[:, None], slope[:, None], error).masked_fill(given, 0)
+        typical = rate.detach().sum(-1) / (~given).sum(-1).clamp_min(1)
+        nats = torch.where(t[:, None] == 0, decoder.view_as(x), rate).to(error.dtype)
+        return nats.masked_fill(given, 0)
 
     def prior_nats(self, denoiser: Denoiser) -> Float[Tensor, ""]:
         """Nats per token of the prior, Eq. (2)."""
         _, gamma_1 = latent_of(denoiser).ends()
         return process.prior_nats(gamma_1, self.embedding_width).to(torch.get_default_dtype())
 
-    def loss(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Nats:
+    def loss(
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+    ) -> Nats:
         """One term of the bound per sequence, weighted by the inverse of its chance, and the prior."""
+        given = torch.zeros_like(x, dtype=torch.bool) if given is None else given
         u, noise = rng.strata(), rng.normal(x.shape[1], self.embedding_width)
         clean = u < CLEAN
         t = torch.where(clean, 0, (u - CLEAN) / (1 - CLEAN))
         weight = torch.where(clean, 1 / CLEAN, 1 / (1 - CLEAN))[:, None]
-        again = rng.index % AGAIN == AGAIN - 1
-        again = again & self.self_conditioning
+        again = (rng.index % AGAIN == AGAIN - 1) & self.self_conditioning
         prior = self.prior_nats(denoiser)
         out = torch.zeros_like(x, dtype=prior.dtype)
         for twice in (False, True):
             rows = (again == twice).nonzero().squeeze(-1).to(x.device)
             if len(rows):
-                nats = self.nats(denoiser, x[rows], t[rows], noise[rows], twice=twice)
+                shown = x[rows], t[rows], noise[rows], given[rows]
+                nats = self.nats(for_rows(denoiser, rows), *shown, twice=twice)
                 nats = weight[rows].to(nats.dtype) * nats + (prior.detach() if twice else prior)
                 out = out.index_put((rows,), nats)
-        return out
+        return out.masked_fill(given, 0)
 
-    def nelbo(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Likelihood:
+    def nelbo(
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+    ) -> Likelihood:
         """All three terms for every sequence."""
-        t = rng.strata()
-        at_0, at_t = rng.normal(2, x.shape[1], self.embedding_width).unbind(1)
-        nats = self.nats(
-            denoiser,
-            torch.cat([x, x]),
-            torch.cat([torch.zeros_like(t), t]),
-            torch.cat([at_0, at_t]),
-            twice=self.self_conditioning,
-        )
+        given = torch.zeros_like(x, dtype=torch.bool) if given is None else given
+        t, row = rng.strata(), torch.arange(len(x), device=x.device).repeat(2)
+        noise = torch.cat(rng.normal(2, x.shape[1], self.embedding_width).unbind(1))
+        shown = x[row], torch.cat([torch.zeros_like(t), t]), noise, given[row]
+        nats = self.nats(for_rows(denoiser, row), *shown, twice=self.self_conditioning)
         reconstruction, diffusion = nats.sum(-1).chunk(2)
-        prior = x.shape[1] * self.prior_nats(denoiser)
+        prior = (~given).sum(-1) * self.prior_nats(denoiser)
         return Likelihood(reconstruction + diffusion + prior, "bound")
+
+    def writing(self, length: int, steps: int) -> Writing:
+        """All positions at every step, and all of them pass the head."""
+        return shown_whole(length, steps, read=steps * length)
 
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: Denoising, *, rng: Noise
     ) -> Iterator[Canvas]:
-        """T evaluations, from pure noise to the decoder."""
+        """T evaluations, from pure noise to the decoder; first the tokens whose vectors are nearest to it."""
         assert sampler.steps is not None
         latent, length, width = latent_of(denoiser), prompt.shape[1], self.embedding_width
         table, ends, given = latent.table(), latent.ends(), prompt != HOLE
@@ -253,9 +269,18 @@ class Gaussian(
         times = torch.linspace(1, 0, sampler.steps, dtype=torch.float64, device=prompt.device)
         gammas = ends[0] + (ends[1] - ends[0]) * latent.progress(times)[0]
         z = rng.normal(length, width)[rows]
+        near = torch.stack([(one.to(table) @ table.T).argmax(-1) for one in z])
+        texts = prompt.index_put((rows,), near)
+        yield Canvas(prompt.where(given, texts), torch.zeros_like(rows))
         guess = before = None
+        some, shown = for_rows(denoiser, rows), prompt[rows]
+        clamped = ((shown != HOLE) & (sampler.condition == "clamp"))[..., None]
+        vector = embedding(shown.clamp_min(0), table)
+        shown = shown.masked_fill(clamped.squeeze(-1), HOLE)  # what guides
         for now, gamma in enumerate(gammas):
-            prediction, pull = self.look(denoiser, z, gamma, table, guess, prompt[rows])
+            z = torch.where(clamped, process.alpha(gamma) * vector, z)
+            guess = None if guess is None else torch.where(clamped, vector, guess)
+            prediction, pull = self.look(some, z, gamma, table, guess, shown)
             if now + 1 == len(gammas):
                 drawn = prediction.draw(rng.uniform(length)[rows].flatten(), sampler)
             else:
@@ -288,8 +313,3 @@ class Gaussian(
             prediction = denoiser(self.view(z, gamma, table, guess))
             nats = prediction.nats(prompt.clamp_min(0).flatten())[given].sum()
             return prediction, -torch.autograd.grad(nats, z)[0]
-
-
-def detached(parts: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """The same values, which nothing is learned through."""
-    return parts[0].detach(), parts[1].detach()

@@ -47,25 +47,18 @@ from torch import Tensor
 from isodiff.categorical import Truncation, draw, pick
 from isodiff.errors import InputError
 from isodiff.families.base import HOLE, Canvas, Family, Likelihood, Stepped, meta
+from isodiff.families.scoring import in_place, scored, taken
 from isodiff.network.attention import Full
-from isodiff.network.view import Denoiser, Prediction, View
+from isodiff.network.view import Denoiser, Prediction, View, for_rows
 from isodiff.process.counts import jump_times, own_jump_times
-from isodiff.process.hybrid import HybridNoise, Moment, Peaked, Shifted
+from isodiff.process.hybrid import HybridNoise, Moment, Peaked, Shifted, divergence
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
+from isodiff.workload import Writing, shown_where_due
 
 Each = Float[Tensor, "B L"]
 Weighting = Literal["elbo", "clip", "dynamic", "dynamic_as_released"]
 P_U = 0.1
-
-
-def divergence(s: Each, a: Each, b: Each, moment: Moment, same: Chosen, masked: Chosen) -> Each:
-    """D of Eq. (1) by Eqs. (2) and (3), from the statistics sum log y, log y_x and log y_z; in float64."""
-    s, a, b = s.double(), a.double(), b.double()
-    most = torch.log1p(moment.c)
-    kl = (1 - moment.m) * (most - a + (most - s) / moment.c)
-    log_r = torch.where(same, most - a, -b)
-    return kl + torch.where(masked, 0, torch.expm1(log_r) - log_r)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,40 +160,53 @@ class Hybrid(
         """One view; every position is a prediction."""
         return (self.view(meta(batch, length), torch.empty(batch, device="meta")),)
 
-    def loss(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Nats:
+    def loss(
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+    ) -> Nats:
         """The weighted integrand at the moment when the k-th token is corrupted."""
-        moved, m, weight = jump_times(rng, x.shape[1])
+        moved, m, weight = jump_times(rng, x.shape[1], given)
         m, weight = m[:, None].expand(x.shape), weight[:, None].expand(x.shape)
         if self.independent_noise:
             apart = (rng.uniform() < self.independent_noise)[:, None]
-            own = own_jump_times(rng, x.shape[1])
+            own = own_jump_times(rng, x.shape[1], given)
             pairs = zip(own, (moved, m, weight), strict=True)
             moved, m, weight = (torch.where(apart, alone, shared) for alone, shared in pairs)
-        return self.integrand(denoiser, x, moved, m, rng, self.weighting) * weight
+        return self.integrand(denoiser, x, moved, m, rng, self.weighting, given) * weight
 
-    def nelbo(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Likelihood:
+    def nelbo(
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+    ) -> Likelihood:
         """The integrand of Eq. (1). At t = 1 all is masks, and what is left at t = 0 is x: no other term."""
-        moved, m, weight = jump_times(rng, x.shape[1])
-        each = self.integrand(denoiser, x, moved, m[:, None].expand(x.shape), rng, "elbo")
+        moved, m, weight = jump_times(rng, x.shape[1], given)
+        each = self.integrand(denoiser, x, moved, m[:, None].expand(x.shape), rng, "elbo", given)
         return Likelihood((each * weight[:, None]).sum(-1), "bound")
 
     def integrand(
-        self, denoiser: Denoiser, x: Tokens, moved: Chosen, m: Each, rng: Rows, weighting: Weighting
+        self,
+        denoiser: Denoiser,
+        x: Tokens,
+        moved: Chosen,
+        m: Each,
+        rng: Rows,
+        weighting: Weighting,
+        given: Chosen | None,
     ) -> Nats:
-        """Weighted D per token and unit of m, with the tokens `moved` turned into noise."""
+        """Weighted D per token and unit of m, with the tokens `moved` turned into noise; 0 if given."""
         process, v, moment = self.process, self.vocab_size, self.process.at(m)
         random, kind = (rng.uniform(x.shape[1]) * v).long(), rng.uniform(x.shape[1])
         z = torch.where(moved, torch.where(kind < moment.share, random, process.mask), x)
-        masked = z == process.mask
-        prediction = denoiser(self.view(z, m[:, 0]))
+        masked, read = z == process.mask, scored(given)
+        prediction = denoiser(self.view(z, m[:, 0], read))
         if self.p_u == 0:  # c is infinite, and nothing but masks has a weight
-            d = torch.where(masked, (1 - m) * prediction.nats(x.flatten()).view_as(x), 0)
+            nats = in_place(prediction.nats(taken(x, read)), read, x)
+            d = torch.where(masked, (1 - m) * nats, 0)
         else:
             c = moment.c.to(torch.get_default_dtype())
             seen = z.clamp_max(v - 1)  # log y_z of a mask is not used
-            flat = prediction.uniform_statistics(c.flatten(), x.flatten(), seen.flatten())
-            total, at_x, at_z = (value.view_as(x) for value in flat)
+            flat = prediction.uniform_statistics(*(taken(part, read) for part in (c, x, seen)))
+            total, at_x, at_z = (in_place(value, read, x) for value in flat)
             d = divergence(total, at_x, at_z, moment, z == x, masked)
+        d = d if given is None else d.masked_fill(given, 0)
         return (self.weight(moment, z == x, masked, weighting) * d).to(torch.get_default_dtype())
 
     def weight(self, moment: Moment, same: Chosen, masked: Chosen, weighting: Weighting) -> Each:
@@ -215,6 +221,11 @@ class Hybrid(
         assert isinstance(self.process, Peaked)
         token = torch.where(same, self.process.released(moment.m), 1)
         return moment.time * torch.where(masked, 2, token)
+
+    def writing(self, length: int, steps: int) -> Writing:
+        """All positions at each step with a mask that turns clean, or a token that may move."""
+        times = self.process.grid(torch.linspace(1, 0, steps + 1, dtype=torch.float64))
+        return shown_where_due(length, self.process.due(times).tolist())
 
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: Mending, *, rng: Noise
@@ -258,7 +269,7 @@ class Hybrid(
         rows = wanted.any(-1)
         read = wanted[rows].flatten().nonzero().squeeze(-1)
         shown = torch.full((int(rows.sum()),), m, device=z.device)
-        return kept(denoiser(self.view(z[rows], shown, read)), truncation)
+        return kept(for_rows(denoiser, rows)(self.view(z[rows], shown, read)), truncation)
 
     def corrections(
         self, denoiser: Denoiser, z: Tokens, free: Chosen, sampler: Mending, rng: Noise

@@ -35,11 +35,12 @@ from isodiff.errors import InputError
 from isodiff.families.base import HOLE, Canvas, Family, Likelihood, Stepped, meta
 from isodiff.families.unmasking import Event, event_sizes, rank_in_block, steps_drawn
 from isodiff.network.attention import Acquainted, Attention, Causal, TwoStream
-from isodiff.network.view import Denoiser, Prediction, View, caching
+from isodiff.network.view import Denoiser, Prediction, View, caching, for_rows
 from isodiff.process import counts
 from isodiff.process.categorical import Absorbing
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
+from isodiff.workload import Writing, expected_events, shown_twice
 
 Order = Int[Tensor, "B L"]
 
@@ -150,7 +151,7 @@ class Interpolating(
         self, denoiser: Denoiser, x: Tokens, order: Order, k: Int[Tensor, " B"]
     ) -> Nats:
         """-log p(x_i | z_0, x_<i) of the last k tokens in `order`, taken from left to right."""
-        order = left_to_right(order, k)
+        order = counts.left_to_right(order, k)
         length = x.shape[1]
         masked = torch.arange(length, device=x.device) >= (length - k)[:, None]
         clean = x.gather(1, order)
@@ -168,12 +169,15 @@ class Interpolating(
         nats = denoiser(view).nats(x[row, place])
         return nats.new_zeros(x.shape).index_put((row, place), nats)
 
-    def leftover(self, rng: Rows, length: int) -> Int[Tensor, " B"]:
+    def leftover(self, rng: Rows, length: int, given: Chosen | None) -> Int[Tensor, " B"]:
         """k_0: masks that the diffusion leaves to the second phase."""
-        chance = counts.binomial(length, 1 - self.alpha_0, rng.device)
-        return draw(chance.expand(len(rng), length + 1), rng.strata())
+        n = counts.num_free(rng, length, given)
+        law = partial(counts.binomial, p=1 - self.alpha_0, device=rng.device)
+        return draw(counts.by_count(n, length + 1, law), rng.strata())
 
-    def loss(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Nats:
+    def loss(
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+    ) -> Nats:
         """Both terms, each on its rows, scaled so that the mean over the batch is their sum."""
         length = x.shape[1]
         kept = 1 - self.alpha_0
@@ -183,32 +187,43 @@ class Interpolating(
         diffused = (row + 1) * num // total > row * num // total
         out = x.new_zeros(x.shape, dtype=torch.get_default_dtype())
         if share > 0:
-            k, weight = counts.mask_counts(rng, length, kept)
-            order = rng.permutation(length)
-            nats = self.diffusion_nats(denoiser, x[diffused], order[diffused], k[diffused])
+            k, weight = counts.mask_counts(rng, length, kept, given)
+            order = counts.known_first(rng.permutation(length), given)
+            some = for_rows(denoiser, diffused)
+            nats = self.diffusion_nats(some, x[diffused], order[diffused], k[diffused])
             if self.objective == "nelbo":
                 nats = nats * weight[diffused, None].to(nats.dtype)
             out = out.index_put((diffused,), nats / share)
         if share < 1:
-            k = self.leftover(rng, length)
-            order = rng.permutation(length)
-            nats = self.sequential_nats(denoiser, x[~diffused], order[~diffused], k[~diffused])
+            k = self.leftover(rng, length, given)
+            order = counts.known_first(rng.permutation(length), given)
+            some = for_rows(denoiser, ~diffused)
+            nats = self.sequential_nats(some, x[~diffused], order[~diffused], k[~diffused])
             out = out.index_put((~diffused,), nats / (1 - share))
         return out
 
-    def nelbo(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Likelihood:
+    def nelbo(
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+    ) -> Likelihood:
         """Both terms on every row."""
         length = x.shape[1]
         total = x.new_zeros(len(x), dtype=torch.get_default_dtype())
         if self.alpha_0 > 0:
-            k, weight = counts.mask_counts(rng, length, 1 - self.alpha_0)
-            nats = self.diffusion_nats(denoiser, x, rng.permutation(length), k)
+            k, weight = counts.mask_counts(rng, length, 1 - self.alpha_0, given)
+            order = counts.known_first(rng.permutation(length), given)
+            nats = self.diffusion_nats(denoiser, x, order, k)
             total = total + weight.to(nats.dtype) * nats.sum(-1)
         if self.alpha_0 < 1:
-            k = self.leftover(rng, length)
-            nats = self.sequential_nats(denoiser, x, rng.permutation(length), k)
+            k = self.leftover(rng, length, given)
+            order = counts.known_first(rng.permutation(length), given)
+            nats = self.sequential_nats(denoiser, x, order, k)
             total = total + nats.sum(-1)
         return Likelihood(total, "bound")
+
+    def writing(self, length: int, steps: int) -> Writing | None:
+        """Each token twice; variant A, whose first phase is not cached, is not counted."""
+        events = expected_events(steps, length, self.alpha_0)
+        return None if self.variant == "A" else shown_twice(length, events, self.alpha_0)
 
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: TwoPhase, *, rng: Noise
@@ -289,12 +304,3 @@ class Interpolating(
         # Prompt first, then event after event, in random order within each.
         key = (event + 1) * length + rng.permutation(length).argsort(-1)
         return torch.where(holes, key, place).argsort(-1), event, later
-
-
-def left_to_right(order: Order, k: Int[Tensor, " B"]) -> Order:
-    """`order` with its last k items sorted by position."""
-    length = order.shape[1]
-    tail = torch.arange(length, device=order.device) >= (length - k)[:, None]
-    rank = torch.arange(length, device=order.device).expand_as(order)
-    key = torch.where(tail, length + order, rank)
-    return order.gather(1, key.argsort(-1))

@@ -37,16 +37,26 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from isodiff.categorical import draw
+from isodiff.categorical import draw, pick
 from isodiff.errors import InputError
 from isodiff.families.base import HOLE, Canvas, Family, Likelihood, Stepped, meta
+from isodiff.families.scoring import in_place
 from isodiff.families.unmasking import Event, dense_rank, num_events, rank_in_block, steps_drawn
 from isodiff.network.attention import Full
-from isodiff.network.view import Denoiser, Prediction, View
+from isodiff.network.view import Denoiser, Prediction, View, for_rows
 from isodiff.process.categorical import Absorbing
-from isodiff.process.counts import expected_masks, last, mask_counts, step_weights
+from isodiff.process.counts import (
+    by_count,
+    expected_masks,
+    known_first,
+    last,
+    mask_counts,
+    num_free,
+    step_weights,
+)
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
+from isodiff.workload import Writing, expected_events, shown_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,29 +132,40 @@ class Masked(
         read = masked.flatten().nonzero().squeeze(-1)
         positions = torch.arange(x.shape[1], device=x.device)
         nats = measure(denoiser(View(z, positions, Full(), read=read)), x.flatten()[read])
-        return nats.new_zeros(x.numel()).index_put((read,), nats).view_as(x)
+        return in_place(nats, read, x)
 
-    def loss(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Nats:
+    def loss(
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+    ) -> Nats:
         """The objective at k masks."""
         length = x.shape[1]
-        k, weight = mask_counts(rng, length)
+        k, weight = mask_counts(rng, length, given=given)
         measure = score_entropy if self.objective == "sedd" else Prediction.nats
-        nats = self.nats(denoiser, x, last(rng.permutation(length), k), measure)
+        masked = last(known_first(rng.permutation(length), given), k)
+        nats = self.nats(denoiser, x, masked, measure)
         if self.objective == "d3pm":
-            weight = length * step_weights(length, self.d3pm_steps).to(k.device)[k - 1]
+            n = num_free(rng, length, given)
+            table = by_count(n, length, lambda size: step_weights(size, self.d3pm_steps))
+            weight = n * pick(table, (k - 1).clamp_min(0))
         weight = weight[:, None].to(nats.dtype)
         return nats if self.objective == "low_variance" else weight * nats
 
-    def nelbo(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Likelihood:
+    def nelbo(
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+    ) -> Likelihood:
         """(L/k) times the nats of k masks."""
-        k, weight = mask_counts(rng, x.shape[1])
-        nats = self.nats(denoiser, x, last(rng.permutation(x.shape[1]), k))
+        k, weight = mask_counts(rng, x.shape[1], given=given)
+        nats = self.nats(denoiser, x, last(known_first(rng.permutation(x.shape[1]), given), k))
         return Likelihood(weight.to(nats.dtype) * nats.sum(-1), "bound")
 
     def alphas(self, steps: int) -> Float[Tensor, " T1"]:
         """alpha at the ends of T ancestral steps, from 0 to 1."""
         times = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
         return self.process.alpha(self.process.grid(times))
+
+    def writing(self, length: int, steps: int) -> Writing:
+        """All positions at each event; every token passes the head once."""
+        return shown_whole(length, expected_events(steps, length), read=length)
 
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: Unmasking, *, rng: Noise
@@ -194,7 +215,7 @@ class Masked(
         u: Float[Tensor, "B L"],
     ) -> Tokens:
         """x with the positions `due` drawn; only `rows` visit the network."""
-        prediction = self.prediction(denoiser, x[rows], due[rows])
+        prediction = self.prediction(for_rows(denoiser, rows), x[rows], due[rows])
         return x.masked_scatter(due, prediction.draw(u[due], sampler))
 
     def prediction(self, denoiser: Denoiser, x: Tokens, wanted: Chosen) -> Prediction:
@@ -217,7 +238,7 @@ class Masked(
         waiting = waiting & rows[:, None]
         token, tie = u.unbind(1)
         drawn, certainty = [], []
-        prediction = self.prediction(denoiser, x[rows], waiting[rows])
+        prediction = self.prediction(for_rows(denoiser, rows), x[rows], waiting[rows])
         for logits, v in prediction.in_pieces(token[waiting]):
             drawn.append(draw(sampler.weights(logits), v))
             certainty.append(sureness(logits.softmax(-1), drawn[-1], sampler.order))

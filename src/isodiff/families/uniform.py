@@ -35,19 +35,21 @@ from itertools import pairwise
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from isodiff.categorical import draw, pick
 from isodiff.errors import InputError
 from isodiff.families.base import HOLE, Canvas, Family, Likelihood, Stepped, meta
+from isodiff.families.scoring import in_place, scored, taken
 from isodiff.network.attention import Full
-from isodiff.network.view import Denoiser, View
+from isodiff.network.view import Denoiser, View, for_rows
 from isodiff.process.categorical import UniformState
-from isodiff.process.counts import jump_times
+from isodiff.process.counts import jump_times, num_free
 from isodiff.process.schedule import Linear
 from isodiff.rng import Noise, Rows
-from isodiff.types import Nats, Time, Tokens
+from isodiff.types import Chosen, Nats, Time, Tokens
+from isodiff.workload import Writing, shown_where_due
 
 Statistic = Float[Tensor, " M"]
 
@@ -116,43 +118,56 @@ class Uniform(
         """As chosen."""
         return self.show_time
 
-    def view(self, z: Tokens, m: Time) -> View:
+    def view(self, z: Tokens, m: Time, read: Int[Tensor, " M"] | None = None) -> View:
         """z under full attention, with the corruption probability m of each sequence."""
         positions = torch.arange(z.shape[1], device=z.device)
-        return View(z, positions, Full(), time=m if self.show_time else None)
+        return View(z, positions, Full(), time=m if self.show_time else None, read=read)
 
     def training_views(self, batch: int, length: int) -> tuple[View, ...]:
         """One view; every position is a prediction."""
         time = torch.empty(batch, device="meta") if self.show_time else None
         return (View(meta(batch, length), meta(length), Full(), time=time),)
 
-    def loss(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Nats:
+    def loss(
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+    ) -> Nats:
         """The bound's integrand at the moment when the k-th token is corrupted."""
-        moved, m, weight = jump_times(rng, x.shape[1])
+        moved, m, weight = jump_times(rng, x.shape[1], given)
         noise = (rng.uniform(x.shape[1]) * self.vocab_size).long()
-        z = torch.where(moved, noise, x)
-        each = m[:, None].expand(x.shape).flatten()
+        z, read = torch.where(moved, noise, x), scored(given)
+        each, was, now = (taken(part, read) for part in (m[:, None].expand(x.shape), x, z))
         c = self.vocab_size * (1 - each) / each
-        prediction = denoiser(self.view(z, m))
-        s, a, b = prediction.uniform_statistics(
-            c.to(torch.get_default_dtype()), x.flatten(), z.flatten()
-        )
-        nats = rate(s, a, b, same=(x == z).flatten(), m=each, v=self.vocab_size)
+        prediction = denoiser(self.view(z, m, read))
+        s, a, b = prediction.uniform_statistics(c.to(torch.get_default_dtype()), was, now)
+        nats = rate(s, a, b, same=was == now, m=each, v=self.vocab_size)
         weight = torch.where(m <= 1 - self.alpha_end, weight, 0)
-        return nats.view_as(x) * weight[:, None].to(nats.dtype)
+        return in_place(nats, read, x) * weight[:, None].to(nats.dtype)
 
-    def nelbo(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> Likelihood:
+    def nelbo(
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+    ) -> Likelihood:
         """The diffusion term plus the prior term."""
-        nats = self.loss(denoiser, x, rng=rng).sum(-1)
-        return Likelihood(nats + x.shape[1] * self.process.prior_nats(), "bound")
+        nats = self.loss(denoiser, x, rng=rng, given=given).sum(-1)
+        prior = num_free(rng, x.shape[1], given) * self.process.prior_nats()
+        return Likelihood(nats + prior, "bound")
+
+    def writing(self, length: int, steps: int) -> Writing:
+        """All positions at each step at which one may change; those that may pass the head."""
+        times = self.process.grid(torch.linspace(1, 0, steps + 1, dtype=torch.float64))
+        alphas, nowhere = self.process.alpha(times), times.new_zeros(())
+        ends = pairwise(alphas)
+        return shown_where_due(
+            length, [float(leaving(nowhere, float(a), s, self.vocab_size)) for a, s in ends]
+        )
 
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: Renewing, *, rng: Noise
     ) -> Iterator[Canvas]:
-        """T steps from uniformly random tokens in the holes of `prompt`."""
+        """T steps from uniformly random tokens in the holes of `prompt`, which come first."""
         assert sampler.steps is not None
         length, v, free = prompt.shape[1], self.vocab_size, prompt == HOLE
         z = (rng.uniform(length) * v).long().where(free, prompt)
+        yield Canvas(z, torch.zeros_like(free[:, 0]))
         times = self.process.grid(torch.linspace(1, 0, sampler.steps + 1, dtype=torch.float64))
         for alpha_t, alpha_s in pairwise(self.process.alpha(times).tolist()):
             u, which, corrects = rng.uniform(3, length).unbind(1)
@@ -165,11 +180,10 @@ class Uniform(
             if bool(rows.any()):
                 read = due[rows].flatten().nonzero().squeeze(-1)
                 m = torch.full((int(rows.sum()),), 1 - alpha_t, device=z.device)
-                view = self.view(z[rows], m.to(torch.get_default_dtype()))
-                view = View(view.inputs, view.positions, view.attention, time=view.time, read=read)
-                columns = z[due], u[due], which[due], target[due]
+                view = self.view(z[rows], m.to(torch.get_default_dtype()), read)
+                some, columns = for_rows(denoiser, rows), (z[due], u[due], which[due], target[due])
                 moved = []
-                for logits, z_t, leave, kind, s in denoiser(view).in_pieces(*columns):
+                for logits, z_t, leave, kind, s in some(view).in_pieces(*columns):
                     p = sampler.weights(logits)
                     if greedy:
                         moved.append(likeliest(p, z_t, alpha_t, v, sampler.tail))

@@ -62,7 +62,7 @@ def _as_bias(pattern: Attention, n: int, device: torch.device, dtype: torch.dtyp
 
 
 _bias = lru_cache(maxsize=16)(_as_bias)
-_bias_by_row = lru_cache(maxsize=1)(_as_bias)  # for all layers of one pass; another follows at once
+bias_by_row = lru_cache(maxsize=1)(_as_bias)  # for all layers of one pass; another follows at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ class Acquainted(Attention):
         self, n: int, device: torch.device, dtype: torch.dtype
     ) -> Float[Tensor, "B 1 N N"] | None:
         """Made anew for every batch."""
-        return _bias_by_row(self, n, device, dtype)
+        return bias_by_row(self, n, device, dtype)
 
 
 def attend(

@@ -30,7 +30,7 @@ class KVCache(Cache):
         if not bool(allowed.all()):
             zero = torch.zeros(allowed.shape, dtype=self.keys.dtype, device=slots.device)
             bias = zero.masked_fill_(~allowed, float("-inf"))
-            bias = bias if slots.ndim == 1 else bias[:, None]
+            bias = bias if allowed.ndim == 2 else bias[:, None]
         return [
             Layer(keys, values, slots, slice(first, n), bias)
             for keys, values in zip(self.keys, self.values, strict=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from isodiff.categorical import Truncation, draw, pick
@@ -150,6 +150,20 @@ class CachingDenoiser(Denoiser, Protocol):
     def cached(self, view: View, cache: Cache) -> Prediction:
         """p(x_i | everything in the cache and `view`), and `view` goes into the cache."""
         ...
+
+
+@runtime_checkable
+class RowwiseDenoiser(Denoiser, Protocol):
+    """A denoiser that knows something of every sequence of its batch."""
+
+    def of(self, rows: Int[Tensor, " R"] | Bool[Tensor, " B"]) -> Denoiser:
+        """The same for some of the sequences."""
+        ...
+
+
+def for_rows(denoiser: Denoiser, rows: Int[Tensor, " R"] | Bool[Tensor, " B"]) -> Denoiser:
+    """The denoiser for a batch of `rows` only, in this order."""
+    return denoiser.of(rows) if isinstance(denoiser, RowwiseDenoiser) else denoiser
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -34,20 +34,59 @@ k changes, and with it what stands in the place of 1/k in Eq. (2):
 
 M_k being the moment at which the k-th token is masked: M_k > m exactly if Binomial(L, m) < k.
 
+*Known tokens* (prompts, padding) are never corrupted: the n that are free take the place of L in all of the
+above, row by row, and what is bounded is -log p(free | known).
+
 Eq. (2) is the any-order form of arXiv 2406.07524, Eq. (10) (compare 2406.03736, Section 3.2);
 Eqs. (3), (4) and (6) are ours; (5) is D3PM's sum over its steps, taken first over k.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
 from isodiff.categorical import draw
 from isodiff.rng import Rows
+from isodiff.types import Chosen
+
+
+def num_free(rng: Rows, length: int, given: Chosen | None) -> Int[Tensor, " B"]:
+    """n: tokens of each row that are not given."""
+    if given is None:
+        return torch.full((len(rng),), length, device=rng.device)
+    return (~given).sum(-1)
+
+
+def known_first(order: Int[Tensor, "B L"], given: Chosen | None) -> Int[Tensor, "B L"]:
+    """Each row's order with the given positions in front, from left to right."""
+    if given is None:
+        return order
+    place = torch.arange(order.shape[-1], device=order.device)
+    return torch.where(given, place, len(place) + order.argsort(-1)).argsort(-1)
+
+
+def left_to_right(order: Int[Tensor, "B L"], k: Int[Tensor, " B"]) -> Int[Tensor, "B L"]:
+    """`order` with its last k items sorted by position."""
+    length = order.shape[1]
+    tail = torch.arange(length, device=order.device) >= (length - k)[:, None]
+    rank = torch.arange(length, device=order.device).expand_as(order)
+    key = torch.where(tail, length + order, rank)
+    return order.gather(1, key.argsort(-1))
+
+
+def by_count(
+    n: Int[Tensor, "*R"], width: int, table: Callable[[int], Float[Tensor, " K"]]
+) -> Float[Tensor, "*R {width}"]:
+    """`table(n)` for every n, zeros behind it; made once for each that occurs."""
+    found, which = n.unique(return_inverse=True)
+    rows = [table(size).to(n.device) for size in found.tolist()]
+    return torch.stack([pad(row, (0, width - len(row))) for row in rows])[which]
 
 
 def last(order: Int[Tensor, "B L"], k: Int[Tensor, " B"]) -> Bool[Tensor, "B L"]:
@@ -98,15 +137,19 @@ def step_weights(length: int, steps: int) -> Float[Tensor, " L"]:
 
 
 def mask_counts(
-    rng: Rows, length: int, kept: float = 0.0
+    rng: Rows, length: int, kept: float = 0.0, given: Chosen | None = None
 ) -> tuple[Int[Tensor, " B"], Float[Tensor, " B"]]:
-    """k masks per row, and the weight of the masked tokens' nats: Eq. (2), or (3) for kept > 0."""
+    """k masks per row, and the weight of the masked tokens' nats: Eq. (2), or (3) for kept > 0.
+
+    Both are 0 in a row without a free token.
+    """
+    n = num_free(rng, length, given)
     if kept == 0:
-        k = rng.antithetic(length)
-        return k, length / k.double()
-    chance = visited(length, kept, rng.device)
-    k = 1 + draw(chance.expand(len(rng), length), rng.strata())
-    return k, chance.sum() / k.double()
+        k = rng.antithetic(n).minimum(n)
+        return k, n / k.clamp_min(1).double()
+    chance = by_count(n, length, lambda size: visited(size, kept, rng.device))
+    k = (1 + draw(chance, rng.strata())).minimum(n)
+    return k, chance.sum(-1) / k.clamp_min(1).double()
 
 
 def expected_masks(length: int, kept: float = 0.0) -> float:
@@ -124,26 +167,29 @@ def typical_clean(chance: Float[Tensor, " K"]) -> Int[Tensor, ""]:
 
 
 def jump_times(
-    rng: Rows, length: int
+    rng: Rows, length: int, given: Chosen | None = None
 ) -> tuple[Bool[Tensor, "B L"], Float[Tensor, " B"], Float[Tensor, " B"]]:
     """Corrupted tokens, corruption probability m, and weight of the total rate in m: Eqs. (1), (4)."""
-    k = (rng.strata() * (length + 1)).long()
+    n = num_free(rng, length, given)
+    k = (rng.strata() * (n + 1)).long()
     u = rng.uniform(length)
+    u = u if given is None else u.masked_fill(given, torch.inf)  # never
     v = rng.uniform()
     ordered = u.sort(-1).values
     at_jump = ordered.gather(-1, (k - 1).clamp_min(0)[:, None]).squeeze(-1)
-    untouched = 1 - (1 - v) ** (1 / (length + 1))  # the smallest of L + 1 uniform numbers
+    untouched = 1 - (1 - v) ** (1 / (n + 1).double())  # the smallest of n + 1 uniform numbers
     m = torch.where(k > 0, at_jump, untouched)
-    weight = torch.where(k > 0, m * (length + 1) / k.clamp_min(1), torch.ones_like(m))
+    weight = torch.where(k > 0, m * (n + 1) / k.clamp_min(1), torch.ones_like(m))
     moved = (u <= m[:, None]) & (k > 0)[:, None]
     return moved, m, weight
 
 
 def own_jump_times(
-    rng: Rows, length: int
+    rng: Rows, length: int, given: Chosen | None = None
 ) -> tuple[Bool[Tensor, "B L"], Float[Tensor, "B L"], Float[Tensor, "B L"]]:
     """The same where every token has a noise level of its own: Eqs. (1), (4) with L = 1 for each."""
     coin, u = rng.uniform(2, length).unbind(1)
     moved = coin < 0.5
+    moved = moved if given is None else moved & ~given
     m = torch.where(moved, u, 1 - (1 - u).sqrt())
     return moved, m, torch.where(moved, 2 * m, 1)

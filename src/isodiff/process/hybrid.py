@@ -32,7 +32,7 @@ import torch
 
 from isodiff.errors import InputError
 from isodiff.process.categorical import Process
-from isodiff.types import Probabilities, Time
+from isodiff.types import Chosen, Probabilities, Time
 
 LEAST_SHARE = 1e-9  # p_u below it is masked diffusion but for rounding; 0 is masked diffusion
 LARGEST_SHIFT = 30.0  # beyond it, the rarer kind of noise is never met
@@ -94,12 +94,35 @@ class HybridNoise(Process):
         """t = sin^2(pi u / 2): o = tan(pi u / 2) in (1), whose sqrt(t) would spoil equal steps of t."""
         return torch.sin(math.pi / 2 * u).square()
 
+    def due(self, times: Time) -> Time:
+        """Mean chance of a position, at each step between falling `times`, that the network has a say in it.
+
+        A mask must turn clean, a token move even if it has no support; a share of mask_t of them are masks.
+        """
+        (alpha, random, mask), now, then = self.parts(times), slice(-1), slice(1, None)
+        a = alpha[now] / alpha[then]
+        cleared = (mask[now] - a * mask[then]) * alpha[then]
+        moved = (random[now] - a * random[then]) / random[now].where(random[now] > 0, 1)
+        return cleared + (1 - mask[now]) * moved.clamp_max(1)
+
     def moment(self, m: Time, share: Time, token: Time, mask: Time, clock: Time) -> Moment:
         """From growths per unit of tau to weights per unit of m."""
         pace = m * (1 - m) * (share * token + (1 - share) * mask)  # dm/dtau
         c = self.vocab_size * (1 - m) / (m * share)
         other = token / pace
         return Moment(m, share, c, other / (1 + c), other, mask / pace, clock / pace, clock)
+
+
+def divergence(s: Time, a: Time, b: Time, moment: Moment, same: Chosen, masked: Chosen) -> Time:
+    """KL plus Itakura-Saito from s = sum_j log y_j, a = log y_x, b = log y_z, y_j = 1 + c x_hat_j.
+
+    Eqs. (1) to (3) of families/hybrid.py. `same`: z is x; `masked`: z is the mask.
+    """
+    s, a, b = s.double(), a.double(), b.double()
+    most = torch.log1p(moment.c)
+    kl = (1 - moment.m) * (most - a + (most - s) / moment.c)
+    log_r = torch.where(same, most - a, -b)
+    return kl + torch.where(masked, 0, torch.expm1(log_r) - log_r)
 
 
 @dataclass(frozen=True)
