@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from isodiff.errors import InputError
+from isodiff.memory import activation_bytes
 from isodiff.record import canonical
 from isodiff.study.study import Study
 from isodiff.study.workers import Job, Workers
@@ -213,15 +214,15 @@ def spared(flops: float, trained: float) -> str:
 
 
 def memory(run: Planned) -> float:
-    """Bytes of weights, gradients and moments, and roughly of a step's activations.
-
-    Activations: about 34 numbers of 4 bytes per width and layer and position (arXiv 2205.05198, Eq. 1, in
-    float32), plus attention scores and three copies of the logits.
-    """
+    """Bytes of weights, gradients and moments, and roughly of a step's activations in float32."""
     spec, shape, recipe = run.spec, run.spec["shape"], run.spec["recipe"]
     share = (recipe["micro_batch_size"] or recipe["batch_size"]) / recipe["batch_size"]
     shown = run.step_positions / recipe["batch_size"]
-    per_layer = 34 * shape["width"] + 3 * shape["heads"] * shown
-    logits = 3 * spec["corpus"]["vocab_size"] * spec["length"] / shown
-    positions = share * run.step_positions
-    return run.weight_bytes + 4 * positions * (shape["depth"] * per_layer + logits)
+    return run.weight_bytes + activation_bytes(
+        depth=shape["depth"],
+        width=shape["width"],
+        positions=share * run.step_positions,
+        scores=shape["heads"] * shown,
+        logits=spec["corpus"]["vocab_size"] * spec["length"] / shown,
+        number_bytes=4,
+    )

@@ -19,12 +19,13 @@ from isodiff.files import exclusive, read_json, write_json
 from isodiff.record import identity, provenance, read_records
 from isodiff.study.board import Board
 from isodiff.study.frontier import expected_seconds, measure_frontier
+from isodiff.study.laws import fit_all
 from isodiff.study.plan import Planned, corpus_folder, plan
 from isodiff.study.study import Study
 from isodiff.study.workers import Job, JobFailed, Workers
 from isodiff.units import clock
 
-RESERVE_SECONDS = 15.0  # for samples, fits and the report; the frontier's time is added
+RESERVE_SECONDS = 25.0  # for samples, fits and the report; the frontier's time is added
 
 
 def run_study(
@@ -237,16 +238,3 @@ def write_study(
         "provenance": provenance(),
     }
     write_json(out / "study.json", value)
-
-
-def fit_all(out: Path, bootstrap: int) -> None:
-    """fits.json from the records; a study too small for laws says why instead."""
-    from isodiff.scaling.isoflop import fit_isoflop
-    from isodiff.scaling.sources import read_points
-
-    try:
-        points = read_points([str(out / "runs")], flops="exact", parameters="non_embedding")
-        value = fit_isoflop(points, bootstrap=bootstrap).to_json()
-    except InputError as error:
-        value = {"law": "isoflop", "families": {}, "warnings": [str(error)]}
-    write_json(out / "fits.json", value)

@@ -20,6 +20,7 @@ from isodiff.allocator import keep_freed_memory
 from isodiff.data.tokens import Corpus, epochs
 from isodiff.errors import InputError
 from isodiff.families import blank, sample
+from isodiff.memory import state_bytes
 from isodiff.rng import Streams
 from isodiff.study.sampling import frontier_point, held_out, samplers
 from isodiff.study.trunks import origins, warmed_up
@@ -56,7 +57,7 @@ def describe_runs(job: dict[str, Any]) -> dict[str, Any]:
             "epochs": epochs(tokens, length=spec.length, batch_size=spec.recipe.batch_size, step=1)
             * number,
             "parameters": size.non_embedding,
-            "weight_bytes": 16 * size.total,
+            "weight_bytes": state_bytes(size.total),
             "step_positions": size.step_positions,
             **origin._asdict(),
         }
