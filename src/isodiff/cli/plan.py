@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -13,9 +14,12 @@ from isodiff.errors import InputError
 
 
 def run(
-    study: Annotated[Path | None, tyro.conf.Positional] = None,
+    sources: Annotated[tuple[Path, ...], tyro.conf.Positional] = (),
     /,
     *,
+    next_: Annotated[int | None, tyro.conf.arg(name="next")] = None,
+    budget_left: float | None = None,
+    verdict: Literal["lead", "multiplier"] = "lead",
     budget: float | None = None,
     law: str | None = None,
     data_limit: float | None = None,
@@ -24,14 +28,20 @@ def run(
     workers: int | None = None,
     threads: int = 1,
 ) -> Answer:
-    """Plan a study, or a budget. Trains nothing.
+    """Plan a study, a budget, or the next runs. Trains nothing.
 
     With a study's file: the table of its runs: parameters, tokens, epochs, steps, time, memory. Time comes
     from timing a few steps of each kind here; the corpus is prepared if it is not yet.
     With --budget and --law: per family the best size, tokens and expected loss, and which to train.
+    With --next K: of finished runs, the K after which it will be surest which family is best at --budget (the
+    largest budget of the runs, unless given).
 
     Args:
-        study: the study's YAML file.
+        sources: the study's YAML file; with --next also run folders, a points.csv or published:ARXIV.
+        next_: how many runs to propose.
+        budget_left: FLOPs that these may cost together; by default so many times the largest budget.
+        verdict: what the runs should make sure: lead, the first family against the one that may overtake it;
+            multiplier, the compute of the best family over that of autoregressive for equal loss.
         budget: training FLOPs, in the law's convention.
         law: a file that isodiff fit --out wrote, or published:ARXIV (2602.15014, 2510.03280, 2512.10858,
             2203.15556, 2305.16264).
@@ -41,8 +51,19 @@ def run(
         workers: runs trained at the same time; by default as many as cores allow.
         threads: CPU threads of each worker.
     """
-    if study is None:
+    if next_ is not None:
+        if law is not None or data_limit is not None or minutes is not None:
+            raise InputError(
+                "--next goes by the runs' own laws; leave out --law, --data-limit, --minutes"
+            )
+        return by_results(sources, out, next_, verdict, budget, budget_left)
+    if budget_left is not None:
+        raise InputError("--budget-left is for --next K")
+    if not sources:
         return by_law(budget, law, data_limit)
+    study, *others = sources
+    if others:
+        raise InputError(f"{len(sources)} sources; plan one study at a time, or give --next K")
     if budget is not None or law is not None or data_limit is not None:
         raise InputError(
             "--budget, --law and --data-limit plan without a study; leave one of them out"
@@ -62,6 +83,37 @@ def by_law(budget: float | None, law: str | None, data_limit: float | None) -> A
 
     value = plan(known_laws(law), budget, data_limit)
     return Answer(value, plan_text(value))
+
+
+def by_results(
+    sources: Sequence[Path],
+    out: Path | None,
+    num: int,
+    verdict: Literal["lead", "multiplier"],
+    budget: float | None,
+    budget_left: float | None,
+) -> Answer:
+    """The runs that finished ones call for."""
+    from isodiff.report.next_text import next_text
+    from isodiff.scaling import read_points
+    from isodiff.scaling.candidates import shape_sizes
+    from isodiff.scaling.next_runs import next_runs
+
+    if any(source.suffix in (".yaml", ".yml") for source in sources):
+        from isodiff.study.study import read_study
+
+        if len(sources) > 1:
+            raise InputError("give one study, or run folders")
+        sources = [out or Path("runs") / read_study(sources[0]).name]
+    elif out is not None:
+        raise InputError("--out is the folder of a study; give the study's YAML file")
+    points = read_points([str(source) for source in sources])
+    cores = shape_sizes(sources)
+    proposal = next_runs(
+        points, num, verdict=verdict, target=budget, allowance=budget_left, cores=cores
+    )
+    value = proposal.to_json()
+    return Answer(value, next_text(value))
 
 
 def of_study(
