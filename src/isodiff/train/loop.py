@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from isodiff.data.tokens import Corpus, batch, epochs
-from isodiff.data.tokens import Tokens as TokenStream
+from isodiff.data.tokens import Corpus
 from isodiff.errors import InputError
-from isodiff.evaluate.likelihood import Evaluation, evaluate
+from isodiff.evaluate.likelihood import Evaluation
 from isodiff.families import Family
 from isodiff.files import exclusive, read_json, write_json
 from isodiff.network.transformer import Transformer
@@ -30,6 +28,7 @@ from isodiff.train.optimizer import Average, adamw, set_rate
 from isodiff.train.precision import autocast, resolve
 from isodiff.train.progress import Progress, Reporter, silent
 from isodiff.train.run import Size, check_corpus, describe, make_family, make_network, measure
+from isodiff.train.source import Source, Windows
 from isodiff.train.spec import RunSpec
 from isodiff.train.start import Start
 
@@ -43,6 +42,7 @@ def train(
     corpus: Corpus,
     *,
     init: Start | None = None,
+    source: Source | None = None,
     device: str = "cpu",
     report: Reporter = silent,
     checkpoint_seconds: float = 60.0,
@@ -50,12 +50,18 @@ def train(
 ) -> dict[str, Any]:
     """Train `spec` in `folder`, or go on where it stopped; returns the record, also of a done run.
 
-    `init` holds the weights that `spec.init` names.
+    `init` holds the weights that `spec.init` names, `source` the examples that `spec.task` names; without a
+    task a run learns from the windows of its corpus.
 
     Raises:
-        InputError: the corpus is another one, the budget is too small, or the folder is in use.
+        InputError: the corpus or the task is another one, the budget is too small, or the folder is in use.
     """
     check_corpus(spec, corpus, corpus.folder)
+    source = Windows(spec, corpus) if source is None else source
+    if source.task != spec.task:
+        raise InputError(
+            f"run {spec.id} learns from {spec.task or 'its corpus'}, not {source.task}"
+        )
     size = measure(spec, corpus.vocab_size)
     steps = size.steps(spec)
     with exclusive(folder, wait_seconds):
@@ -65,7 +71,7 @@ def train(
                 return record
         write_json(folder / "spec.json", spec.to_json())
         write_json(folder / "location.json", {"corpus": str(corpus.folder.resolve())})
-        run = Run(spec, folder, corpus, size, steps, torch.device(device), init)
+        run = Run(spec, folder, corpus, size, steps, torch.device(device), init, source)
         message = run.advance(report, checkpoint_seconds)
         record = run.record(message)
         write_json(folder / "record.json", record)
@@ -84,8 +90,10 @@ class Run:
         steps: int,
         device: torch.device,
         init: Start | None = None,
+        source: Source | None = None,
     ) -> None:
         self.spec, self.folder, self.corpus = spec, folder, corpus
+        self.source: Source = Windows(spec, corpus) if source is None else source
         self.planned, self.size, self.device = size, size, device
         self.family: Family = make_family(spec.family, corpus.vocab_size)
         self.network: Transformer = make_network(spec, self.family).to(device)
@@ -116,7 +124,7 @@ class Run:
 
     def advance(self, report: Reporter, checkpoint_seconds: float) -> str | None:
         """Train to the end. Returns None, or why the run had to stop."""
-        spec, tokens = self.spec, self.corpus.split("train")
+        spec = self.spec
         planned = self.planned.steps(spec)
         log_every = max(1, planned // LOG_POINTS)
         validate_at = {
@@ -129,8 +137,8 @@ class Run:
             while self.step < self.steps:
                 every = self.family.tune_every
                 if every and self.step and self.step % every == 0:
-                    metrics.write(step=self.step, tuned=self.tune(tokens, self.step))
-                loss, norm, rate = self.update(tokens, self.step)
+                    metrics.write(step=self.step, tuned=self.tune(self.step))
+                loss, norm, rate = self.update(self.step)
                 smooth = loss if smooth is None else smooth + 0.02 * (loss - smooth)
                 if not math.isfinite(loss) or not math.isfinite(norm):
                     return f"loss {loss} with gradient norm {norm} at step {self.step}"
@@ -162,7 +170,7 @@ class Run:
                 self.step = done
         return None
 
-    def update(self, tokens: TokenStream, step: int) -> tuple[float, float, float]:
+    def update(self, step: int) -> tuple[float, float, float]:
         """One optimizer step. Returns the loss, the gradient norm and the learning rate.
 
         A loss or gradient that is not finite leaves the weights as they are.
@@ -171,7 +179,7 @@ class Run:
         share = recipe.rate(step, self.steps)
         rate = share * recipe.peak(self.spec.shape.width)
         set_rate(self.optimizer, share)
-        loss = self.gradients(tokens, step)
+        loss = self.gradients(step)
         norm = float(torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip))
         if math.isfinite(loss) and math.isfinite(norm):
             self.optimizer.step()
@@ -179,7 +187,7 @@ class Run:
                 self.average.update(self.network)
         return loss, norm, rate
 
-    def tune(self, tokens: TokenStream, step: int) -> dict[str, Any]:
+    def tune(self, step: int) -> dict[str, Any]:
         """Let the family choose its options by the weights so far, on the step's first micro-batch.
 
         The search counts as a forward pass under the spec's own options; the steps left are those that spend
@@ -189,23 +197,15 @@ class Run:
         rows = range(recipe.micro_batch_size or recipe.batch_size)
         rng = Rows.of(stream(self.spec.seed, "tune", step), len(rows), device=self.device)
         with torch.no_grad(), autocast(self.precision, self.device):
-            family, why = self.family.tuned(self.network, self.windows(tokens, step, rows), rng=rng)
+            batch = self.source.batch(step, rows, self.device)
+            family, why = self.family.tuned(self.network, batch.x, rng=rng)
         self.adopt(describe(family))
         self.flops += self.planned.step_flops / 3 * len(rows) / recipe.batch_size
         left = (self.spec.budget - self.flops) / self.size.step_flops
         self.steps = step + max(1, round(left))
         return why
 
-    def windows(self, tokens: TokenStream, step: int, rows: range) -> Tensor:
-        """Rows of the global batch of a step."""
-        spec, part = self.spec, slice(rows.start, rows.stop)
-        total = spec.recipe.batch_size
-        ids = batch(
-            tokens, length=spec.length, batch_size=total, step=step, seed=spec.seed, rows=part
-        )
-        return torch.from_numpy(ids).to(self.device)
-
-    def gradients(self, tokens: TokenStream, step: int) -> float:
+    def gradients(self, step: int) -> float:
         """Accumulate the gradient of the mean loss of one global batch; returns that mean."""
         spec, total = self.spec, self.spec.recipe.batch_size
         self.optimizer.zero_grad(set_to_none=True)
@@ -213,10 +213,11 @@ class Run:
         sum_of_losses = 0.0
         for begin in range(0, total, micro):
             rows = range(begin, begin + micro)
-            x = self.windows(tokens, step, rows)
+            batch = self.source.batch(step, rows, self.device)
             rng = Rows.of(stream(spec.seed, "noise", step), total, rows, self.device)
             with autocast(self.precision, self.device):
-                loss = self.family.loss(self.network, x, rng=rng).sum() / (total * spec.length)
+                loss = batch.loss(self.family, self.network, rng).sum()
+            loss = loss / (total * self.source.scored)
             loss.backward()
             sum_of_losses += loss.item()
         return sum_of_losses
@@ -236,21 +237,13 @@ class Run:
         checkpoint.save(place, self.spec.id, state, self.network, self.optimizer, self.average)
 
     def validate(self, windows: int, draws: int) -> Evaluation:
-        """The bound on the validation split, with averaged weights where there are any."""
+        """The bound on what is held out, with averaged weights where there are any."""
         kept = None
         if self.average is not None:
             kept = {name: p.detach().clone() for name, p in self.network.named_parameters()}
             self.network.load_state_dict(self.average.weights)
         self.network.eval()
-        found = evaluate(
-            self.family,
-            self.network,
-            self.corpus.split("validation"),
-            length=self.spec.length,
-            windows=windows,
-            draws=draws,
-            device=self.device,
-        )
+        found = self.source.evaluate(self.family, self.network, windows, draws, self.device)
         if kept is not None:
             self.network.load_state_dict(kept)
         self.network.train()
@@ -258,7 +251,7 @@ class Run:
 
     def record(self, message: str | None) -> dict[str, Any]:
         """Everything about the run that a fit or a report needs."""
-        spec, tokens = self.spec, self.corpus.split("train")
+        spec = self.spec
         result: dict[str, Any] = {}
         if message is None:
             found = self.validate(spec.validation.windows, spec.validation.draws)
@@ -281,9 +274,7 @@ class Run:
             },
             "flops": {"planned": spec.budget, **counted},
             "tokens": self.step * self.size.step_tokens,
-            "epochs": epochs(
-                tokens, length=spec.length, batch_size=spec.recipe.batch_size, step=self.step
-            ),
+            "epochs": self.source.epochs(self.step),
             "steps": self.step,
             "results": result,
             "curve": [
