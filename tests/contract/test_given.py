@@ -16,6 +16,7 @@ from isodiff.families.uniform import Uniform
 from isodiff.network.attention import Acquainted, Attention, Causal, Full, TwoStream
 from isodiff.network.padding import Padded, Unpadded
 from isodiff.network.view import Replaying, View
+from isodiff.process.counts import known_first
 from isodiff.rng import Rows, stream
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -182,6 +183,15 @@ def test_infilling_is_refused_from_left_to_right(family: str) -> None:
         InputError, match="autoregressive reads left to right: nothing may be given"
     ):
         one.nelbo(tiny(one), tokens(TOTAL, L), rng=rows(), given=between)
+
+
+def test_given_tokens_come_first_from_left_to_right_and_the_others_in_their_order() -> None:
+    """As a sampler takes a prompt in, so that a causal network sees in training what it sees then."""
+    order = torch.stack([torch.randperm(L, generator=stream(2)) for _ in range(TOTAL)])
+    for got, was, given in zip(known_first(order, GIVEN), order.tolist(), GIVEN, strict=True):
+        first = given.nonzero().squeeze(-1).tolist()
+        assert got.tolist() == first + [place for place in was if place not in first]
+    assert known_first(order, None) is order
 
 
 PATTERNS = [Full(), Causal(), TwoStream(2), TwoStream(3, hidden=2), Acquainted(Causal(), (3, 0, 9))]

@@ -198,7 +198,7 @@ class Run:
         rng = Rows.of(stream(self.spec.seed, "tune", step), len(rows), device=self.device)
         with torch.no_grad(), autocast(self.precision, self.device):
             batch = self.source.batch(step, rows, self.device)
-            family, why = self.family.tuned(self.network, batch.x, rng=rng)
+            family, why = batch.tuned(self.family, self.network, rng)
         self.adopt(describe(family))
         self.flops += self.planned.step_flops / 3 * len(rows) / recipe.batch_size
         left = (self.spec.budget - self.flops) / self.size.step_flops

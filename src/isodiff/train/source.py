@@ -40,6 +40,10 @@ class Batch(NamedTuple):
         """The family's."""
         return family.loss(self.denoiser(network), self.x, rng=rng, given=self.given)
 
+    def tuned(self, family: Family, network: Denoiser, rng: Rows) -> tuple[Family, dict[str, Any]]:
+        """The family with options that suit these rows."""
+        return family.tuned(self.denoiser(network), self.x, rng=rng, given=self.given)
+
 
 class Source(Protocol):
     """Where batches come from."""
