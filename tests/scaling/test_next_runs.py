@@ -114,6 +114,14 @@ def test_the_noise_of_a_run_is_what_it_counts_for_in_a_robust_fit() -> None:
         assert noise_of_a_run(family) ** 2 == pytest.approx(wanted, rel=0.1)
 
 
+def test_few_residuals_leave_the_noise_unsure() -> None:
+    """Nine runs, four residuals beyond the parameters: twice the variance, of least absolute deviations."""
+    points = planted_surface(noise=0.05, num_budgets=3, sizes=3)
+    family = fit_parametric(points, bootstrap=0).families["autoregressive"]
+    s = float(family.residuals @ family.residuals / 4)
+    assert noise_of_a_run(family) ** 2 == pytest.approx(s * np.pi / 2 * 4 / 2, rel=0.03)
+
+
 def test_the_multiplier_inverts_the_law_of_the_reference() -> None:
     fit = fit_parametric(planted_surface(noise=0.003), bootstrap=30).families["autoregressive"]
     log_c = np.log(np.geomspace(1e19, 1e22, 31))

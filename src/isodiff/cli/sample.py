@@ -15,7 +15,7 @@ import tyro
 from isodiff.cli import Answer
 from isodiff.errors import InputError
 from isodiff.families import blank, family_named, sample
-from isodiff.families.base import HOLE, Changes, Sampler, trace
+from isodiff.families.base import HOLE, Making, Sampler, trace
 from isodiff.files import read_json
 from isodiff.report.trace import SHOWN, Film, Take, write_film
 from isodiff.rng import Streams
@@ -105,7 +105,7 @@ def run(folder: Path, settings: dict[str, Any], options: Options) -> Answer:
     sampler = trained.family.sampler(**settings)
     start = canvas(trained, options)
     began = time.monotonic()
-    tokens, nfe, changes = drawn(trained, start, sampler, options)
+    tokens, nfe, makings = drawn(trained, start, sampler, options)
     seconds = time.monotonic() - began
     written = int((start == HOLE).sum()) * options.num - int((tokens == HOLE).sum())
     samples = []
@@ -133,8 +133,14 @@ def run(folder: Path, settings: dict[str, Any], options: Options) -> Answer:
     said = f"{texts}\n\n{evaluations}, {speed}; ended {ended}"
     if options.trace is not None:
         takes = [
-            Take(start=start[0].tolist(), frames=frames, text=one["text"], kept=len(one["tokens"]))
-            for frames, one in zip(changes, samples, strict=False)
+            Take(
+                start=start[0].tolist(),
+                noise=made.noise,
+                frames=made.frames,
+                text=one["text"],
+                kept=len(one["tokens"]),
+            )
+            for made, one in zip(makings, samples, strict=False)
         ]
         film = Film(
             family=trained.family.name,
@@ -211,19 +217,19 @@ def encoded(trained: Trained, text: str, hole: str | None) -> list[int]:
 
 def drawn(
     trained: Trained, start: Tokens, sampler: Sampler, options: Options
-) -> tuple[Tokens, torch.Tensor, list[list[Changes]]]:
-    """All texts, batch by batch, and where a film is asked for what each evaluation changed in the first."""
+) -> tuple[Tokens, torch.Tensor, list[Making]]:
+    """All texts, batch by batch, and where a film is asked for how the first came about."""
     tokens, nfe = [blank(0, start.shape[1])], [torch.zeros(0, dtype=torch.long)]
-    frames: list[list[Changes]] = []
+    makings: list[Making] = []
     for first in range(0, options.num, options.batch_size):
         count = min(options.batch_size, options.num - first)
         rng = Streams(options.seed, count, first=first, device=options.device)
         what = (trained.family, trained.network, start.expand(count, -1), sampler)
         if options.trace is not None and first < SHOWN:
-            *found, changes = trace(*what, rng=rng, num=SHOWN - first)
-            frames += changes
+            *found, made = trace(*what, rng=rng, num=SHOWN - first)
+            makings += made
         else:
             found = sample(*what, rng=rng)
         tokens.append(found[0].cpu())
         nfe.append(found[1].cpu())
-    return torch.cat(tokens), torch.cat(nfe), frames
+    return torch.cat(tokens), torch.cat(nfe), makings

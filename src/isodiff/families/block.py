@@ -50,6 +50,7 @@ from isodiff.process.categorical import Absorbing
 from isodiff.process.counts import between, by_count, known_first, last_of_blocks
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
+from isodiff.workload import Writing, expected_events, shown_by_block
 
 RANGES = (
     (0.0, 1.0),
@@ -215,6 +216,11 @@ class Blockwise(Family, name="block", nickname="bd3lm", reference="arXiv 2503.09
             mean = (share * loss).sum() / share.sum()
             found[low, high] = float((share * (loss - mean).square()).sum() / share.sum())
         return found
+
+    def writing(self, length: int, steps: int) -> Writing:
+        """The block at hand at each of its events."""
+        blocks = sizes(length, self.block_size)
+        return shown_by_block(blocks, [expected_events(steps, size) for size in blocks])
 
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: BlockByBlock, *, rng: Noise

@@ -23,8 +23,9 @@ from isodiff.report.frontier_tables import points_table, wins_table
 from isodiff.report.laws_table import laws_table
 from isodiff.report.panels import specification
 from isodiff.report.protocol import protocol, provenance
+from isodiff.report.scaling import scaling
 from isodiff.report.schema import Samples
-from isodiff.report.tables import Table, runs_table
+from isodiff.report.tables import Part, Table, runs_table
 from isodiff.report.theme import PALETTE
 from isodiff.report.verdict import Verdict, verdict
 from isodiff.scaling.bootstrap import LEVEL
@@ -49,6 +50,7 @@ class Section:
     verdict: Verdict
     figures: tuple[Drawn, ...]
     laws: Table | None
+    scaling: tuple[Part, ...]
     frontier: tuple[Table, Table] | None
     runs: Table | None
     samples: tuple[tuple[str, int | None, Samples], ...]
@@ -123,6 +125,7 @@ def section(study: StudyFolder, key: str, figures: tuple[Drawn, ...], base: Path
         verdict=verdict(study),
         figures=figures,
         laws=laws_table(study),
+        scaling=scaling(study),
         frontier=frontier_tables(study),
         runs=runs_table(study, base),
         samples=tuple(samples),

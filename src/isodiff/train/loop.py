@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +22,19 @@ from isodiff.evaluate.likelihood import Evaluation
 from isodiff.families import Family
 from isodiff.files import exclusive, read_json, write_json
 from isodiff.network.transformer import Transformer
-from isodiff.record import provenance
 from isodiff.rng import Rows, stream
 from isodiff.train import checkpoint
 from isodiff.train.metrics import Metrics, read_metrics
 from isodiff.train.optimizer import Average, adamw, set_rate
 from isodiff.train.precision import autocast, resolve
 from isodiff.train.progress import Progress, Reporter, silent
+from isodiff.train.result import record_of
 from isodiff.train.run import Size, check_corpus, describe, make_family, make_network, measure
 from isodiff.train.source import Source, Windows
 from isodiff.train.spec import RunSpec
 from isodiff.train.start import Start
+from isodiff.train.trunk import Branch, Marks, branches_of
 
-LOG_POINTS = 200
 DIVERGED = 5.0  # times log V: no family is this bad unless it is getting worse
 
 
@@ -43,6 +45,7 @@ def train(
     *,
     init: Start | None = None,
     source: Source | None = None,
+    branches: Sequence[RunSpec] = (),
     device: str = "cpu",
     report: Reporter = silent,
     checkpoint_seconds: float = 60.0,
@@ -50,8 +53,9 @@ def train(
 ) -> dict[str, Any]:
     """Train `spec` in `folder`, or go on where it stopped; returns the record, also of a done run.
 
-    `init` holds the weights that `spec.init` names, `source` the examples that `spec.task` names; without a
-    task a run learns from the windows of its corpus.
+    `init` holds the weights that `spec.init` names, `source` the examples that `spec.task` names (without a
+    task, the windows of the corpus). `branches` are runs of smaller budgets beside `folder` that this one
+    takes along as far as their cooldowns.
 
     Raises:
         InputError: the corpus or the task is another one, the budget is too small, or the folder is in use.
@@ -64,6 +68,7 @@ def train(
         )
     size = measure(spec, corpus.vocab_size)
     steps = size.steps(spec)
+    leaving = branches_of(spec, branches, folder.parent, size)
     with exclusive(folder, wait_seconds):
         if (folder / "record.json").exists():
             record = read_json(folder / "record.json")
@@ -71,9 +76,10 @@ def train(
                 return record
         write_json(folder / "spec.json", spec.to_json())
         write_json(folder / "location.json", {"corpus": str(corpus.folder.resolve())})
-        run = Run(spec, folder, corpus, size, steps, torch.device(device), init, source)
+        parts = (spec, folder, corpus, size, steps, torch.device(device))
+        run = Run(*parts, init, leaving, source)
         message = run.advance(report, checkpoint_seconds)
-        record = run.record(message)
+        record = record_of(run, message)
         write_json(folder / "record.json", record)
         return record
 
@@ -90,9 +96,10 @@ class Run:
         steps: int,
         device: torch.device,
         init: Start | None = None,
+        branches: Sequence[Branch] = (),
         source: Source | None = None,
     ) -> None:
-        self.spec, self.folder, self.corpus = spec, folder, corpus
+        self.spec, self.folder, self.corpus, self.branches = spec, folder, corpus, branches
         self.source: Source = Windows(spec, corpus) if source is None else source
         self.planned, self.size, self.device = size, size, device
         self.family: Family = make_family(spec.family, corpus.vocab_size)
@@ -119,18 +126,13 @@ class Run:
     def adopt(self, options: dict[str, Any]) -> None:
         """Go on with these options of the family, counting its FLOPs with them."""
         self.family = make_family(options, self.corpus.vocab_size)
-        spec = dataclasses.replace(self.spec, family=options)
+        spec = replace(self.spec, family=options)
         self.size = measure(spec, self.corpus.vocab_size)
 
     def advance(self, report: Reporter, checkpoint_seconds: float) -> str | None:
         """Train to the end. Returns None, or why the run had to stop."""
         spec = self.spec
-        planned = self.planned.steps(spec)
-        log_every = max(1, planned // LOG_POINTS)
-        validate_at = {
-            round(planned * i / spec.validation.curve_points)
-            for i in range(1, spec.validation.curve_points)
-        }
+        marks = [self.marks, *(branch.marks for branch in self.branches)]
         limit = DIVERGED * math.log(self.corpus.vocab_size)
         smooth, began, saved = None, time.monotonic(), time.monotonic()
         with Metrics(self.folder / "metrics.jsonl", self.start.metrics_bytes) as metrics:
@@ -149,13 +151,16 @@ class Run:
                 self.wall_seconds = self.start.wall_seconds + time.monotonic() - began
                 self.flops += self.size.step_flops
                 done = self.step + 1
-                if done % log_every == 0 or done == self.steps:
+                if any(mark.loss(done) for mark in marks) or done == self.steps:
                     row = {"step": done, "loss": loss, "rate": rate, "gradient_norm": norm}
                     metrics.write(**row, flops=self.flops)
-                if done in validate_at:
+                if any(mark.validation(done) for mark in marks):
                     found = self.validate(spec.validation.curve_windows, 1)
                     nats = dataclasses.asdict(found.nats_per_token)
                     metrics.write(step=done, flops=self.flops, validation=nats)
+                for branch in self.branches:
+                    if done == branch.step:
+                        self.leave(branch, metrics)
                 speed = (
                     (done - self.start.step) * self.size.step_tokens / (time.monotonic() - began)
                 )
@@ -222,19 +227,35 @@ class Run:
             sum_of_losses += loss.item()
         return sum_of_losses
 
+    def state(self, step: int, steps: int, metrics_bytes: int) -> checkpoint.State:
+        """Where the run stands after `step` steps."""
+        family, trunk = describe(self.family), self.start.trunk
+        times = (metrics_bytes, self.wall_seconds, self.precision)
+        return checkpoint.State(step, steps, self.flops, *times, family, trunk)
+
     def save(self, step: int, metrics_bytes: int) -> None:
         """Write a checkpoint after `step` steps."""
-        state = checkpoint.State(
-            step,
-            self.steps,
-            self.flops,
-            metrics_bytes,
-            self.wall_seconds,
-            self.precision,
-            describe(self.family),
-        )
-        place = self.folder / "checkpoint"
-        checkpoint.save(place, self.spec.id, state, self.network, self.optimizer, self.average)
+        parts = (self.network, self.optimizer, self.average)
+        state = self.state(step, self.steps, metrics_bytes)
+        checkpoint.save(self.folder / "checkpoint", self.spec.id, state, *parts)
+
+    def leave(self, branch: Branch, metrics: Metrics) -> None:
+        """Give a branch its start, unless it has one."""
+        metrics.length()
+        with branch.alone() as free:
+            if free:
+                length = branch.begin(read_metrics(self.folder / "metrics.jsonl"))
+                state = self.state(branch.step, branch.marks.steps, length)
+                mine = {"run": self.spec.id, "step": branch.step}
+                mine |= {"flops": state.flops, "wall_seconds": state.wall_seconds}
+                parts = (self.network, self.optimizer, self.average)
+                place = branch.folder / "checkpoint"
+                checkpoint.save(place, branch.spec.id, replace(state, trunk=mine), *parts)
+
+    @property
+    def marks(self) -> Marks:
+        """When this run writes rows."""
+        return Marks(self.planned.steps(self.spec), self.spec.validation.curve_points)
 
     def validate(self, windows: int, draws: int) -> Evaluation:
         """The bound on what is held out, with averaged weights where there are any."""
@@ -248,53 +269,3 @@ class Run:
             self.network.load_state_dict(kept)
         self.network.train()
         return found
-
-    def record(self, message: str | None) -> dict[str, Any]:
-        """Everything about the run that a fit or a report needs."""
-        spec = self.spec
-        result: dict[str, Any] = {}
-        if message is None:
-            found = self.validate(spec.validation.windows, spec.validation.draws)
-            result = {"validation": dataclasses.asdict(found)}
-        curve = [
-            {"step": row["step"], "flops": row["flops"], **row["validation"]}
-            for row in read_metrics(self.folder / "metrics.jsonl")
-            if "validation" in row
-        ]
-        counted = {**self.size.flops(spec, self.step), "exact": self.flops}
-        return {
-            "id": spec.id,
-            "status": "done" if message is None else "diverged",
-            "message": message,
-            "spec": spec.to_json(),
-            "parameters": {
-                "total": self.size.total,
-                "non_embedding": self.size.non_embedding,
-                "core": self.size.core,
-            },
-            "flops": {"planned": spec.budget, **counted},
-            "tokens": self.step * self.size.step_tokens,
-            "epochs": self.source.epochs(self.step),
-            "steps": self.step,
-            "results": result,
-            "curve": [
-                {
-                    "step": row["step"],
-                    "flops": row["flops"],
-                    "nats_per_token": row["value"],
-                    "standard_error": row["standard_error"],
-                }
-                for row in curve
-            ],
-            "wall_seconds": self.wall_seconds,
-            "tokens_per_second": self.step * self.size.step_tokens / max(self.wall_seconds, 1e-9),
-            "precision": self.precision,
-            "device": device_name(self.device),
-            "threads": torch.get_num_threads(),
-            "provenance": provenance(),
-        }
-
-
-def device_name(device: torch.device) -> str:
-    """The device, in words."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
