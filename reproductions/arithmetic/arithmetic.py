@@ -17,8 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from isodiff.evaluate.arithmetic import arithmetic
-from isodiff.evaluate.questions import write_questions
+from isodiff.evaluate.questions import read_questions
 from isodiff.record import provenance
 
 QUESTIONS, TESTED, AT_ONCE = 40_000, 400, 2
@@ -85,12 +84,12 @@ def accuracy(family: str, folder: Path) -> list[dict[str, Any]]:
 def main(folder: Path) -> None:
     """Every family, two at a time."""
     folder.mkdir(parents=True, exist_ok=True)
-    asked = arithmetic(0, QUESTIONS, "train")
-    write_questions(folder / "train.jsonl", asked)
-    write_questions(folder / "test.jsonl", arithmetic(0, TESTED, "test"))
+    sizes = ("--train", str(QUESTIONS), "--test", str(TESTED))
+    isodiff("questions", str(folder), *sizes)
     if not (folder / "corpus").exists():
         text = folder / "text.txt"
-        text.write_text("\n\n".join(one.prompt + one.response for one in asked[: QUESTIONS // 4]))
+        asked = read_questions(folder / "train.jsonl").questions[: QUESTIONS // 4]
+        text.write_text("\n\n".join(one.prompt + one.response for one in asked))
         isodiff(
             *("corpus", "prepare", str(text), "--tokenizer", "bytes"),
             *("--out", str(folder / "corpus")),

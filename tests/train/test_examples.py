@@ -87,7 +87,8 @@ def test_what_does_not_fit_is_counted(corpus):
 
 def test_the_spec_names_the_task_by_content(corpus, base, tmp_path):
     source, other = examples(corpus), examples(corpus, num=91)
-    assert source.task["examples"] == 90 and source.task != other.task
+    assert source.task is not None and source.task["examples"] == 90
+    assert source.task != other.task
     assert source.task == examples(corpus, seed=3).task
     spec = tuning(corpus, base, "masked", source)
     assert RunSpec.from_json(spec.to_json()) == spec and spec.to_json()["task"] == source.task

@@ -106,7 +106,7 @@ def test_at_the_base_shape_both_are_one(name, corpus, tmp_path):
     for parametrisation in ("standard", "complete_p"):
         run = run_of(corpus, tmp_path, name, BASE, parametrisation)
         for step in range(3):
-            run.update(corpus.split("train"), step)
+            run.update(step)
         ends.append(dict(run.network.named_parameters()))
     assert all(torch.equal(p, ends[1][key]) for key, p in ends[0].items())
     assert set(map(factors(run.network).get, ends[0])) <= {Factors(), None}

@@ -11,12 +11,12 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal
 
 import torch
-import tyro
 
 from isodiff.cli import Answer, WorkFailed
+from isodiff.cli.flags import parse
 from isodiff.data.tokens import Corpus
 from isodiff.errors import InputError
 from isodiff.evaluate.answers import answers
@@ -90,28 +90,15 @@ def command(argv: list[str]) -> Answer:
     if not (folder / "spec.json").exists():
         raise InputError(f"{folder} is not a run; it has no spec.json")
     spec = RunSpec.from_json(read_json(folder / "spec.json"))
-    cls = family_named(spec.family["name"])
-    hints = get_type_hints(cls.sampler)
-    own = [
-        (field.name, hints[field.name], DEFAULTS.get(field.name, field.default))
-        for field in dataclasses.fields(cls.sampler)
-        if field.name != "stop"  # the end of an answer
-    ]
-    fields = [(name, hint, dataclasses.field(default=value)) for name, hint, value in own]
-    both = dataclasses.make_dataclass(
-        "Finetune",
-        [*fields, ("recipe", Recipe, dataclasses.field(default=spec.recipe))],
-        bases=(Options,),
-        frozen=True,
-        kw_only=True,
+    chosen, settings = parse(
+        Options,
+        family_named(spec.family["name"]),
+        argv[1:],
+        verb="finetune",
+        does="Fine-tune a run on questions",
+        defaults={**DEFAULTS, "recipe": spec.recipe},
     )
-    chosen: Any = tyro.cli(
-        both,
-        args=argv[1:],
-        prog="isodiff finetune RUN",
-        description=f"Fine-tune a run ({cls.name}) on questions.\n\n{cls.sampler.__doc__}",
-    )
-    return run(folder, spec, {name: getattr(chosen, name) for name, _, _ in own}, chosen)
+    return run(folder, spec, settings, chosen)
 
 
 def run(folder: Path, base: RunSpec, settings: dict[str, Any], options: Options) -> Answer:

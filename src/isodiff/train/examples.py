@@ -92,18 +92,19 @@ class Examples:
         return [one for number, one in enumerate(self.fitting) if number % HELD_OUT]
 
     @cached_property
-    def task(self) -> dict[str, Any]:
-        """Name, content and room: what decides the numbers of a run."""
+    def sha256(self) -> str:
+        """Of all tokens, in order."""
         digest = hashlib.sha256()
         for one in self.fitting:
             for part in (one.prompt, one.answer):
                 digest.update(len(part).to_bytes(8, "little") + part.astype("<i8").tobytes())
-        return {
-            "name": self.name,
-            "sha256": digest.hexdigest(),
-            "examples": len(self.fitting),
-            "answer_tokens": self.room,
-        }
+        return digest.hexdigest()
+
+    @property
+    def task(self) -> dict[str, Any] | None:
+        """Name, content and room: what decides the numbers of a run."""
+        content = {"sha256": self.sha256, "examples": len(self.fitting)}
+        return {"name": self.name, **content, "answer_tokens": self.room}
 
     @property
     def scored(self) -> int:
