@@ -16,17 +16,12 @@ from isodiff.report.next_text import next_text
 from isodiff.scaling import Point, fit_parametric
 from isodiff.scaling.candidates import Candidate, budgets_to_try, candidates, sizes
 from isodiff.scaling.cost import SIX
+from isodiff.scaling.greedy import best_picks, updated
 from isodiff.scaling.newton import minimise
-from isodiff.scaling.next_runs import (
-    best_nats,
-    best_picks,
-    log_compute,
-    next_runs,
-    noise_of_a_run,
-    updated,
-)
+from isodiff.scaling.next_runs import next_runs, noise_of_a_run
 from isodiff.scaling.parametric import Runs
 from isodiff.scaling.surface import Surface
+from isodiff.scaling.verdicts import best_nats, log_compute
 
 WORSE = 1.02  # factor on A and B of the second family
 

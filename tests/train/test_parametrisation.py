@@ -50,7 +50,7 @@ def seen(run: Run) -> dict[str, Tensor]:
         network.register_forward_hook(keep("logits", lambda prediction: prediction.logits())),
     ]
     rows = range(4)
-    x = run.windows(run.corpus.split("train"), 12345, rows)
+    x = run.source.batch(12345, rows, run.device).x
     with torch.no_grad():
         run.family.loss(network, x, rng=Rows.of(stream(0, "check"), 4))
     for hook in hooks:
@@ -60,9 +60,9 @@ def seen(run: Run) -> dict[str, Tensor]:
 
 def changes(run: Run, steps: int = 6) -> dict[str, float]:
     """Root mean square of what `steps` steps changed."""
-    before, tokens = seen(run), run.corpus.split("train")
+    before = seen(run)
     for step in range(steps):
-        run.update(tokens, step)
+        run.update(step)
     after = seen(run)
     return {name: float((after[name] - before[name]).square().mean().sqrt()) for name in before}
 
@@ -106,7 +106,7 @@ def test_at_the_base_shape_both_are_one(name, corpus, tmp_path):
     for parametrisation in ("standard", "complete_p"):
         run = run_of(corpus, tmp_path, name, BASE, parametrisation)
         for step in range(3):
-            run.update(corpus.split("train"), step)
+            run.update(step)
         ends.append(dict(run.network.named_parameters()))
     assert all(torch.equal(p, ends[1][key]) for key, p in ends[0].items())
     assert set(map(factors(run.network).get, ends[0])) <= {Factors(), None}

@@ -6,13 +6,13 @@ import dataclasses
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 import torch
-import tyro
 
 from isodiff.cli import Answer
+from isodiff.cli.flags import parse
 from isodiff.errors import InputError
 from isodiff.families import blank, family_named, sample
 from isodiff.families.base import HOLE, Making, Sampler, trace
@@ -71,20 +71,9 @@ def command(argv: list[str]) -> Answer:
     if not (folder / "spec.json").exists():
         raise InputError(f"{folder} is not a run; it has no spec.json")
     cls = family_named(read_json(folder / "spec.json")["family"]["name"])
-    hints = get_type_hints(cls.sampler)
-    own = [
-        (field.name, hints[field.name], dataclasses.field(default=field.default))
-        for field in dataclasses.fields(cls.sampler)
-        if field.name != "stop"  # the end of a document: `to_end` sets it
-    ]
-    both = dataclasses.make_dataclass("Sample", own, bases=(Options,), frozen=True, kw_only=True)
-    chosen: Any = tyro.cli(
-        both,
-        args=argv[1:],
-        prog="isodiff sample RUN",
-        description=f"Draw texts from a run ({cls.name}).\n\n{cls.sampler.__doc__}",
-    )
-    return run(folder, {name: getattr(chosen, name) for name, _, _ in own}, chosen)
+    does = "Draw texts from a run"
+    chosen, settings = parse(Options, cls, argv[1:], verb="sample", does=does, defaults={})
+    return run(folder, settings, chosen)
 
 
 def run(folder: Path, settings: dict[str, Any], options: Options) -> Answer:

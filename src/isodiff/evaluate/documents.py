@@ -152,7 +152,7 @@ def evaluate_documents(
         kinds.add(found.kind)
         columns = (found.nats.tolist(), found.se.tolist(), found.num_forwards.tolist())
         for (number, _, _), nats, se, forwards in zip(group, *columns, strict=True):
-            parts[number].append(Sum(nats, se**2, num_scored, 0, round(forwards)))
+            parts[number].append(Sum(nats, se**2, num_scored, 0, forwards))
     sums = [
         Sum.of([*parts[number], Sum(0, 0, 0, num_bytes, 0)])
         for number, (_, (_, num_bytes)) in enumerate(texts)

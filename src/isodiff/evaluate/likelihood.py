@@ -15,7 +15,7 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from isodiff.errors import InputError, nearest
@@ -56,7 +56,7 @@ class Score(NamedTuple):
 
     nats: Float[Tensor, " B"]
     se: Float[Tensor, " B"]
-    num_forwards: Float[Tensor, " B"]
+    num_forwards: Int[Tensor, " B"]
     kind: Kind
     protocol: str
 
@@ -130,9 +130,8 @@ def likelihood(
         costs.append(inquiry.cost)
     nats, se = torch.cat([part.nats for part in parts]), torch.cat([part.se for part in parts])
     shown = "" if given is None or not bool(given.any()) else ", given tokens shown"
-    return Score(
-        nats, se, torch.cat(costs), parts[0].kind, f"{parts[0].protocol}{shown}, seed {seed}"
-    )
+    cost = torch.cat(costs).round().long()
+    return Score(nats, se, cost, parts[0].kind, f"{parts[0].protocol}{shown}, seed {seed}")
 
 
 def check(family: Family, x: Tokens, target: Chosen, length: int | None) -> None:

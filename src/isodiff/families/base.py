@@ -140,7 +140,9 @@ class Family(ABC):
         Tokens that are `given` are never noised and never scored: 0 stands there.
         """
 
-    def tuned(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> tuple[Family, dict[str, Any]]:
+    def tuned(
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+    ) -> tuple[Family, dict[str, Any]]:
         """The family with the training options that suit the weights so far, and what they were chosen by."""
         return self, {}
 

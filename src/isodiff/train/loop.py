@@ -15,12 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from isodiff.data.tokens import Corpus, batch
-from isodiff.data.tokens import Tokens as TokenStream
+from isodiff.data.tokens import Corpus
 from isodiff.errors import InputError
-from isodiff.evaluate.validation import Evaluation, evaluate
+from isodiff.evaluate.validation import Evaluation
 from isodiff.families import Family
 from isodiff.files import exclusive, read_json, write_json
 from isodiff.network.transformer import Transformer
@@ -32,6 +30,7 @@ from isodiff.train.precision import autocast, resolve
 from isodiff.train.progress import Progress, Reporter, silent
 from isodiff.train.result import record_of
 from isodiff.train.run import Size, check_corpus, describe, make_family, make_network, measure
+from isodiff.train.source import Source, Windows
 from isodiff.train.spec import RunSpec
 from isodiff.train.start import Start
 from isodiff.train.trunk import Branch, Marks, branches_of
@@ -45,6 +44,7 @@ def train(
     corpus: Corpus,
     *,
     init: Start | None = None,
+    source: Source | None = None,
     branches: Sequence[RunSpec] = (),
     device: str = "cpu",
     report: Reporter = silent,
@@ -53,13 +53,19 @@ def train(
 ) -> dict[str, Any]:
     """Train `spec` in `folder`, or go on where it stopped; returns the record, also of a done run.
 
-    `init` holds the weights that `spec.init` names. `branches` are runs of smaller budgets beside `folder`
-    that this one takes along as far as their cooldowns.
+    `init` holds the weights that `spec.init` names, `source` the examples that `spec.task` names (without a
+    task, the windows of the corpus). `branches` are runs of smaller budgets beside `folder` that this one
+    takes along as far as their cooldowns.
 
     Raises:
-        InputError: the corpus is another one, the budget is too small, or the folder is in use.
+        InputError: the corpus or the task is another one, the budget is too small, or the folder is in use.
     """
     check_corpus(spec, corpus, corpus.folder)
+    source = Windows(spec, corpus) if source is None else source
+    if source.task != spec.task:
+        raise InputError(
+            f"run {spec.id} learns from {spec.task or 'its corpus'}, not {source.task}"
+        )
     size = measure(spec, corpus.vocab_size)
     steps = size.steps(spec)
     leaving = branches_of(spec, branches, folder.parent, size)
@@ -70,7 +76,8 @@ def train(
                 return record
         write_json(folder / "spec.json", spec.to_json())
         write_json(folder / "location.json", {"corpus": str(corpus.folder.resolve())})
-        run = Run(spec, folder, corpus, size, steps, torch.device(device), init, leaving)
+        parts = (spec, folder, corpus, size, steps, torch.device(device))
+        run = Run(*parts, init, leaving, source)
         message = run.advance(report, checkpoint_seconds)
         record = record_of(run, message)
         write_json(folder / "record.json", record)
@@ -90,8 +97,10 @@ class Run:
         device: torch.device,
         init: Start | None = None,
         branches: Sequence[Branch] = (),
+        source: Source | None = None,
     ) -> None:
         self.spec, self.folder, self.corpus, self.branches = spec, folder, corpus, branches
+        self.source: Source = Windows(spec, corpus) if source is None else source
         self.planned, self.size, self.device = size, size, device
         self.family: Family = make_family(spec.family, corpus.vocab_size)
         self.network: Transformer = make_network(spec, self.family).to(device)
@@ -122,7 +131,7 @@ class Run:
 
     def advance(self, report: Reporter, checkpoint_seconds: float) -> str | None:
         """Train to the end. Returns None, or why the run had to stop."""
-        spec, tokens = self.spec, self.corpus.split("train")
+        spec = self.spec
         marks = [self.marks, *(branch.marks for branch in self.branches)]
         limit = DIVERGED * math.log(self.corpus.vocab_size)
         smooth, began, saved = None, time.monotonic(), time.monotonic()
@@ -130,8 +139,8 @@ class Run:
             while self.step < self.steps:
                 every = self.family.tune_every
                 if every and self.step and self.step % every == 0:
-                    metrics.write(step=self.step, tuned=self.tune(tokens, self.step))
-                loss, norm, rate = self.update(tokens, self.step)
+                    metrics.write(step=self.step, tuned=self.tune(self.step))
+                loss, norm, rate = self.update(self.step)
                 smooth = loss if smooth is None else smooth + 0.02 * (loss - smooth)
                 if not math.isfinite(loss) or not math.isfinite(norm):
                     return f"loss {loss} with gradient norm {norm} at step {self.step}"
@@ -166,7 +175,7 @@ class Run:
                 self.step = done
         return None
 
-    def update(self, tokens: TokenStream, step: int) -> tuple[float, float, float]:
+    def update(self, step: int) -> tuple[float, float, float]:
         """One optimizer step. Returns the loss, the gradient norm and the learning rate.
 
         A loss or gradient that is not finite leaves the weights as they are.
@@ -175,7 +184,7 @@ class Run:
         share = recipe.rate(step, self.steps)
         rate = share * recipe.peak(self.spec.shape.width)
         set_rate(self.optimizer, share)
-        loss = self.gradients(tokens, step)
+        loss = self.gradients(step)
         norm = float(torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip))
         if math.isfinite(loss) and math.isfinite(norm):
             self.optimizer.step()
@@ -183,7 +192,7 @@ class Run:
                 self.average.update(self.network)
         return loss, norm, rate
 
-    def tune(self, tokens: TokenStream, step: int) -> dict[str, Any]:
+    def tune(self, step: int) -> dict[str, Any]:
         """Let the family choose its options by the weights so far, on the step's first micro-batch.
 
         The search counts as a forward pass under the spec's own options; the steps left are those that spend
@@ -193,23 +202,15 @@ class Run:
         rows = range(recipe.micro_batch_size or recipe.batch_size)
         rng = Rows.of(stream(self.spec.seed, "tune", step), len(rows), device=self.device)
         with torch.no_grad(), autocast(self.precision, self.device):
-            family, why = self.family.tuned(self.network, self.windows(tokens, step, rows), rng=rng)
+            batch = self.source.batch(step, rows, self.device)
+            family, why = batch.tuned(self.family, self.network, rng)
         self.adopt(describe(family))
         self.flops += self.planned.step_flops / 3 * len(rows) / recipe.batch_size
         left = (self.spec.budget - self.flops) / self.size.step_flops
         self.steps = step + max(1, round(left))
         return why
 
-    def windows(self, tokens: TokenStream, step: int, rows: range) -> Tensor:
-        """Rows of the global batch of a step."""
-        spec, part = self.spec, slice(rows.start, rows.stop)
-        total = spec.recipe.batch_size
-        ids = batch(
-            tokens, length=spec.length, batch_size=total, step=step, seed=spec.seed, rows=part
-        )
-        return torch.from_numpy(ids).to(self.device)
-
-    def gradients(self, tokens: TokenStream, step: int) -> float:
+    def gradients(self, step: int) -> float:
         """Accumulate the gradient of the mean loss of one global batch; returns that mean."""
         spec, total = self.spec, self.spec.recipe.batch_size
         self.optimizer.zero_grad(set_to_none=True)
@@ -217,10 +218,11 @@ class Run:
         sum_of_losses = 0.0
         for begin in range(0, total, micro):
             rows = range(begin, begin + micro)
-            x = self.windows(tokens, step, rows)
+            batch = self.source.batch(step, rows, self.device)
             rng = Rows.of(stream(spec.seed, "noise", step), total, rows, self.device)
             with autocast(self.precision, self.device):
-                loss = self.family.loss(self.network, x, rng=rng).sum() / (total * spec.length)
+                loss = batch.loss(self.family, self.network, rng).sum()
+            loss = loss / (total * self.source.scored)
             loss.backward()
             sum_of_losses += loss.item()
         return sum_of_losses
@@ -256,21 +258,13 @@ class Run:
         return Marks(self.planned.steps(self.spec), self.spec.validation.curve_points)
 
     def validate(self, windows: int, draws: int) -> Evaluation:
-        """The bound on the validation split, with averaged weights where there are any."""
+        """The bound on what is held out, with averaged weights where there are any."""
         kept = None
         if self.average is not None:
             kept = {name: p.detach().clone() for name, p in self.network.named_parameters()}
             self.network.load_state_dict(self.average.weights)
         self.network.eval()
-        found = evaluate(
-            self.family,
-            self.network,
-            self.corpus.split("validation"),
-            length=self.spec.length,
-            windows=windows,
-            draws=draws,
-            device=self.device,
-        )
+        found = self.source.evaluate(self.family, self.network, windows, draws, self.device)
         if kept is not None:
             self.network.load_state_dict(kept)
         self.network.train()

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from isodiff.data.tokens import epochs
 from isodiff.record import provenance
 from isodiff.train.metrics import read_metrics
 
@@ -20,7 +19,7 @@ def record_of(run: Run, message: str | None) -> dict[str, Any]:
 
     FLOPs, tokens and time are those of all its steps, whoever did them; `flops.trained` is what this run did.
     """
-    spec, size, tokens = run.spec, run.size, run.corpus.split("train")
+    spec, size = run.spec, run.size
     result: dict[str, Any] = {}
     if message is None:
         found = run.validate(spec.validation.windows, spec.validation.draws)
@@ -44,9 +43,7 @@ def record_of(run: Run, message: str | None) -> dict[str, Any]:
         },
         "trunk": trunk,
         "tokens": run.step * size.step_tokens,
-        "epochs": epochs(
-            tokens, length=spec.length, batch_size=spec.recipe.batch_size, step=run.step
-        ),
+        "epochs": run.source.epochs(run.step),
         "steps": run.step,
         "results": result,
         "curve": [

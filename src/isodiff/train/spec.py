@@ -132,7 +132,8 @@ class Validation:
 class RunSpec:
     """One run. `family` is its name and options, `corpus` what identifies the text.
 
-    `init` identifies the weights of another run that this one starts from; None for random ones.
+    `init` identifies the weights of another run that this one starts from; None for random ones. `task`
+    identifies the examples that it learns from, in place of the corpus, which then gives the tokenizer.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -147,12 +148,14 @@ class RunSpec:
     recipe: Recipe = field(default_factory=Recipe)
     validation: Validation = field(default_factory=Validation)
     init: dict[str, Any] | None = None
+    task: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON, every default written out but for `init` and `LATER`, which are left out."""
+        """Plain JSON: every default, but no `LATER`, and `init` and `task` only where there is one."""
         value = TypeAdapter(RunSpec).dump_python(self, mode="json")
         value["recipe"] = mentioned(value["recipe"])
-        return {key: part for key, part in value.items() if key != "init" or part is not None}
+        absent = {key for key in ("init", "task") if value[key] is None}
+        return {key: part for key, part in value.items() if key not in absent}
 
     @classmethod
     def from_json(cls, value: Any) -> RunSpec:
