@@ -45,6 +45,9 @@ def test_from_a_base_run_to_an_accuracy(family, sampler, place):
     answers = [json.loads(line) for line in lines]
     assert [one["question"] for one in answers] == [q.question for q in arithmetic(0, 6, "test")]
     assert sum(one["strict"] for one in answers) == strict["successes"]
+    reported = json.loads((place / "tuned" / found["id"] / "tasks" / "test.json").read_text())
+    assert reported["accuracy"] == strict["value"] and reported["num_items"] == 6
+    assert reported["accuracy_interval"] == [strict["low"], strict["high"]]
     assert all("<|endoftext|>" not in one["answer"] for one in answers)
     if family == "gaussian":
         assert found["accuracy"]["sampler"]["condition"] == "clamp"

@@ -48,7 +48,7 @@ def study(tmp_path) -> Path:
 
 
 def test_runs_and_tasks_side_by_side(study):
-    table = benchmarks_table(read_benchmarks(read_study(study).runs))
+    table = benchmarks_table(read_benchmarks(read_study(study)))
     assert table is not None
     names = [column.name for column in table.columns]
     assert names == ["family", "budget", "size", "gsm8k", "lambada", "novels", "piqa"]
@@ -62,6 +62,19 @@ def test_runs_and_tasks_side_by_side(study):
     assert bound[6].text == "51.2% [44.3%, 58.0%]"
     assert bound[6].note == "per byte 52.0%, 200 items, 3 undecided"
     assert bound[3].text == "1.5% [0.4%, 5.0%]" and bound[3].key == 0.015
+
+
+def test_fine_tuned_runs_stand_after_the_others(study):
+    (record,) = [run.record.id for run in read_study(study).runs if run.family == "masked"][:1]
+    one = json.loads((study / "runs" / record / "record.json").read_text()) | {"id": "0123456789ab"}
+    write(study / "tuned" / "0123456789ab" / "record.json", one)
+    write(study / "tuned" / "0123456789ab" / "tasks" / "gsm8k.json", WRITTEN)
+    found = read_study(study)
+    table = benchmarks_table(read_benchmarks(found))
+    assert table is not None and len(table.rows) == 3
+    assert (table.rows[-1][0].text, table.rows[-1][0].note) == ("masked", "fine-tuned")
+    assert "0123456789ab" not in {run.record.id for run in found.runs}
+    assert "fine-tuned" in Page(Path(build_report(study)["report"]).read_text()).words
 
 
 def test_the_section_stands_in_the_page(study):

@@ -21,10 +21,12 @@ from isodiff.data.tokens import Corpus
 from isodiff.errors import InputError
 from isodiff.evaluate.answers import answers
 from isodiff.evaluate.final_answer import score
+from isodiff.evaluate.intervals import wilson
 from isodiff.evaluate.questions import Question, read_questions, spelt
 from isodiff.families import family_named
 from isodiff.families.base import Sampler
-from isodiff.files import read_json, write_text
+from isodiff.files import read_json, write_json, write_text
+from isodiff.record import provenance
 from isodiff.train.examples import Examples
 from isodiff.train.loop import train
 from isodiff.train.progress import Line
@@ -216,6 +218,20 @@ def answered(
     ]
     path = options.out / trained.spec.id / "answers.jsonl"
     write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
+    assert options.test is not None
+    share, name = scored.strict, options.test.stem
+    result = {
+        "task": name,
+        "run": trained.spec.id,
+        "family": trained.family.name,
+        "accuracy": share.value,
+        "accuracy_interval": list(wilson(share.successes, share.trials)),
+        "num_items": share.trials,
+        "num_forwards": sum(one.nfe for one in written),
+        "protocol": f"written answers, right where they end with #### and the number, seed {options.seed}",
+        "provenance": provenance(),
+    }
+    write_json(options.out / trained.spec.id / "tasks" / f"{name}.json", result)
     return {
         **scored.to_json(),
         "sampler": dataclasses.asdict(sampler),

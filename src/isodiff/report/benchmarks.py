@@ -1,4 +1,7 @@
-"""Benchmarks of a study's runs, side by side: what lies in `tasks/*.json` of each run's folder."""
+"""Benchmarks of a study's runs, side by side: what lies in `tasks/*.json` of each run's folder.
+
+Runs fine-tuned from those of the study may lie in its folder `tuned`; they stand in this table only.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ from pydantic import Field
 
 from isodiff.files import read_json
 from isodiff.record import Kind
-from isodiff.report.folder import Run
+from isodiff.report.folder import Run, StudyFolder
 from isodiff.report.numerals import MARKS, ratio, scientific, with_error
-from isodiff.report.schema import Estimated, Part, validated
+from isodiff.report.schema import Estimated, Part, Record, validated
 from isodiff.report.tables import Cell, Column, Table
 from isodiff.units import short
 
@@ -44,14 +47,19 @@ class Benchmarked:
     results: dict[str, Benchmark]
 
 
-def read_benchmarks(runs: Sequence[Run]) -> list[Benchmarked]:
-    """The runs that have results.
+def read_benchmarks(study: StudyFolder) -> list[Benchmarked]:
+    """The runs that have results, fine-tuned ones after the others.
 
     Raises:
         InputError: a file of them is damaged.
     """
+    files = sorted(study.path.glob("tuned/*/record.json"))
+    records = [validated(Record, read_json(file), str(file)) for file in files]
+    tuned = [
+        Run(one, one.spec.family["name"], file) for one, file in zip(records, files, strict=True)
+    ]
     found = []
-    for run in runs:
+    for run in [*study.runs, *sorted(tuned, key=lambda run: run.family)]:
         files = sorted((run.path.parent / "tasks").glob("*.json"))
         results = {file.stem: validated(Benchmark, read_json(file), str(file)) for file in files}
         if results:
@@ -84,7 +92,7 @@ def benchmark_row(one: Benchmarked, tasks: Sequence[str]) -> tuple[Cell, ...]:
     record = one.run.record
     size = record.parameters.get("non_embedding")
     return (
-        Cell(one.run.family),
+        Cell(one.run.family, note="fine-tuned" if one.run.path.parts[-3] == "tuned" else ""),
         Cell(scientific(record.spec.budget), key=record.spec.budget),
         Cell("–", key=float("inf")) if size is None else Cell(short(size), key=size),
         *(result_cell(one.results.get(task)) for task in tasks),

@@ -117,7 +117,7 @@ def draw(study: StudyFolder, figure: Figure, place: Path, key: str, written: lis
 
 def section(study: StudyFolder, key: str, figures: tuple[Drawn, ...], base: Path) -> Section:
     """Everything the page says of one study."""
-    benchmarks = read_benchmarks(study.runs)
+    benchmarks = read_benchmarks(study)
     places = {family: i for i, family in enumerate(study.families)}
     samples = sorted(
         ((name, places.get(name), found) for name, found in study.samples.items()),
