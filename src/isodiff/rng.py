@@ -63,6 +63,16 @@ class Streams(Noise):
         self.generators = [stream(seed, "sample", first + i) for i in range(num)]
         self.waiting = torch.empty(num, 0, dtype=torch.float64)
 
+    @classmethod
+    def of(
+        cls, seed: int, samples: Sequence[int], *, device: torch.device | str = "cpu"
+    ) -> Streams:
+        """These samples of `seed`, in this order."""
+        chosen = cls(seed, 0, device=device)
+        chosen.generators = [stream(seed, "sample", i) for i in samples]
+        chosen.waiting = torch.empty(len(samples), 0, dtype=torch.float64)
+        return chosen
+
     def __len__(self) -> int:
         return len(self.generators)
 

@@ -76,9 +76,11 @@ def planted(
     text: str,
     kept: int | None = None,
     words: list[str] | None = None,
+    noise: tuple[tuple[int, int], ...] = (),
 ) -> Path:
     """A film of one text, in bytes or in words."""
-    take = Take(start=start, frames=frames, text=text, kept=len(start) if kept is None else kept)
+    shown = len(start) if kept is None else kept
+    take = Take(start=start, noise=noise, frames=frames, text=text, kept=shown)
     call = {"family": "planted", "run": "0", "seed": 0, "sampler": {}, "num": 1}
     spelling = Bytes().spelling if words is None else lambda token: words[token].encode()
     write_film(path, Film(takes=[take], spelling=spelling, end=Bytes.eos, **call))
@@ -156,6 +158,20 @@ def test_bytes_become_characters_when_the_last_one_is_there(visit, tmp_path):
         page.locator("#scrub").fill(str(count))
         assert cells.evaluate_all("cells => cells.map(cell => cell.textContent)") == wanted
     assert cells.nth(2).get_attribute("class") == "cell changed"
+
+
+def test_noise_stands_there_before_the_first_evaluation(visit, tmp_path):
+    """What is drawn over it is changed, not filled, and no hole is spoken of."""
+    noise = ((1, 120), (2, 121))
+    film = planted(tmp_path / "film.html", [97, -1, -1], [[(2, 99)], [(1, 98)]], "abc", noise=noise)
+    page = opened(visit, film, **STILL)
+    page.locator("#scrub").fill("0")
+    assert texts(page) == ["axy"] and page.locator(".stage .hole").count() == 0
+    assert page.locator(".count").inner_text() == "0 of 2 network evaluations"
+    page.locator("#scrub").fill("1")
+    assert texts(page) == ["axc"] and page.locator(".stage .changed").inner_text() == "c"
+    legend = page.locator(".legend li:visible").all_inner_texts()
+    assert [words.split()[0] for words in legend] == ["given", "changed"]
 
 
 def test_what_an_evaluation_changed_is_marked(visit, tmp_path):

@@ -34,8 +34,8 @@ def test_fit_and_plan_run_without_torch(tmp_path):
         "from isodiff.cli import main\n"
         "assert main(['fit', 'published:2602.15014', '--bootstrap', '20', '--json']) == 0\n"
         "assert main(['plan', 'missing.yaml']) == 2\n"
-        "assert main(['plan', '--budget', '1e21', '--law', 'published:2510.03280']) == 0\n"
         "assert 'torch' not in sys.modules, 'torch was imported'\n"
+        "assert main(['plan', '--budget', '1e21', '--law', 'published:2510.03280']) == 0\n"
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[0])["families"]

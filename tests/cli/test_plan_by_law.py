@@ -9,6 +9,8 @@ import pytest
 
 from isodiff.cli import main
 
+PRINTED = ["--budget", "1e21", "--law", "published:2510.03280"]
+
 
 def answer(capsys: pytest.CaptureFixture[str], *options: str) -> dict:
     assert main(["plan", *options, "--json"]) == 0
@@ -58,6 +60,67 @@ def test_own_laws_are_planned_by(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert "the only family with a law" in capsys.readouterr().out
 
 
+def test_devices_give_hours_memory_and_speed_to_every_family(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = ["--budget", "1e21", "--law", "published:2602.15014", "--device", "h100x8"]
+    found = answer(capsys, *options, "--data-limit", "1e11", "--sampler-steps", "64")
+    assert found["setting"]["device"]["count"] == 8 and found["data_limit"] == 1e11
+    rows = found["families"]
+    for row in rows.values():
+        assert row["training"]["hours"] == pytest.approx(1e21 / (8 * 989.5e12 * 0.4) / 3600)
+        assert row["memory"]["devices_needed"] >= 1 and row["epochs"] >= 1
+    looks = {name: row["inference"]["evaluations"] for name, row in rows.items()}
+    assert looks["autoregressive"] == 2048
+    for name in ("masked", "uniform", "interpolating"):
+        assert looks[name] == pytest.approx(64)
+    flops = {name: row["inference"]["flops_per_token"] for name, row in rows.items()}
+    # masks show all positions at every step, the interpolating family each token twice
+    assert flops["masked"] > 10 * flops["autoregressive"] > 10 * flops["interpolating"] / 2
+    reasons = " ".join(found["recommendation"]["reasons"])
+    assert "training it takes 3.66 days on h100x8 at 40% of the peak" in reasons
+    assert "it does not fit one h100 (" in reasons and "in equal parts it fits 2" in reasons
+    assert "on one h100 it writes at most" in reasons
+
+
+def test_a_throughput_takes_the_place_of_the_devices_arithmetic(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = answer(capsys, *PRINTED, "--throughput", "1e9")
+    row = found["families"]["masked"]
+    assert row["training"]["hours"] == pytest.approx(row["D"] / 1e9 / 3600)
+    assert row["training"]["basis"] == "throughput"
+    assert any("would do more FLOPs than h100 can at its peak" in w for w in found["warnings"])
+
+
+def test_devices_too_small_are_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--budget", "1e22", "--law", "published:2510.03280", "--device", "rtx4090"]
+    found = answer(capsys, *options)
+    needed = found["families"]["masked"]["memory"]["devices_needed"]
+    assert needed > 1
+    assert any("rtx4090 has too little memory for masked" in line for line in found["warnings"])
+    reasons = " ".join(found["recommendation"]["reasons"])
+    assert f"in equal parts it fits {needed}" in reasons
+    found = answer(capsys, *options, "--length", "100000")
+    assert found["families"]["masked"]["memory"]["devices_needed"] is None
+    reasons = " ".join(found["recommendation"]["reasons"])
+    assert "do not fit one rtx4090 unless they are computed again" in reasons
+
+
+def test_a_family_that_nobody_knows_here_has_no_speed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    laws = tmp_path / "laws.json"
+    fit = ["fit", "published:2203.15556", "--law", "parametric", "--bootstrap", "0"]
+    assert main([*fit, "--out", str(laws)]) == 0
+    capsys.readouterr()
+    laws.write_text(laws.read_text().replace('"autoregressive"', '"other"'))
+    found = answer(capsys, "--budget", "1e22", "--law", str(laws))
+    assert found["families"]["other"]["inference"]["flops_per_token"] is None
+    assert main(["plan", "--budget", "1e22", "--law", str(laws)]) == 0
+    assert "other" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -67,6 +130,12 @@ def test_own_laws_are_planned_by(capsys: pytest.CaptureFixture[str], tmp_path: P
         (["--budget", "1e21", "--law", "published:1"], "no published laws"),
         (["--budget", "-1", "--law", "published:2510.03280"], "--budget is -1.0"),
         (["x.yaml", "--budget", "1e21"], "plan without a study"),
+        (["x.yaml", "--device", "h100"], "plan without a study"),
+        ([*PRINTED, "--device", "h1000"], "no device 'h1000'; did you mean 'h100'?"),
+        ([*PRINTED, "--throughput", "0"], "--throughput is 0.0"),
+        ([*PRINTED, "--utilisation", "40"], "--utilisation is 40.0; it is a share of the peak"),
+        ([*PRINTED, "--vocab-size", "0"], "--vocab-size is 0"),
+        ([*PRINTED, "--data-limit", "nan"], "--data-limit is nan"),
         (["x.yaml"], "x.yaml does not exist"),
     ],
 )

@@ -41,7 +41,7 @@ def last_canvases(path: Path) -> list[bytes]:
     canvases = []
     for take in reel["takes"]:
         tokens = list(take["start"])
-        for frame in take["frames"]:
+        for frame in [take["noise"], *take["frames"]]:
             for place, token in zip(frame[::2], frame[1::2], strict=True):
                 tokens[place] = token
         kept = [reel["pieces"][token] for token in tokens[: take["kept"]]]

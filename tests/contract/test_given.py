@@ -16,6 +16,7 @@ from isodiff.families.uniform import Uniform
 from isodiff.network.attention import Acquainted, Attention, Causal, Full, TwoStream
 from isodiff.network.padding import Padded, Unpadded
 from isodiff.network.view import Replaying, View
+from isodiff.process.counts import known_first
 from isodiff.rng import Rows, stream
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -75,17 +76,23 @@ def test_a_padded_row_has_the_loss_and_the_bound_that_it_has_alone(family: Famil
 
 
 @each_family
-def test_padding_changes_no_gradient(family: Family) -> None:
-    """Whatever tokens stand there."""
-    gradients = []
-    for change in (0, 1):
-        model, x = tiny(family), tokens(TOTAL, L)
-        x = torch.where(PADDING, (x + change) % V, x)
-        family.loss(Padded(model, LENGTHS), x, rng=Cut(), given=GIVEN).sum().backward()
-        gradients.append([p.grad for p in model.parameters() if p.grad is not None])
-    assert any(bool(grad.any()) for grad in gradients[0])
-    for one, other in zip(*gradients, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+def test_a_padded_row_has_the_gradient_that_it_has_alone(family: Family) -> None:
+    """So padding moves no weight, whatever tokens stand there."""
+    x = tokens(TOTAL, L)
+
+    def gradient(*batches: tuple[slice, int, Tensor | None]) -> Tensor:
+        model = tiny(family)
+        for rows, n, lengths in batches:
+            denoiser = model if lengths is None else Padded(model, lengths)
+            rng = Cut(*range(TOTAL)[rows])
+            loss = family.loss(denoiser, x[rows, :n], rng=rng, given=GIVEN[rows, :n])
+            loss.sum().backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+    together = gradient((slice(None), L, LENGTHS))
+    alone = gradient(*((slice(i, i + 1), n, None) for i, n in enumerate(LENGTHS.tolist())))
+    assert bool(together.any())
+    torch.testing.assert_close(together, alone, rtol=1e-8, atol=1e-10)
 
 
 @each_family
@@ -182,6 +189,15 @@ def test_infilling_is_refused_from_left_to_right(family: str) -> None:
         InputError, match="autoregressive reads left to right: nothing may be given"
     ):
         one.nelbo(tiny(one), tokens(TOTAL, L), rng=rows(), given=between)
+
+
+def test_given_tokens_come_first_from_left_to_right_and_the_others_in_their_order() -> None:
+    """As a sampler takes a prompt in, so that a causal network sees in training what it sees then."""
+    order = torch.stack([torch.randperm(L, generator=stream(2)) for _ in range(TOTAL)])
+    for got, was, given in zip(known_first(order, GIVEN), order.tolist(), GIVEN, strict=True):
+        first = given.nonzero().squeeze(-1).tolist()
+        assert got.tolist() == first + [place for place in was if place not in first]
+    assert known_first(order, None) is order
 
 
 PATTERNS = [Full(), Causal(), TwoStream(2), TwoStream(3, hidden=2), Acquainted(Causal(), (3, 0, 9))]

@@ -8,7 +8,7 @@ from networks import FAMILIES, V, tiny
 from torch import Tensor
 
 from isodiff.families.autoregressive import LeftToRight
-from isodiff.families.base import HOLE, Canvas, Changes, Family, Sampler, blank, sample, trace
+from isodiff.families.base import HOLE, Canvas, Family, Making, Sampler, blank, sample, trace
 from isodiff.families.masked import Unmasking
 from isodiff.families.uniform import Renewing
 from isodiff.rng import Streams
@@ -33,10 +33,12 @@ def prompts() -> Tensor:
     return given.where(torch.arange(L) < torch.tensor([0, 1, 4, 11, L])[:, None], HOLE)
 
 
-def replay(start: Tensor, frames: list[Changes]) -> list[list[int]]:
-    """The canvas after every frame, the given one first."""
+def replay(start: Tensor, made: Making) -> list[list[int]]:
+    """The canvas with the noise, and after every frame."""
     canvases = [start.tolist()]
-    for frame in frames:
+    for place, token in made.noise:
+        canvases[0][place] = token
+    for frame in made.frames:
         canvases.append(canvases[-1].copy())
         for place, token in frame:
             canvases[-1][place] = token
@@ -51,12 +53,47 @@ def test_frames_replay_to_the_tokens(name: str, sampler: Sampler, prompted: bool
     tokens, nfe, rows = trace(family, model, start, sampler, rng=Streams(0, B), num=B)
     plain, count = sample(family, model, start, sampler, rng=Streams(0, B))
     assert torch.equal(tokens, plain) and torch.equal(nfe, count)
-    assert [len(frames) for frames in rows] == nfe.tolist()
+    assert [len(made.frames) for made in rows] == nfe.tolist()
     assert sum(nfe.tolist()) > 0
-    for row, frames in enumerate(rows):
-        assert replay(start[row], frames)[-1] == tokens[row].tolist()
+    for row, made in enumerate(rows):
+        assert replay(start[row], made)[-1] == tokens[row].tolist()
         given = {place for place in range(L) if start[row, place] != HOLE}
-        assert not given & {place for frame in frames for place, _ in frame}
+        assert not given & {place for frame in [made.noise, *made.frames] for place, _ in frame}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("prompted", [False, True])
+def test_noise_fills_every_hole_or_none_and_costs_no_evaluation(name: str, prompted: bool) -> None:
+    """Tokens where the noise has any; what starts from masks starts from holes."""
+    family, model = FAMILIES[name], tiny(FAMILIES[name])
+    start = prompts() if prompted else blank(B, L)
+    seen: list[Canvas] = []
+    sampler = family.sampler_with(4)
+    _, nfe = sample(family, model, start, sampler, rng=Streams(0, B), watch=seen.append)
+    _, _, rows = trace(family, model, start, sampler, rng=Streams(0, B), num=B)
+    noisy = family.name in ("uniform", "gaussian")
+    assert any(not canvas.evaluated.any() for canvas in seen) == noisy
+    assert torch.equal(nfe, torch.stack([canvas.evaluated.long() for canvas in seen]).sum(0))
+    for row, made in enumerate(rows):
+        holes = [place for place in range(L) if start[row, place] == HOLE]
+        assert [place for place, _ in made.noise] == (holes if noisy else [])
+        assert all(0 <= token < V for _, token in made.noise)
+    if noisy and not prompted:
+        shown = [tuple(token for _, token in made.noise) for made in rows]
+        assert len(set(shown)) == B  # every text has noise of its own
+        assert torch.equal(seen[0].tokens, torch.tensor(shown))
+
+
+def test_uniform_noise_is_uniform() -> None:
+    """The noise of 400 texts of 12 tokens, by chi-square: what is shown is what the sampler starts from."""
+    family = FAMILIES["uniform"]
+    walk = family.walk(tiny(family), blank(400, L), family.sampler_with(2), rng=Streams(5, 400))
+    with torch.no_grad():
+        first = next(walk)
+    assert not first.evaluated.any()
+    counts = first.tokens.flatten().bincount(minlength=V).double()
+    mean = 400 * L / V
+    assert float(((counts - mean) ** 2 / mean).sum()) < 22.5  # 1 in 1000 for 6 degrees of freedom
 
 
 @each_case
@@ -66,11 +103,11 @@ def test_frames_are_the_canvases_of_the_walk(name: str, sampler: Sampler) -> Non
     seen: list[Canvas] = []
     sample(family, model, start, sampler, rng=Streams(1, B), watch=seen.append)
     _, nfe, rows = trace(family, model, start, sampler, rng=Streams(1, B), num=B)
-    for row, frames in enumerate(rows):
-        canvases = replay(start[row], frames)
+    for row, made in enumerate(rows):
+        canvases = replay(start[row], made)
         walked = [canvas.tokens[row].tolist() for canvas in seen if canvas.evaluated[row]]
         assert canvases[1:-1] == walked[:-1] and len(walked) == nfe[row]
-        for before, frame in zip(canvases[:-1], frames, strict=True):
+        for before, frame in zip(canvases[:-1], made.frames, strict=True):
             assert all(before[place] != token for place, token in frame)
             assert len({place for place, _ in frame}) == len(frame)
 
@@ -91,8 +128,8 @@ def test_tokens_are_taken_back_and_changed_where_the_sampler_does_so() -> None:
     for name, (family, sampler) in AWKWARD.items():
         found = FAMILIES[family], tiny(FAMILIES[family]), blank(B, L), sampler
         _, nfe, rows = trace(*found, rng=Streams(0, B), num=B)
-        again = [token for frames in rows for frame in frames[1:] for _, token in frame]
-        filled = sum(len(frame) for frames in rows for frame in frames)
+        again = [token for made in rows for frame in made.frames[1:] for _, token in frame]
+        filled = sum(len(frame) for made in rows for frame in made.frames)
         kinds[name] = (HOLE in again, filled > B * L, len(set(nfe.tolist())) > 1)
     assert kinds["masks again"][0] and kinds["noises again"][1]
     assert kinds["stops early"] == (False, False, True)

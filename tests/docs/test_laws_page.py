@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from isodiff.cli.plan import workloads
 from isodiff.scaling import fit_isoflop, fit_parametric, fit_repeated, published_points
 from isodiff.scaling.known_laws import known_laws
+from isodiff.scaling.needs import Setting
+from isodiff.scaling.next_runs import next_runs
 from isodiff.scaling.planning import plan
 
 PAGE = (Path(__file__).parents[2] / "docs" / "laws.md").read_text(encoding="utf-8")
@@ -44,11 +47,17 @@ def found(law: str) -> dict[str, Any]:
         return fit_parametric(published_points("published:2602.15014"), bootstrap=20).to_json()
     if law == "repeated":
         return fit_repeated(published_points("published:2305.16264"), bootstrap=20).to_json()
+    if law == "next":
+        return next_runs(published_points("published:2602.15014"), 1, bootstrap=20).to_json()
     laws = known_laws("published:2512.10858")
-    return {"fresh": plan(laws, 1e21), "limited": plan(laws, 1e21, 1e9)}
+    setting = workloads(laws, Setting())
+    return {
+        "fresh": plan(laws, 1e21, setting=setting),
+        "limited": plan(laws, 1e21, 1e9),
+    }
 
 
-@pytest.mark.parametrize("law", ["isoflop", "parametric", "repeated", "plan"])
+@pytest.mark.parametrize("law", ["isoflop", "parametric", "repeated", "plan", "next"])
 def test_every_promised_key_is_printed(law: str) -> None:
     wanted = promised(law)
     assert len(wanted) > 15

@@ -54,6 +54,16 @@ def test_the_reel_holds_the_canvas_given_and_the_changes():
     assert len(pieces) == len(WORDS)
 
 
+def test_noise_stands_in_the_holes_before_the_first_evaluation():
+    take = Take(start=START, noise=[(1, 2), (3, 0)], frames=[[(1, 1)]], text="The cat", kept=5)
+    (found,) = reel(Page(html(film(takes=[take]))))["takes"]
+    words = [WORDS[token] for token in (2, 0, 1)]
+    pieces = reel(Page(html(film(takes=[take]))))["pieces"]
+    shown = [found["noise"][1], found["noise"][3], found["frames"][0][1]]
+    assert [pieces[token] for token in shown] == [list(words[0]), *(w.decode() for w in words[1:])]
+    assert found["noise"][::2] == [1, 3] and found["start"][1] == found["start"][3] == -1
+
+
 def test_a_film_without_an_end_of_document_names_none():
     take = Take(start=[0, -1], frames=[[(1, 1)]], text="The cat", kept=2)
     assert reel(Page(html(film(takes=[take]))))["end"] not in (-1, 0, 1)

@@ -26,6 +26,7 @@ HEADINGS = [
     "IsoFLOP curves",
     "Scaling laws",
     "Compute multipliers",
+    "Scaling",
     "Speed and quality",
     "Training curves",
     "Samples",

@@ -64,7 +64,7 @@ def test_makespan_of_two_workers():
 
 def test_minutes_are_filled_exactly():
     spec = {"budget": 1e9, "seed": 0, "family": {"name": "x"}}
-    runs = [{"spec": {**spec, "budget": b}, "steps": b / 1e6} for b in (1e9, 2e9, 3e9)]
+    runs = [{"spec": {**spec, "budget": b}, "steps": b / 1e6, "start": 0} for b in (1e9, 2e9, 3e9)]
     seconds = {key(spec): {"step": 0.01, "evaluation": 1.0}}
     factor = fit_to(runs, seconds, 1, 600.0)
     assert factor * 6000 * 0.01 + 3 * 1.3 == pytest.approx(600)

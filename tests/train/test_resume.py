@@ -100,7 +100,7 @@ def interrupted(spec, folder, corpus, at: int, **more) -> None:
             raise Stop
 
     with pytest.raises(Stop):
-        train(spec, folder, corpus, report=report, checkpoint_seconds=0.0, **more)
+        train(spec, folder, corpus, **{"report": report, "checkpoint_seconds": 0.0, **more})
 
 
 def test_a_truncated_checkpoint_is_named_and_nothing_is_lost(corpus, tmp_path):

@@ -19,8 +19,10 @@ from isodiff.errors import InputError, nearest
 VERBS = {
     "families": "list the families: exact or bound, FLOPs per token, reference",
     "corpus": "prepare a corpus: documents in, token shards out",
-    "plan": "the runs of a study: sizes, tokens, time, memory; runs nothing",
+    "plan": "what a study, or a budget by known laws, takes: sizes, tokens, time, memory; runs nothing",
     "train": "train one family on a compute budget",
+    "questions": "write sums in words with worked answers, to fine-tune on and to test",
+    "finetune": "teach a trained run to answer questions, and count its right answers",
     "study": "families x budgets x sizes at matched compute, then fit and report",
     "sample": "draw text from a trained run",
     "evaluate": "nats per token and bits per byte of a run on held-out text",

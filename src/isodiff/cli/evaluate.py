@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import torch
 import tyro
 
-from isodiff.cli import Answer
+from isodiff.cli import Answer, benchmarks
 from isodiff.data.documents import documents
 from isodiff.evaluate.documents import Evaluation, evaluate_documents
 from isodiff.evaluate.validation import evaluate
@@ -17,6 +17,13 @@ from isodiff.train.run import Trained, load
 from isodiff.units import perplexity
 
 SHOWN = 20  # documents in the table
+
+
+def command(argv: list[str]) -> Answer:
+    """A benchmark where one is asked for, else text."""
+    if benchmarks.asked_for(argv):
+        return tyro.cli(benchmarks.run, args=argv, prog="isodiff evaluate")
+    return tyro.cli(run, args=argv, prog="isodiff evaluate")
 
 
 def run(
@@ -41,6 +48,8 @@ def run(
     threads: int = 0,
 ) -> Answer:
     """Nats per token and bits per byte of a run: of FILES, or without any of a split of its corpus.
+
+    Benchmarks have options of their own: `isodiff evaluate RUN FILE.jsonl --help`.
 
     Args:
         folder: the run's folder.

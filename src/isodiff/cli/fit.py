@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -69,10 +69,33 @@ def run(
             points, bootstrap=replicates, seed=seed, irreducible=irreducible, huber=huber
         )
 
-    value = fit(read_points(source, flops, parameters), bootstrap).to_json()
+    points = read_points(source, flops, parameters)
+    value = fit(points, bootstrap).to_json()
+    if law == "isoflop":
+        check_curves(points, value["families"])
     if conventions:
         rows = under_each(source, lambda points: fit(points, 0))
         value["conventions"] = {"rows": rows, "moved": moved(rows)}
     if out is not None:
         write_json(out, value)
     return Answer(value, law_text(value))
+
+
+def check_curves(points: Points, families: dict[str, Any]) -> None:
+    """Refuse runs of which no IsoFLOP law can come.
+
+    Raises:
+        InputError: there is one budget only, or no curve has a minimum.
+    """
+    budgets = {point.budget for point in points.points}
+    if len(budgets) == 1:
+        raise InputError(
+            f"{points.source} has one budget only, {min(budgets):.3g} FLOPs; a law in C needs two at least"
+        )
+    if any(family["budgets"] for family in families.values()):
+        return
+    reasons = sorted({row["reason"] for family in families.values() for row in family["refused"]})
+    raise InputError(
+        f"no IsoFLOP curve of {points.source} has a minimum inside its sizes ({', '.join(reasons)}); run "
+        "three sizes or more at each budget, some on either side of the best"
+    )

@@ -6,16 +6,16 @@ import dataclasses
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 import torch
-import tyro
 
 from isodiff.cli import Answer
+from isodiff.cli.flags import parse
 from isodiff.errors import InputError
 from isodiff.families import blank, family_named, sample
-from isodiff.families.base import HOLE, Changes, Sampler, trace
+from isodiff.families.base import HOLE, Making, Sampler, trace
 from isodiff.files import read_json
 from isodiff.report.trace import SHOWN, Film, Take, write_film
 from isodiff.rng import Streams
@@ -71,20 +71,9 @@ def command(argv: list[str]) -> Answer:
     if not (folder / "spec.json").exists():
         raise InputError(f"{folder} is not a run; it has no spec.json")
     cls = family_named(read_json(folder / "spec.json")["family"]["name"])
-    hints = get_type_hints(cls.sampler)
-    own = [
-        (field.name, hints[field.name], dataclasses.field(default=field.default))
-        for field in dataclasses.fields(cls.sampler)
-        if field.name != "stop"  # the end of a document: `to_end` sets it
-    ]
-    both = dataclasses.make_dataclass("Sample", own, bases=(Options,), frozen=True, kw_only=True)
-    chosen: Any = tyro.cli(
-        both,
-        args=argv[1:],
-        prog="isodiff sample RUN",
-        description=f"Draw texts from a run ({cls.name}).\n\n{cls.sampler.__doc__}",
-    )
-    return run(folder, {name: getattr(chosen, name) for name, _, _ in own}, chosen)
+    does = "Draw texts from a run"
+    chosen, settings = parse(Options, cls, argv[1:], verb="sample", does=does, defaults={})
+    return run(folder, settings, chosen)
 
 
 def run(folder: Path, settings: dict[str, Any], options: Options) -> Answer:
@@ -105,7 +94,7 @@ def run(folder: Path, settings: dict[str, Any], options: Options) -> Answer:
     sampler = trained.family.sampler(**settings)
     start = canvas(trained, options)
     began = time.monotonic()
-    tokens, nfe, changes = drawn(trained, start, sampler, options)
+    tokens, nfe, makings = drawn(trained, start, sampler, options)
     seconds = time.monotonic() - began
     written = int((start == HOLE).sum()) * options.num - int((tokens == HOLE).sum())
     samples = []
@@ -133,8 +122,14 @@ def run(folder: Path, settings: dict[str, Any], options: Options) -> Answer:
     said = f"{texts}\n\n{evaluations}, {speed}; ended {ended}"
     if options.trace is not None:
         takes = [
-            Take(start=start[0].tolist(), frames=frames, text=one["text"], kept=len(one["tokens"]))
-            for frames, one in zip(changes, samples, strict=False)
+            Take(
+                start=start[0].tolist(),
+                noise=made.noise,
+                frames=made.frames,
+                text=one["text"],
+                kept=len(one["tokens"]),
+            )
+            for made, one in zip(makings, samples, strict=False)
         ]
         film = Film(
             family=trained.family.name,
@@ -211,19 +206,19 @@ def encoded(trained: Trained, text: str, hole: str | None) -> list[int]:
 
 def drawn(
     trained: Trained, start: Tokens, sampler: Sampler, options: Options
-) -> tuple[Tokens, torch.Tensor, list[list[Changes]]]:
-    """All texts, batch by batch, and where a film is asked for what each evaluation changed in the first."""
+) -> tuple[Tokens, torch.Tensor, list[Making]]:
+    """All texts, batch by batch, and where a film is asked for how the first came about."""
     tokens, nfe = [blank(0, start.shape[1])], [torch.zeros(0, dtype=torch.long)]
-    frames: list[list[Changes]] = []
+    makings: list[Making] = []
     for first in range(0, options.num, options.batch_size):
         count = min(options.batch_size, options.num - first)
         rng = Streams(options.seed, count, first=first, device=options.device)
         what = (trained.family, trained.network, start.expand(count, -1), sampler)
         if options.trace is not None and first < SHOWN:
-            *found, changes = trace(*what, rng=rng, num=SHOWN - first)
-            frames += changes
+            *found, made = trace(*what, rng=rng, num=SHOWN - first)
+            makings += made
         else:
             found = sample(*what, rng=rng)
         tokens.append(found[0].cpu())
         nfe.append(found[1].cpu())
-    return torch.cat(tokens), torch.cat(nfe), frames
+    return torch.cat(tokens), torch.cat(nfe), makings

@@ -205,14 +205,18 @@ def batch(
     Raises:
         InputError: the stream is shorter than one window.
     """
-    num_windows = tokens.num_windows(length)
-    sample = np.arange(batch_size)[slice(None) if rows is None else rows] + step * batch_size
-    chunk, offset = np.divmod(sample, CHUNK)
-    windows = np.empty(len(sample), np.int64)
+    samples = np.arange(batch_size)[slice(None) if rows is None else rows] + step * batch_size
+    return tokens.gather(shuffled(samples, tokens.num_windows(length), seed), length)
+
+
+def shuffled(samples: np.ndarray, num_windows: int, seed: int) -> np.ndarray:
+    """The window of every sample, int64 [B]."""
+    chunk, offset = np.divmod(samples, CHUNK)
+    windows = np.empty(len(samples), np.int64)
     for number in np.unique(chunk):
         here = chunk == number
         windows[here] = order(seed, num_windows, int(number))[offset[here]]
-    return tokens.gather(windows, length)
+    return windows
 
 
 @lru_cache(maxsize=8)

@@ -21,6 +21,7 @@ from isodiff.network.attention import Causal
 from isodiff.network.view import Denoiser, View, caching
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
+from isodiff.workload import Writing, shown_one_by_one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,10 @@ class Autoregressive(
                 "are scored; infilling needs a masked or uniform family"
             )
         return Likelihood(self.loss(denoiser, x, rng=rng, given=given).sum(-1), "exact")
+
+    def writing(self, length: int, steps: int) -> Writing:
+        """One position at a time."""
+        return shown_one_by_one(length)
 
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: LeftToRight, *, rng: Noise

@@ -22,6 +22,7 @@ from isodiff.network.view import Denoiser, Prediction, Vectors, View
 from isodiff.record import Kind
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
+from isodiff.workload import Writing
 
 FAMILIES: dict[str, type[Family]] = {}
 HOLE = -1
@@ -68,6 +69,18 @@ class Canvas(NamedTuple):
 
     tokens: Tokens
     evaluated: Bool[Tensor, " B"]
+
+
+class Making(NamedTuple):
+    """How one text came about: what stood in its holes before the network was asked, and what it then did.
+
+    Attributes:
+        noise: places with their tokens; empty where the text starts from holes.
+        frames: what each network evaluation of the text changed.
+    """
+
+    noise: Changes
+    frames: list[Changes]
 
 
 class Family(ABC):
@@ -127,7 +140,9 @@ class Family(ABC):
         Tokens that are `given` are never noised and never scored: 0 stands there.
         """
 
-    def tuned(self, denoiser: Denoiser, x: Tokens, *, rng: Rows) -> tuple[Family, dict[str, Any]]:
+    def tuned(
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+    ) -> tuple[Family, dict[str, Any]]:
         """The family with the training options that suit the weights so far, and what they were chosen by."""
         return self, {}
 
@@ -146,13 +161,21 @@ class Family(ABC):
         dial = {"steps": steps} if issubclass(cls.sampler, Stepped) else {}
         return cls.sampler(**dial, **options)
 
+    def writing(self, length: int, steps: int) -> Writing | None:
+        """What its plain sampler of T steps shows the network for a text of L tokens, on average.
+
+        None where the family does not say: what writing costs is then not planned.
+        """
+        return None
+
     @abstractmethod
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: Any, *, rng: Noise
     ) -> Iterator[Canvas]:
         """Fill the holes of `prompt`: yields the canvas after every network evaluation.
 
-        The last yield is the sample; where a sampler was told to give texts up, their last holes stay.
+        The first yield may be the noise that texts start from, with no row evaluated. The last yield is the
+        sample; where a sampler was told to give texts up, their last holes stay.
         `sampler` is of the class `self.sampler`. Row i may depend on the other rows neither through its draws
         nor through how many of them it uses.
         """
@@ -224,23 +247,31 @@ def sample(
 
 def trace(
     family: Family, denoiser: Denoiser, prompt: Tokens, sampler: Sampler, *, rng: Noise, num: int
-) -> tuple[Tokens, Int[Tensor, " B"], list[list[Changes]]]:
-    """`sample`, and what each network evaluation changed in each of the first `num` rows.
+) -> tuple[Tokens, Int[Tensor, " B"], list[Making]]:
+    """`sample`, and how each of the first `num` rows came about.
 
     What changes between two evaluations of a row counts with the later one, and what changes after the
     last with the last, so that a row's changes do not depend on the other rows either.
     """
     seen: list[Canvas] = []
+    noise = prompt[:num].cpu()
 
     def watch(canvas: Canvas) -> None:
-        seen.append(Canvas(*(part[:num].to("cpu", copy=True) for part in canvas)))
+        nonlocal noise
+        kept = Canvas(*(part[:num].to("cpu", copy=True) for part in canvas))
+        if not seen and not bool(canvas.evaluated.any()):
+            noise = kept.tokens
+        else:
+            seen.append(kept)
 
     tokens, nfe = sample(family, denoiser, prompt, sampler, rng=rng, watch=watch)
     rows = []
-    for row, (start, end) in enumerate(zip(prompt[:num].cpu(), tokens[:num].cpu(), strict=True)):
+    ends = zip(prompt[:num].cpu(), noise, tokens[:num].cpu(), strict=True)
+    for row, (given, start, end) in enumerate(ends):
         frames = [canvas.tokens[row] for canvas in seen if canvas.evaluated[row]]
         frames = [start, *frames[:-1], end] if frames else [start]
-        rows.append([changes(before, after) for before, after in pairwise(frames)])
+        made = [changes(before, after) for before, after in pairwise(frames)]
+        rows.append(Making(changes(given, start), made))
     return tokens, nfe, rows
 
 

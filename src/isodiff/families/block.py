@@ -50,6 +50,7 @@ from isodiff.process.categorical import Absorbing
 from isodiff.process.counts import between, by_count, known_first, last_of_blocks
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
+from isodiff.workload import Writing, expected_events, shown_by_block
 
 RANGES = (
     (0.0, 1.0),
@@ -193,31 +194,36 @@ class Blockwise(Family, name="block", nickname="bd3lm", reference="arXiv 2503.09
         return Likelihood(self.weighted(nats, weight).sum(-1), "bound")
 
     def tuned(
-        self, denoiser: Denoiser, x: Tokens, *, rng: Rows
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
     ) -> tuple[Blockwise, dict[str, Any]]:
         """With the range of least variance."""
-        found = self.variances(denoiser, x, rng)
+        found = self.variances(denoiser, x, rng, given)
         low, high = min(found, key=lambda limits: found[limits])
         ranges = [[*limits, variance] for limits, variance in found.items()]
         return replace(self, low=low, high=high), {"low": low, "high": high, "variances": ranges}
 
     def variances(
-        self, denoiser: Denoiser, x: Tokens, rng: Rows
+        self, denoiser: Denoiser, x: Tokens, rng: Rows, given: Chosen | None = None
     ) -> dict[tuple[float, float], float]:
         """Variance of the loss per token of a block, over texts, blocks and masks, for every range."""
         whole = replace(self, low=0.0, high=1.0)
-        nats, k, weight = whole.corrupted_nats(denoiser, x, rng)
+        nats, k, weight = whole.corrupted_nats(denoiser, x, rng, given)
         losses = nats if self.objective == "low_variance" else self.weighted(nats, weight)
-        size = self.free(x, None)
+        size = self.free(x, given)
         block = self.block(x.shape[1], x.device)
-        loss = losses.new_zeros(k.shape).index_add(1, block, losses).double() / size
+        loss = losses.new_zeros(k.shape).index_add(1, block, losses).double() / size.clamp_min(1)
         found = {}
         for low, high in RANGES:
             q = replace(self, low=low, high=high).chances(size)
-            share = size * q.gather(-1, k[..., None] - 1).squeeze(-1)
+            share = size * q.gather(-1, (k - 1).clamp_min(0)[..., None]).squeeze(-1)
             mean = (share * loss).sum() / share.sum()
             found[low, high] = float((share * (loss - mean).square()).sum() / share.sum())
         return found
+
+    def writing(self, length: int, steps: int) -> Writing:
+        """The block at hand at each of its events."""
+        blocks = sizes(length, self.block_size)
+        return shown_by_block(blocks, [expected_events(steps, size) for size in blocks])
 
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: BlockByBlock, *, rng: Noise

@@ -47,6 +47,7 @@ from isodiff.network.view import Denoiser, Prediction, Vectors, View, for_rows, 
 from isodiff.process import gaussian as process
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
+from isodiff.workload import Writing, shown_whole
 
 CLEAN = 1 / 4  # chance of a training sequence to be at t = 0
 AGAIN = 4  # every fourth training sequence is looked at twice
@@ -251,10 +252,14 @@ class Gaussian(
         prior = (~given).sum(-1) * self.prior_nats(denoiser)
         return Likelihood(reconstruction + diffusion + prior, "bound")
 
+    def writing(self, length: int, steps: int) -> Writing:
+        """All positions at every step, and all of them pass the head."""
+        return shown_whole(length, steps, read=steps * length)
+
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: Denoising, *, rng: Noise
     ) -> Iterator[Canvas]:
-        """T evaluations, from pure noise to the decoder."""
+        """T evaluations, from pure noise to the decoder; first the tokens whose vectors are nearest to it."""
         assert sampler.steps is not None
         latent, length, width = latent_of(denoiser), prompt.shape[1], self.embedding_width
         table, ends, given = latent.table(), latent.ends(), prompt != HOLE
@@ -264,6 +269,9 @@ class Gaussian(
         times = torch.linspace(1, 0, sampler.steps, dtype=torch.float64, device=prompt.device)
         gammas = ends[0] + (ends[1] - ends[0]) * latent.progress(times)[0]
         z = rng.normal(length, width)[rows]
+        near = torch.stack([(one.to(table) @ table.T).argmax(-1) for one in z])
+        texts = prompt.index_put((rows,), near)
+        yield Canvas(prompt.where(given, texts), torch.zeros_like(rows))
         guess = before = None
         some, shown = for_rows(denoiser, rows), prompt[rows]
         clamped = ((shown != HOLE) & (sampler.condition == "clamp"))[..., None]

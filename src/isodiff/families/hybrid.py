@@ -54,6 +54,7 @@ from isodiff.process.counts import jump_times, own_jump_times
 from isodiff.process.hybrid import HybridNoise, Moment, Peaked, Shifted, divergence
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
+from isodiff.workload import Writing, shown_where_due
 
 Each = Float[Tensor, "B L"]
 Weighting = Literal["elbo", "clip", "dynamic", "dynamic_as_released"]
@@ -220,6 +221,11 @@ class Hybrid(
         assert isinstance(self.process, Peaked)
         token = torch.where(same, self.process.released(moment.m), 1)
         return moment.time * torch.where(masked, 2, token)
+
+    def writing(self, length: int, steps: int) -> Writing:
+        """All positions at each step with a mask that turns clean, or a token that may move."""
+        times = self.process.grid(torch.linspace(1, 0, steps + 1, dtype=torch.float64))
+        return shown_where_due(length, self.process.due(times).tolist())
 
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: Mending, *, rng: Noise

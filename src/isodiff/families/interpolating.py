@@ -40,6 +40,7 @@ from isodiff.process import counts
 from isodiff.process.categorical import Absorbing
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
+from isodiff.workload import Writing, expected_events, shown_twice
 
 Order = Int[Tensor, "B L"]
 
@@ -218,6 +219,11 @@ class Interpolating(
             nats = self.sequential_nats(denoiser, x, order, k)
             total = total + nats.sum(-1)
         return Likelihood(total, "bound")
+
+    def writing(self, length: int, steps: int) -> Writing | None:
+        """Each token twice; variant A, whose first phase is not cached, is not counted."""
+        events = expected_events(steps, length, self.alpha_0)
+        return None if self.variant == "A" else shown_twice(length, events, self.alpha_0)
 
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: TwoPhase, *, rng: Noise

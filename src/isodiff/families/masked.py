@@ -56,6 +56,7 @@ from isodiff.process.counts import (
 )
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
+from isodiff.workload import Writing, expected_events, shown_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +170,10 @@ class Masked(
         """alpha at the ends of T ancestral steps, from 0 to 1."""
         times = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
         return self.process.alpha(self.process.grid(times))
+
+    def writing(self, length: int, steps: int) -> Writing:
+        """All positions at each event; every token passes the head once."""
+        return shown_whole(length, expected_events(steps, length), read=length)
 
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: Unmasking, *, rng: Noise

@@ -49,6 +49,7 @@ from isodiff.process.counts import jump_times, num_free
 from isodiff.process.schedule import Linear
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Time, Tokens
+from isodiff.workload import Writing, shown_where_due
 
 Statistic = Float[Tensor, " M"]
 
@@ -150,13 +151,23 @@ class Uniform(
         prior = num_free(rng, x.shape[1], given) * self.process.prior_nats()
         return Likelihood(nats + prior, "bound")
 
+    def writing(self, length: int, steps: int) -> Writing:
+        """All positions at each step at which one may change; those that may pass the head."""
+        times = self.process.grid(torch.linspace(1, 0, steps + 1, dtype=torch.float64))
+        alphas, nowhere = self.process.alpha(times), times.new_zeros(())
+        ends = pairwise(alphas)
+        return shown_where_due(
+            length, [float(leaving(nowhere, float(a), s, self.vocab_size)) for a, s in ends]
+        )
+
     def walk(
         self, denoiser: Denoiser, prompt: Tokens, sampler: Renewing, *, rng: Noise
     ) -> Iterator[Canvas]:
-        """T steps from uniformly random tokens in the holes of `prompt`."""
+        """T steps from uniformly random tokens in the holes of `prompt`, which come first."""
         assert sampler.steps is not None
         length, v, free = prompt.shape[1], self.vocab_size, prompt == HOLE
         z = (rng.uniform(length) * v).long().where(free, prompt)
+        yield Canvas(z, torch.zeros_like(free[:, 0]))
         times = self.process.grid(torch.linspace(1, 0, sampler.steps + 1, dtype=torch.float64))
         for alpha_t, alpha_s in pairwise(self.process.alpha(times).tolist()):
             u, which, corrects = rng.uniform(3, length).unbind(1)

@@ -11,8 +11,6 @@ rotated in float32.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -23,18 +21,11 @@ from isodiff.network.attention import Attention, attend, attention_of
 from isodiff.network.cache import KVCache, Layer
 from isodiff.network.head import HeadPrediction
 from isodiff.network.latent import LearnedLatent
+from isodiff.network.modulation import Modulation, gated, modulate, zero
 from isodiff.network.noise_level import NoiseLevel
 from isodiff.network.rotary import rotary_table, rotate
 from isodiff.network.shape import Backbone, Shape
 from isodiff.network.view import Cache, Vectors, View
-
-
-class Modulation(NamedTuple):
-    """shift, scale, gate of one half of a block; each (B or 1, 1, D)."""
-
-    shift: Tensor
-    scale: Tensor
-    gate: Tensor
 
 
 def normaliser(backbone: Backbone, width: int) -> nn.Module:
@@ -47,8 +38,11 @@ def normaliser(backbone: Backbone, width: int) -> nn.Module:
 class Block(nn.Module):
     """Attention and MLP, pre-normalised, on a residual stream; optionally modulated (adaLN-zero)."""
 
-    def __init__(self, shape: Shape, backbone: Backbone, condition: int | None) -> None:
+    def __init__(
+        self, shape: Shape, backbone: Backbone, condition: int | None, query_scale: float = 1.0
+    ) -> None:
         super().__init__()
+        self.query_scale = query_scale
         width, hidden = shape.width, backbone.mlp_width(shape.width)
         self.heads, self.gated = shape.heads, backbone.mlp == "swiglu"
         self.approximate = "tanh" if backbone.mlp == "gelu_tanh" else "none"
@@ -75,6 +69,7 @@ class Block(nn.Module):
         if self.qk_norm is not None:
             qk = self.qk_norm(qk)
         q, k = rotate(qk, cos, sin).to(v.dtype)
+        q = q if self.query_scale == 1 else q * self.query_scale
         mixed = attend(q, k, v[0], pattern) if memory is None else memory.attend(q, k, v[0])
         return self.out(mixed.transpose(1, 2).flatten(2))
 
@@ -96,6 +91,7 @@ class Block(nn.Module):
         row = torch.arange(batch, device=h.device)[:, None]
         tables = [t.expand(batch, 1, *t.shape[-2:])[row, 0, columns][:, None] for t in (cos, sin)]
         q, k = rotate(q, *tables).to(h.dtype), rotate(k, cos, sin).to(h.dtype)
+        q = q if self.query_scale == 1 else q * self.query_scale
         averages = attention_of(columns, q, k, pattern).flatten(1, 2) @ h
         averages, of_v = (
             averages.unflatten(1, (self.heads, -1)),
@@ -165,24 +161,6 @@ def by_sequence(read: Int[Tensor, " M"], batch: int, n: int) -> tuple[Tensor, Te
     return columns, row * columns.shape[1] + rank
 
 
-def modulate(h: Tensor, by: Modulation | None) -> Tensor:
-    """h (1 + scale) + shift."""
-    return h if by is None else h * (1 + by.scale) + by.shift
-
-
-def gated(h: Tensor, by: Modulation | None) -> Tensor:
-    """gate x h."""
-    return h if by is None else by.gate * h
-
-
-def zero(layer: nn.Linear) -> nn.Linear:
-    """The same layer, starting at zero."""
-    nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
-
-
 class Transformer(nn.Module):
     """A denoiser: reads a view of S states or of vectors, predicts V clean tokens."""
 
@@ -195,8 +173,10 @@ class Transformer(nn.Module):
         backbone: Backbone,
         timed: bool,
         vectors: Vectors | None = None,
+        query_scale: float = 1.0,
     ) -> None:
         super().__init__()
+        self.num_states, self.vectors = num_states, vectors
         self.vocab_size, self.shape, self.backbone, self.timed = vocab_size, shape, backbone, timed
         width = shape.width
         conditioned = backbone.conditioned(timed)
@@ -214,10 +194,23 @@ class Transformer(nn.Module):
             nn.init.zeros_(self.embedding.weight[:, vectors.width :])
         level = None if condition is None else NoiseLevel(condition, vectors=vectors is not None)
         self.noise_level = level
-        self.blocks = nn.ModuleList(Block(shape, backbone, condition) for _ in range(shape.depth))
+        self.blocks = nn.ModuleList(
+            Block(shape, backbone, condition, query_scale) for _ in range(shape.depth)
+        )
         self.norm = normaliser(backbone, width)
         self.modulation = None if condition is None else zero(nn.Linear(condition, 2 * width))
         self.head = None if backbone.tied else zero(nn.Linear(width, vocab_size))
+
+    def reshaped(self, shape: Shape) -> Transformer:
+        """A fresh one that differs in its shape alone."""
+        return Transformer(
+            vocab_size=self.vocab_size,
+            num_states=self.num_states,
+            shape=shape,
+            backbone=self.backbone,
+            timed=self.timed,
+            vectors=self.vectors,
+        )
 
     def cache(self, batch: int, capacity: int) -> KVCache:
         """Room for `capacity` positions of each of `batch` sequences."""

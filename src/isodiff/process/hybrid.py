@@ -94,6 +94,17 @@ class HybridNoise(Process):
         """t = sin^2(pi u / 2): o = tan(pi u / 2) in (1), whose sqrt(t) would spoil equal steps of t."""
         return torch.sin(math.pi / 2 * u).square()
 
+    def due(self, times: Time) -> Time:
+        """Mean chance of a position, at each step between falling `times`, that the network has a say in it.
+
+        A mask must turn clean, a token move even if it has no support; a share of mask_t of them are masks.
+        """
+        (alpha, random, mask), now, then = self.parts(times), slice(-1), slice(1, None)
+        a = alpha[now] / alpha[then]
+        cleared = (mask[now] - a * mask[then]) * alpha[then]
+        moved = (random[now] - a * random[then]) / random[now].where(random[now] > 0, 1)
+        return cleared + (1 - mask[now]) * moved.clamp_max(1)
+
     def moment(self, m: Time, share: Time, token: Time, mask: Time, clock: Time) -> Moment:
         """From growths per unit of tau to weights per unit of m."""
         pace = m * (1 - m) * (share * token + (1 - share) * mask)  # dm/dtau

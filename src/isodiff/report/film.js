@@ -1,13 +1,13 @@
 "use strict";
 // The reel: pieces of text (or bytes, where a token is not whole characters), numbered; of each text the canvas that
-// was given, and per network evaluation the positions that changed, each followed by its new piece or a hole.
+// was given, the noise in its holes, and per network evaluation the positions that changed, each followed by its new piece or a hole.
 const reel = JSON.parse(document.getElementById("reel").textContent);
 const HOLE = -1;
 const last = Math.max(...reel.takes.map((take) => take.frames.length));
 
 function canvas(take, count) {
   const tokens = Int32Array.from(take.start);
-  for (const frame of take.frames.slice(0, count)) {
+  for (const frame of [take.noise, ...take.frames.slice(0, count)]) {
     for (let i = 0; i < frame.length; i += 2) tokens[frame[i]] = frame[i + 1];
   }
   return tokens;
@@ -255,7 +255,8 @@ scrub.max = last;
 player.hidden = false;
 
 const met = new Set(stages.flatMap((stage) => [
-  ...stage.deeds.flatMap((found) => [...found.values()]), ...stage.names.flatMap((name) => name.split(" "))]));
+  ...stage.deeds.flatMap((found) => [...found.values()]), ...stage.names.flatMap((name) => name.split(" ")),
+  ...(canvas(stage.take, 0).includes(HOLE) ? ["open"] : [])]));
 for (const item of document.querySelectorAll(".legend li")) item.hidden = !met.has(item.dataset.kind);
 document.querySelector(".legend").hidden = false;
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class StudyFolder:
 
     Attributes:
         families: names in the order of the study; a family keeps its colour by this order.
+        laws: the JSON of every law that was fitted, by its name.
         runs: by family, budget, size and seed.
     """
 
@@ -51,6 +52,7 @@ class StudyFolder:
     samples: dict[str, Samples]
     frontier: Frontier | None
     families: tuple[str, ...]
+    laws: Mapping[str, dict[str, Any]]
 
     @property
     def finished(self) -> tuple[Run, ...]:
@@ -106,8 +108,26 @@ def read_study(path: Path) -> StudyFolder:
         if frontier is None
         else validated(Frontier, frontier, str(path / "frontier.json")),
         families=(),
+        laws=read_laws(path),
     )
     return ordered(found)
+
+
+LAWS = {"isoflop": "fits.json", "parametric": "parametric.json", "repeated": "repeated.json"}
+"""The file of each law."""
+
+
+def read_laws(path: Path) -> dict[str, dict[str, Any]]:
+    """The laws whose files are there; one that could not be fitted has no family and says why."""
+    found = {}
+    for law, name in LAWS.items():
+        value = optional(path / name)
+        if value is None:
+            continue
+        if not isinstance(value, dict) or not isinstance(value.get("families", {}), dict):
+            raise InputError(f"{path / name} is no {law} law; restore or delete it")
+        found[law] = {"law": law, "families": {}, "warnings": [], **value}
+    return found
 
 
 def optional(file: Path) -> Any:

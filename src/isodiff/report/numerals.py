@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from isodiff.report.law_schema import Minimum
 from isodiff.report.schema import Estimated, Quantity
@@ -51,6 +51,12 @@ def interval(quantity: Quantity | None, show: Callable[[float], str] = ratio) ->
     if quantity.low is None or quantity.high is None:
         return show(quantity.value)
     return f"{show(quantity.value)} [{show(quantity.low)}, {show(quantity.high)}]"
+
+
+def shown(value: float | None, ends: Sequence[float] | None, form: str) -> str:
+    """`value [low, high]` of a law's JSON, in a format."""
+    low, high = ends or (None, None)
+    return interval(Quantity(value=value, low=low, high=high), lambda x: f"{x:{form}}")
 
 
 def size_interval(minimum: Minimum) -> str:

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from isodiff.errors import InputError
 from isodiff.files import write_text
 from isodiff.report import render
+from isodiff.report.benchmarks import benchmarks_table, protocols, read_benchmarks
 from isodiff.report.document import document
 from isodiff.report.figures import FIGURES, Figure
 from isodiff.report.folder import StudyFolder, read_study
@@ -23,8 +24,9 @@ from isodiff.report.frontier_tables import points_table, wins_table
 from isodiff.report.laws_table import laws_table
 from isodiff.report.panels import specification
 from isodiff.report.protocol import protocol, provenance
+from isodiff.report.scaling import scaling
 from isodiff.report.schema import Samples
-from isodiff.report.tables import Table, runs_table
+from isodiff.report.tables import Part, Table, runs_table
 from isodiff.report.theme import PALETTE
 from isodiff.report.verdict import Verdict, verdict
 from isodiff.scaling.bootstrap import LEVEL
@@ -49,7 +51,10 @@ class Section:
     verdict: Verdict
     figures: tuple[Drawn, ...]
     laws: Table | None
+    scaling: tuple[Part, ...]
     frontier: tuple[Table, Table] | None
+    benchmarks: Table | None
+    scored_by: list[str]
     runs: Table | None
     samples: tuple[tuple[str, int | None, Samples], ...]
     protocol: list[tuple[str, str]]
@@ -112,6 +117,7 @@ def draw(study: StudyFolder, figure: Figure, place: Path, key: str, written: lis
 
 def section(study: StudyFolder, key: str, figures: tuple[Drawn, ...], base: Path) -> Section:
     """Everything the page says of one study."""
+    benchmarks = read_benchmarks(study.runs)
     places = {family: i for i, family in enumerate(study.families)}
     samples = sorted(
         ((name, places.get(name), found) for name, found in study.samples.items()),
@@ -123,7 +129,10 @@ def section(study: StudyFolder, key: str, figures: tuple[Drawn, ...], base: Path
         verdict=verdict(study),
         figures=figures,
         laws=laws_table(study),
+        scaling=scaling(study),
         frontier=frontier_tables(study),
+        benchmarks=benchmarks_table(benchmarks),
+        scored_by=protocols(benchmarks),
         runs=runs_table(study, base),
         samples=tuple(samples),
         protocol=protocol(study),

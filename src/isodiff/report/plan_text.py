@@ -26,7 +26,7 @@ def plan_text(plan: dict[str, Any]) -> str:
         head += (
             f"\nerror of loss at the largest budgets when these are left out: {', '.join(errors)}"
         )
-    parts = [head, table(plan)]
+    parts = [head, table(plan), needs(plan)]
     best = plan["recommendation"]
     reasons = "\n".join(f"  - {reason}" for reason in best["reasons"])
     parts.append(f"Recommended: {best['family'] or 'nothing'}\n{reasons}")
@@ -57,6 +57,46 @@ def table(plan: dict[str, Any]) -> str:
             f"{spread(row['D'], row['D_interval'], None):<24}{seen}  {loss:<24}"
             f"{'-' if batch is None else short(batch):>8}{'-' if rate is None else f'{rate:.2g}':>7}"
         )
+    return "\n".join(lines)
+
+
+def needs(plan: dict[str, Any]) -> str:
+    """What training and writing take, one line per family."""
+    setting = plan["setting"]
+    device = setting["device"]
+    count = f"{device['count']} " if device["count"] > 1 else ""
+    pace = (
+        f"{setting['utilisation']:.0%} of their peak"
+        if setting["throughput"] is None
+        else f"{short(setting['throughput'])} tokens/s in training"
+    )
+    lines = [
+        f"On {count}{device['name']}, {pace}, texts of {setting['length']} tokens, a vocabulary of "
+        f"{setting['vocab_size']}, samplers of {setting['sampler_steps']} steps",
+        f"{'family':<22}{'hours':>9}{'memory':>9}{'devices':>9}  {'FLOPs/token':>11}{'evaluations':>13}"
+        f"{'tokens/s':>10}{'in batches':>12}",
+    ]
+    for name, row in sorted(plan["families"].items(), key=rank):
+        memory, writing = row["memory"], row["inference"]
+        least = memory["devices_needed"]
+        cells = ["-"] * 4
+        if writing["flops_per_token"] is not None:
+            cells = [
+                short(writing["flops_per_token"]),
+                f"{writing['evaluations']:.0f}",
+                short(writing["tokens_per_second_alone"]),
+                short(writing["tokens_per_second"]),
+            ]
+        lines.append(
+            f"{name:<22}{row['training']['hours']:>9.3g}"
+            f"{short(memory['states_bytes'] + memory['activations_bytes'], 'B'):>9}"
+            f"{'none' if least is None else least:>9}  "
+            f"{cells[0]:>11}{cells[1]:>13}{cells[2]:>10}{cells[3]:>12}"
+        )
+    lines.append(
+        "memory: weights, gradients, moments and one sequence; devices: fewest among which it fits; "
+        "tokens/s: at most, one text alone, and in batches"
+    )
     return "\n".join(lines)
 
 

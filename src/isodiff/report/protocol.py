@@ -26,6 +26,7 @@ def protocol(study: StudyFolder) -> Entries:
     entries = [
         ("Corpus", describe(study.study.corpus)),
         ("Matched compute", matched(study)),
+        *shared(study),
         ("Validation", validation(study)),
         (
             "= and ≤",
@@ -106,6 +107,22 @@ def matched(study: StudyFolder) -> str:
         return text
     furthest = max(abs(share - 1) for share in spent)
     return f"{text} The runs spent their budgets to within {furthest:.2%}."
+
+
+def shared(study: StudyFolder) -> Entries:
+    """What trunks saved; nothing where every run was trained from its first step."""
+    runs = [run.record.flops for run in study.finished if "trained" in run.record.flops]
+    exact, trained = (sum(flops[name] for flops in runs) for name in ("exact", "trained"))
+    branches = sum(flops["trained"] < flops["exact"] for flops in runs)
+    if not branches:
+        return []
+    text = (
+        "Runs that differ in their budgets alone are one run until the cooldown of the shorter one, so the "
+        f"longest was trained and {branches} others began at their cooldowns, with the same results as if "
+        f"each had been trained alone: {trained:.3g} FLOPs were spent on {exact:.3g} "
+        f"({1 - trained / exact:.0%} saved)."
+    )
+    return [("Trunks", text)]
 
 
 def validation(study: StudyFolder) -> str:

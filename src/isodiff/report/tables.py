@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -50,6 +50,16 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     anchors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A heading with a table, or with the reason why there is none; sentences below."""
+
+    title: str
+    table: Table | None
+    caption: str
+    lines: tuple[str, ...] = field(default=())
 
 
 def verdict_table(rows: Sequence[Row], budgets: Sequence[float], convention: str) -> Table:

@@ -1,8 +1,8 @@
 """The film of a sample: one HTML page that plays how its texts came about, evaluation by evaluation.
 
-It holds the canvas that was given and, for every network evaluation, the positions that changed with their
-new tokens. A token is its text; where it is part of a character only, its bytes, which the page joins
-with those beside it.
+It holds the canvas that was given, the noise put into its holes and, for every network evaluation, the
+positions that changed with their new tokens. A token is its text; where it is part of a character only, its
+bytes, which the page joins with those beside it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class Take:
 
     Attributes:
         start: tokens that were given; negative for a hole.
+        noise: what stood in the holes before the first evaluation, if not holes.
         frames: what each network evaluation changed: positions, each with its new token or a hole.
         text: what was drawn.
         kept: how many tokens of the last canvas `text` has; the rest was cut off.
@@ -34,6 +35,7 @@ class Take:
     frames: Sequence[Sequence[tuple[int, int]]]
     text: str
     kept: int
+    noise: Sequence[tuple[int, int]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,13 +88,14 @@ def reel(film: Film) -> dict[str, Any]:
     def numbered(token: int) -> int:
         return -1 if token < 0 else number.setdefault(token, len(number))
 
+    def flat(frame: Sequence[tuple[int, int]]) -> list[int]:
+        return [part for place, token in frame for part in (place, numbered(token))]
+
     takes = [
         {
             "start": [numbered(token) for token in take.start],
-            "frames": [
-                [part for place, token in frame for part in (place, numbered(token))]
-                for frame in take.frames
-            ],
+            "noise": flat(take.noise),
+            "frames": [flat(frame) for frame in take.frames],
             "kept": take.kept,
         }
         for take in film.takes

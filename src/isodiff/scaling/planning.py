@@ -13,6 +13,9 @@ import numpy as np
 
 from isodiff.errors import InputError
 from isodiff.scaling.forecast import Forecast, ends, forecast
+from isodiff.scaling.needs import Setting, inference, memory, training
+from isodiff.scaling.outline import Outline
+from isodiff.scaling.reasons import recommendation
 from isodiff.scaling.recipes import (
     Advice,
     batch_tokens,
@@ -27,9 +30,18 @@ NOT_COVERED = "no published rule was measured on this family"
 
 
 def plan(
-    laws: Sequence[dict[str, Any]], budget: float, unique_tokens: float | None = None
+    laws: Sequence[dict[str, Any]],
+    budget: float,
+    unique_tokens: float | None = None,
+    setting: Setting | None = None,
 ) -> dict[str, Any]:
     """One entry per family, and a recommendation with its reasons.
+
+    Args:
+        laws: as fits write them, of one source.
+        budget: training FLOPs, in the convention of the laws.
+        unique_tokens: of text that there are; beyond them text repeats.
+        setting: devices and texts; one H100 where it is not said.
 
     Raises:
         InputError: a budget or a text that is not a positive number, or no law for any family.
@@ -37,6 +49,7 @@ def plan(
     for name, value in (("--budget", budget), ("--data-limit", unique_tokens)):
         if value is not None and not (np.isfinite(value) and value > 0):
             raise InputError(f"{name} is {value}; it must be a positive number, e.g. 1e21")
+    setting = setting or Setting()
     chosen = followed(laws, limited=unique_tokens is not None)
     others = [law for law in laws if law is not chosen]
     families, forecasts = {}, {}
@@ -48,6 +61,7 @@ def plan(
         families[name] = {
             **entry(name, family, found, budget, unique_tokens),
             **cooled(chosen, found),
+            **needs(name, found, budget, chosen["parameters_convention"], setting),
             "other_laws": [
                 second
                 for law in others
@@ -67,8 +81,9 @@ def plan(
         "parameters_convention": chosen["parameters_convention"],
         "laws": [{"law": law["law"], "held_out_error": held_out_error(law)} for law in laws],
         "families": families,
-        "recommendation": recommendation(families, forecasts, budget, unique_tokens),
-        "warnings": warnings(families, budget),
+        "setting": setting.to_json(),
+        "recommendation": recommendation(families, forecasts, budget, unique_tokens, setting),
+        "warnings": warnings(families, budget, setting),
         "protocol": chosen["protocol"],
     }
 
@@ -124,6 +139,18 @@ def entry(
     }
 
 
+def needs(
+    name: str, found: Forecast, budget: float, convention: str, setting: Setting
+) -> dict[str, Any]:
+    """What the planned network takes to train, and to write with."""
+    network = Outline.of(float(found.parameters[0]), convention, setting.vocab_size)
+    return {
+        "training": training(name, budget, float(found.tokens[0]), setting),
+        "memory": memory(name, network, setting),
+        "inference": inference(name, network, setting),
+    }
+
+
 def scatter(family: dict[str, Any], found: Forecast) -> float:
     """Relative scatter of runs about their law."""
     noise = family.get("noise", {})
@@ -163,107 +190,8 @@ def opinion(
     }
 
 
-def recommendation(
-    families: dict[str, dict[str, Any]],
-    forecasts: dict[str, Forecast],
-    budget: float,
-    unique: float | None,
-) -> dict[str, Any]:
-    """The family of lowest loss, how surely, and what else bears on the choice."""
-    known = {name: row["loss"] for name, row in families.items() if row["loss"] is not None}
-    if not known:
-        return {"family": None, "confidence": None, "reasons": ["no law gives a loss here"]}
-    ranked = sorted(known, key=known.__getitem__)
-    best = ranked[0]
-    row = families[best]
-    reasons = [f"{best} has the lowest expected loss, {row['loss']:.3f} nats per token"]
-    confidence = None
-    if len(ranked) == 1:
-        reasons = [f"{best} is the only family with a law for this budget"]
-    else:
-        second = ranked[1]
-        gap = known[second] - known[best]
-        confidence = surer(forecasts[best], [forecasts[name] for name in ranked[1:]])
-        sure = "" if confidence is None else f", and is best in {confidence:.0%} of the laws' draws"
-        reasons.append(f"{second} follows with {known[second]:.3f}, {gap:.3f} more{sure}")
-        bounds = [name for name in ranked if families[name]["kind"] == "bound"]
-        if bounds and len(bounds) < len(ranked):
-            reasons.append(
-                f"the losses of {', '.join(bounds)} are upper bounds: their true losses are lower by an "
-                "unknown amount"
-            )
-    reasons += disagreements(families, best)
-    if unique is not None:
-        reasons += text_reasons(families, best, budget, unique)
-    return {"family": best, "confidence": confidence, "reasons": reasons}
-
-
-def surer(best: Forecast, others: Sequence[Forecast]) -> float | None:
-    """Share of draws in which the best family has the lowest loss; None without draws."""
-    losses = [f.nats for f in (best, *others)]
-    if any(nats is None or len(nats) < 2 for nats in losses):
-        return None
-    rows = min(len(nats) for nats in losses if nats is not None)
-    drawn = np.stack([nats[1:rows] for nats in losses if nats is not None])
-    return float((drawn.argmin(axis=0) == 0).mean())
-
-
-def disagreements(families: dict[str, dict[str, Any]], best: str) -> list[str]:
-    """Where another law picks another family, or puts the best one's loss outside its interval."""
-    said = []
-    laws = {second["law"] for row in families.values() for second in row["other_laws"]}
-    for law in sorted(laws):
-        losses = {
-            name: second["loss"]
-            for name, row in families.items()
-            for second in row["other_laws"]
-            if second["law"] == law and second["loss"] is not None
-        }
-        if not losses or best not in losses:
-            continue
-        other = min(losses, key=losses.__getitem__)
-        span = families[best]["loss_interval"]
-        if other != best:
-            said.append(f"the {law} law would pick {other} instead, with {losses[other]:.3f}")
-        elif span is not None and not span[0] <= losses[best] <= span[1]:
-            said.append(
-                f"the {law} law gives {best} {losses[best]:.3f}, outside the interval "
-                f"[{span[0]:.3f}, {span[1]:.3f}]: the form of the law matters more than the noise"
-            )
-        else:
-            said.append(f"the {law} law agrees: {best}, with {losses[best]:.3f}")
-    return said
-
-
-def text_reasons(
-    families: dict[str, dict[str, Any]], best: str, budget: float, unique: float
-) -> list[str]:
-    """What limited text adds."""
-    said = []
-    epochs = families[best]["epochs"]
-    if epochs > 1:
-        said.append(
-            f"{best} would see the text {epochs:.3g} times ({families[best]['repetition']})"
-        )
-    for name, row in families.items():
-        found = row["critical_compute"]
-        if found["value"] is not None:
-            which = "above" if budget > found["value"] else "below"
-            said.append(
-                f"the budget is {which} the {found['value']:.2g} FLOPs from which {name} overtook "
-                f"autoregressive on such a text in {found['source']}"
-            )
-        most = row["best_epochs"]
-        if most["value"] is not None and row["epochs"] > most["value"]:
-            said.append(
-                f"{name} would over-fit: {row['epochs']:.3g} epochs, where {most['source']} finds at most "
-                f"{most['value']:.3g} useful"
-            )
-    return said
-
-
-def warnings(families: dict[str, dict[str, Any]], budget: float) -> list[str]:
-    """Extrapolation, and laws that failed to foretell."""
+def warnings(families: dict[str, dict[str, Any]], budget: float, setting: Setting) -> list[str]:
+    """Extrapolation, rules read out of their range, and devices that cannot do what is asked of them."""
     said = []
     far = [name for name, row in families.items() if row["far"]]
     if far:
@@ -278,4 +206,20 @@ def warnings(families: dict[str, dict[str, Any]], budget: float) -> list[str]:
             said.append(
                 f"{rule} of {', '.join(beyond)}: read outside the range the rule was measured in"
             )
+    fast = [name for name, row in families.items() if (row["training"]["utilisation"] or 0) > 1]
+    if fast:
+        said.append(
+            f"at that throughput {', '.join(fast)} would do more FLOPs than {setting.devices} can at its peak"
+        )
+    small = [
+        name
+        for name, row in families.items()
+        if row["memory"]["devices_needed"] is None
+        or row["memory"]["devices_needed"] > setting.devices.count
+    ]
+    if small:
+        said.append(
+            f"{setting.devices} has too little memory for {', '.join(small)}, even with everything in equal "
+            "parts on all devices"
+        )
     return said

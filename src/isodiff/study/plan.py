@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from isodiff.errors import InputError
+from isodiff.memory import activation_bytes
 from isodiff.record import canonical
 from isodiff.study.study import Study
 from isodiff.study.workers import Job, Workers
@@ -23,7 +24,10 @@ SLACK = 0.95  # of the time allowed; the rest absorbs what calibration does not 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A run before it is trained: what the workers said of it, and its expected wall time."""
+    """A run before it is trained: what the workers said of it, and its expected wall time.
+
+    `trunk` is the run that does the first `start` steps of this one, if any.
+    """
 
     id: str
     spec: dict[str, Any]
@@ -35,10 +39,22 @@ class Planned:
     weight_bytes: int
     step_positions: int
     seconds: float
+    trunk: str | None = None
+    start: int = 0
 
     def at(self, step_seconds: float, evaluation_seconds: float) -> float:
         """Wall seconds."""
-        return self.steps * step_seconds + evaluation_seconds + RUN_OVERHEAD
+        return (self.steps - self.start) * step_seconds + evaluation_seconds + RUN_OVERHEAD
+
+    @property
+    def flops(self) -> float:
+        """FLOPs that the run stands for."""
+        return self.steps * self.step_flops
+
+    @property
+    def trained_flops(self) -> float:
+        """FLOPs that it spends itself."""
+        return (self.steps - self.start) * self.step_flops
 
 
 def corpus_folder(study: Study, out: Path) -> Path:
@@ -94,10 +110,9 @@ def describe(study: Study, corpus: Path, workers: Workers, *, loose: bool) -> li
 
 
 def key(spec: dict[str, Any]) -> str:
-    """What decides the speed of a step: all of a spec but its budget and its seed."""
-    return canonical(
-        {name: value for name, value in spec.items() if name not in ("budget", "seed")}
-    )
+    """What decides the speed of a step: all of a spec but its budget, its seed and its warm-up."""
+    kind = {name: value for name, value in spec.items() if name not in ("budget", "seed")}
+    return canonical({**kind, "recipe": {**spec.get("recipe", {}), "warmup_steps": None}})
 
 
 def calibrated(
@@ -134,7 +149,7 @@ def fit_to(
 
     def span(factor: float) -> float:
         times = [
-            factor * run["steps"] * seconds[key(run["spec"])]["step"]
+            factor * (run["steps"] - run["start"]) * seconds[key(run["spec"])]["step"]
             + seconds[key(run["spec"])]["evaluation"]
             + RUN_OVERHEAD
             for run in runs
@@ -166,34 +181,48 @@ def makespan(times: Sequence[float], count: int) -> float:
 def table(runs: Sequence[Planned], count: int) -> str:
     """The plan, for people."""
     head = f"{'family':<15}{'budget':>9}{'shape':>10}{'seed':>5}{'params':>9}{'tokens':>9}{'epochs':>8}"
-    lines = [f"{head}{'steps':>8}{'time':>12}{'memory':>9}"]
+    branched = any(run.trunk for run in runs)
+    trained = f"{'trained':>9}" if branched else ""
+    lines = [f"{head}{'steps':>8}{trained}{'time':>12}{'memory':>9}"]
     for run in runs:
         spec = run.spec
         shape = "x".join(str(spec["shape"][part]) for part in ("depth", "width", "heads"))
+        trained = f"{run.steps - run.start:>9.0f}" if branched else ""
         lines.append(
             f"{spec['family']['name']:<15}{spec['budget']:>9.2g}{shape:>10}{spec['seed']:>5}"
-            f"{short(run.parameters):>9}{short(run.tokens):>9}{run.epochs:>8.2f}{run.steps:>8.0f}"
+            f"{short(run.parameters):>9}{short(run.tokens):>9}{run.epochs:>8.2f}{run.steps:>8.0f}{trained}"
             f"{clock(run.seconds):>12}{short(memory(run), 'B'):>9}"
         )
     total = makespan([run.seconds for run in runs], count)
-    flops = math.fsum(run.steps * run.step_flops for run in runs)
+    flops = math.fsum(run.flops for run in runs)
     lines.append(
         f"{len(runs)} runs, {short(flops, 'FLOP')} in all, about {clock(total)} with {count} workers; "
         "params: non-embedding, budget: training FLOPs (exact), memory: weights, optimizer, activations"
     )
+    if branched:
+        lines.append(spared(flops, math.fsum(run.trained_flops for run in runs)))
     return "\n".join(lines)
 
 
-def memory(run: Planned) -> float:
-    """Bytes of weights, gradients and moments, and roughly of a step's activations.
+def spared(flops: float, trained: float) -> str:
+    """What trunks save, for people."""
+    saved = flops - trained
+    return (
+        f"trunks: runs that differ in their budgets alone share their steps up to the cooldown; "
+        f"{short(trained, 'FLOP')} to train, {short(saved, 'FLOP')} ({saved / flops:.0%}) saved"
+    )
 
-    Activations: about 34 numbers of 4 bytes per width and layer and position (arXiv 2205.05198, Eq. 1, in
-    float32), plus attention scores and three copies of the logits.
-    """
+
+def memory(run: Planned) -> float:
+    """Bytes of weights, gradients and moments, and roughly of a step's activations in float32."""
     spec, shape, recipe = run.spec, run.spec["shape"], run.spec["recipe"]
     share = (recipe["micro_batch_size"] or recipe["batch_size"]) / recipe["batch_size"]
     shown = run.step_positions / recipe["batch_size"]
-    per_layer = 34 * shape["width"] + 3 * shape["heads"] * shown
-    logits = 3 * spec["corpus"]["vocab_size"] * spec["length"] / shown
-    positions = share * run.step_positions
-    return run.weight_bytes + 4 * positions * (shape["depth"] * per_layer + logits)
+    return run.weight_bytes + activation_bytes(
+        depth=shape["depth"],
+        width=shape["width"],
+        positions=share * run.step_positions,
+        scores=shape["heads"] * shown,
+        logits=spec["corpus"]["vocab_size"] * spec["length"] / shown,
+        number_bytes=4,
+    )

@@ -17,13 +17,15 @@ from typing import Any
 from isodiff.errors import InputError
 from isodiff.files import exclusive, read_json, write_json
 from isodiff.record import identity, provenance, read_records
+from isodiff.study.board import Board
 from isodiff.study.frontier import expected_seconds, measure_frontier
+from isodiff.study.laws import fit_all
 from isodiff.study.plan import Planned, corpus_folder, plan
 from isodiff.study.study import Study
 from isodiff.study.workers import Job, JobFailed, Workers
-from isodiff.units import clock, short
+from isodiff.units import clock
 
-RESERVE_SECONDS = 15.0  # for samples, fits and the report; the frontier's time is added
+RESERVE_SECONDS = 25.0  # for samples, fits and the report; the frontier's time is added
 
 
 def run_study(
@@ -96,21 +98,40 @@ def train_all(runs: Sequence[Planned], out: Path, corpus: Path, pool: Workers) -
     if not waiting:
         return
     jobs: list[Job] = [
-        {"do": "train", "spec": r.spec, "folder": str(out / "runs" / r.id), "corpus": str(corpus)}
+        {
+            "do": "train",
+            "spec": r.spec,
+            "folder": str(out / "runs" / r.id),
+            "corpus": str(corpus),
+            "branches": [branch.spec for branch in waiting if branch.trunk == r.id],
+            "flops": r.trained_flops,
+        }
         for r in waiting
     ]
     board = Board(runs, waiting)
+    unfinished = {r.id for r in waiting}
 
     def finished(index: int, answer: Any) -> None:
         run = waiting[index]
+        unfinished.discard(run.id)
         if isinstance(answer, Exception):
             write_json(out / "runs" / run.id / "record.json", failure(run, str(answer)))
             board.finish(index, "failed", str(answer))
         else:
             board.finish(index, answer["status"], answer["message"])
 
-    pool.share(jobs, finished, board.advance)
+    def ready(index: int) -> bool:
+        """A branch waits until its trunk has brought it as far as its cooldown, or has ended."""
+        run = waiting[index]
+        return run.trunk not in unfinished or begun(out, run)
+
+    pool.share(jobs, finished, board.advance, ready)
     board.close()
+
+
+def begun(out: Path, run: Planned) -> bool:
+    """Whether the run has a checkpoint to go on from."""
+    return any((out / "runs" / run.id / "checkpoint").glob("step_*"))
 
 
 def done(out: Path, run: Planned) -> bool:
@@ -132,63 +153,6 @@ def failure(run: Planned, message: str) -> dict[str, Any]:
         "curve": [],
         "provenance": provenance(),
     }
-
-
-class Board:
-    """The study's progress line."""
-
-    def __init__(self, runs: Sequence[Planned], waiting: Sequence[Planned]) -> None:
-        self.waiting, self.total = waiting, len(runs)
-        self.before = len(runs) - len(waiting)
-        self.share = [0.0] * len(waiting)
-        self.ended = {"done": 0, "diverged": 0, "failed": 0}
-        self.start = self.last = time.monotonic()
-        self.terminal = sys.stderr.isatty()
-
-    def advance(self, index: int, share: float) -> None:
-        """A run has done this share of its FLOPs."""
-        self.share[index] = share
-        self.show()
-
-    def finish(self, index: int, status: str, message: str | None) -> None:
-        """A run has ended."""
-        self.share[index] = 1.0
-        self.ended[status] += 1
-        if message:
-            run = self.waiting[index]
-            clear = "\r\x1b[K" if self.terminal else ""
-            print(f"{clear}run {run.id} {status}: {message}", file=sys.stderr)
-        self.show()
-
-    def show(self, *, always: bool = False) -> None:
-        """Rewrite the line, or in a log write it now and then."""
-        now = time.monotonic()
-        if not always and now - self.last < (0.5 if self.terminal else 30):
-            return
-        self.last = now
-        work = [run.seconds for run in self.waiting]
-        spent = sum(s * w for s, w in zip(self.share, work, strict=True)) / sum(work)
-        left = (now - self.start) * (1 - spent) / spent if spent > 0 else float("nan")
-        flops = sum(
-            (1 - s) * r.steps * r.step_flops for s, r in zip(self.share, self.waiting, strict=True)
-        )
-        finished = self.before + sum(self.ended.values())
-        bad = self.ended["failed"] + self.ended["diverged"]
-        text = (
-            f"{finished}/{self.total} runs, {bad} failed, {short(flops, 'FLOP')} left, "
-            f"ETA {clock(left) if left == left else 'unknown'}"
-        )
-        print(
-            f"\r\x1b[K{text}" if self.terminal else text,
-            end="" if self.terminal else "\n",
-            file=sys.stderr,
-        )
-
-    def close(self) -> None:
-        """The last state, and a new line."""
-        self.show(always=True)
-        if self.terminal:
-            print(file=sys.stderr)
 
 
 def sample_best(study: Study, out: Path, pool: Workers) -> None:
@@ -248,6 +212,9 @@ def write_study(
 
     manifest = read_manifest(corpus)
     train = manifest.splits["train"]
+    ended = [
+        record["flops"] for record in read_records([out / "runs"]) if "exact" in record["flops"]
+    ]
     value = {
         "name": study.name,
         "description": study.description,
@@ -263,20 +230,11 @@ def write_study(
             "train_bytes": train.num_bytes,
         },
         "planned_runs": len(runs),
+        "flops": {
+            "exact": sum(flops["exact"] for flops in ended),
+            "trained": sum(flops.get("trained", flops["exact"]) for flops in ended),
+        },
         "wall_seconds": wall_seconds,
         "provenance": provenance(),
     }
     write_json(out / "study.json", value)
-
-
-def fit_all(out: Path, bootstrap: int) -> None:
-    """fits.json from the records; a study too small for laws says why instead."""
-    from isodiff.scaling.isoflop import fit_isoflop
-    from isodiff.scaling.sources import read_points
-
-    try:
-        points = read_points([str(out / "runs")], flops="exact", parameters="non_embedding")
-        value = fit_isoflop(points, bootstrap=bootstrap).to_json()
-    except InputError as error:
-        value = {"law": "isoflop", "families": {}, "warnings": [str(error)]}
-    write_json(out / "fits.json", value)

@@ -17,7 +17,7 @@ from isodiff.families import blank, family_named, sample
 from isodiff.families.base import Stepped
 from isodiff.record import Mean
 from isodiff.rng import Streams
-from isodiff.train.loop import device_name
+from isodiff.train.result import device_name
 from isodiff.train.run import Trained, load
 
 SEED = 0  # of the texts and of the choice of held-out windows

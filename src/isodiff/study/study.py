@@ -22,7 +22,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from isodiff.errors import InputError, nearest
 from isodiff.network.shape import Backbone, Shape
-from isodiff.train.spec import Recipe, Validation
+from isodiff.train.spec import Recipe, Validation, mentioned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,8 +118,9 @@ class Study:
                 Shape.parse(shape)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON, every default written out."""
-        return TypeAdapter(Study).dump_python(self, mode="json")
+        """Plain JSON, every default written out but for those of a recipe that came later."""
+        value = TypeAdapter(Study).dump_python(self, mode="json")
+        return {**value, "recipe": mentioned(value["recipe"])}
 
     def scaled(self, factor: float) -> Study:
         """The same study with every budget multiplied, to three significant digits."""

@@ -20,8 +20,10 @@ from isodiff.allocator import keep_freed_memory
 from isodiff.data.tokens import Corpus, epochs
 from isodiff.errors import InputError
 from isodiff.families import blank, sample
+from isodiff.memory import state_bytes
 from isodiff.rng import Streams
 from isodiff.study.sampling import frontier_point, held_out, samplers
+from isodiff.study.trunks import origins, warmed_up
 from isodiff.train.calibrate import run_seconds
 from isodiff.train.loop import train
 from isodiff.train.progress import Progress
@@ -35,29 +37,34 @@ def describe_runs(job: dict[str, Any]) -> dict[str, Any]:
     """Complete every draft into a spec and count its parameters, FLOPs, steps and epochs."""
     corpus = Corpus.open(job["corpus"])
     tokens = corpus.split("train")
-    runs = []
+    specs, sizes, steps = [], [], []
     for draft in job["drafts"]:
         family = make_family(draft["family"], corpus.vocab_size)
         whole = {**draft, "family": describe(family), "corpus": corpus_identity(corpus)}
         spec = RunSpec.from_json(whole)
         size = measure(spec, corpus.vocab_size)
-        steps = spec.budget / size.step_flops if job["loose"] else size.steps(spec)
-        runs.append(
-            {
-                "id": spec.id,
-                "spec": spec.to_json(),
-                "steps": steps,
-                "step_flops": size.step_flops,
-                "tokens": steps * size.step_tokens,
-                "epochs": epochs(
-                    tokens, length=spec.length, batch_size=spec.recipe.batch_size, step=1
-                )
-                * steps,
-                "parameters": size.non_embedding,
-                "weight_bytes": 16 * size.total,
-                "step_positions": size.step_positions,
-            }
+        specs.append(spec)
+        sizes.append(size)
+        steps.append(spec.budget / size.step_flops if job["loose"] else size.steps(spec))
+    specs = warmed_up(specs, steps)
+    runs = [
+        {
+            "id": spec.id,
+            "spec": spec.to_json(),
+            "steps": number,
+            "step_flops": size.step_flops,
+            "tokens": number * size.step_tokens,
+            "epochs": epochs(tokens, length=spec.length, batch_size=spec.recipe.batch_size, step=1)
+            * number,
+            "parameters": size.non_embedding,
+            "weight_bytes": state_bytes(size.total),
+            "step_positions": size.step_positions,
+            **origin._asdict(),
+        }
+        for spec, size, number, origin in zip(
+            specs, sizes, steps, origins(specs, steps), strict=True
         )
+    ]
     return {"runs": runs}
 
 
@@ -76,12 +83,13 @@ def train_run(job: dict[str, Any]) -> dict[str, Any]:
         stop_if_orphaned()
         if time.monotonic() - last > 1:
             last = time.monotonic()
-            say({"progress": 1 - progress.flops_left / (job["spec"]["budget"] or 1)})
+            say({"progress": max(0.0, 1 - progress.flops_left / job["flops"])})
 
     record = train(
         RunSpec.from_json(job["spec"]),
         Path(job["folder"]),
         Corpus.open(job["corpus"]),
+        branches=[RunSpec.from_json(spec) for spec in job["branches"]],
         report=report,
         wait_seconds=LOCK_SECONDS,
     )

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -101,30 +102,45 @@ class Workers:
         jobs: list[Job],
         done: Callable[[int, Any], None],
         progress: Callable[[int, float], None],
+        ready: Callable[[int], bool] = lambda index: True,
     ) -> None:
         """Do every job, in order of the list, on whichever worker is free.
 
-        `done(i, answer or exception)` and `progress(i, share)` are called under one lock.
+        `done(i, answer or exception)`, `progress(i, share)` and `ready(i)` are called under one lock. A job
+        that is not ready waits while others are under way; with none of them left it is done all the same.
         """
-        waiting, lock = iter(list(enumerate(jobs))), threading.Lock()
+        waiting, running, lock = list(range(len(jobs))), 0, threading.Condition()
+
+        def taken() -> int | None:
+            """The next job; None where no more are left."""
+            nonlocal running
+            while waiting:
+                index = next(filter(ready, waiting), None if running else waiting[0])
+                if index is not None:
+                    waiting.remove(index)
+                    running += 1
+                    return index
+                lock.wait(0.5)
+            return None
+
+        def report(index: int, share: float) -> None:
+            with lock:
+                progress(index, share)
 
         def work(member: Worker) -> None:
+            nonlocal running
             while True:
                 with lock:
-                    item = next(waiting, None)
-                if item is None:
+                    index = taken()
+                if index is None:
                     return
-                index, job = item
-
-                def report(share: float, index: int = index) -> None:
-                    with lock:
-                        progress(index, share)
-
                 try:
-                    answer = member.ask(job, report)
+                    answer = member.ask(jobs[index], partial(report, index))
                 except (InputError, JobFailed) as error:
                     answer = error
                 with lock:
+                    running -= 1
+                    lock.notify_all()
                     done(index, answer)
 
         threads = [threading.Thread(target=work, args=(m,), daemon=True) for m in self.members]

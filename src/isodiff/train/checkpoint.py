@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from dataclasses import dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,10 @@ FILES = ("model.safetensors", "optimizer.safetensors")
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where a run stands: steps done, of how many, at what FLOPs; and the family with its options by now."""
+    """Where a run stands: steps done, of how many, at what FLOPs; and the family with its options by now.
+
+    `trunk` says which run did the first steps, how many, and at what FLOPs; None for the run itself.
+    """
 
     step: int
     steps: int
@@ -35,6 +38,10 @@ class State:
     wall_seconds: float
     precision: str
     family: dict[str, Any]
+    trunk: dict[str, Any] | None = None
+
+
+REQUIRED = {field.name for field in fields(State) if field.default is MISSING}
 
 
 def save(
@@ -57,8 +64,7 @@ def save(
         save_file(dict(network.state_dict()), draft / FILES[0])
         save_file(optimizer_tensors(network, optimizer, average), draft / FILES[1])
         digests = {name: digest(draft / name) for name in FILES}
-        fields = {name: getattr(state, name) for name in State.__slots__}
-        write_json(draft / "state.json", {"spec": spec_id, **fields, "sha256": digests})
+        write_json(draft / "state.json", {"spec": spec_id, **asdict(state), "sha256": digests})
         shutil.rmtree(target, ignore_errors=True)
         draft.replace(target)
     finally:
@@ -93,7 +99,7 @@ def restore(
         }
         if average is not None:
             average.weights[name].copy_(tensors[f"average/{name}"])
-    return State(**{name: state[name] for name in State.__slots__})
+    return State(**{name: state[name] for name in State.__slots__ if name in state})
 
 
 def load(checkpoint: Path, network: nn.Module) -> None:
@@ -128,7 +134,7 @@ def optimizer_tensors(
 def verified(checkpoint: Path, spec_id: str | None) -> dict[str, Any]:
     """state.json of a checkpoint that is whole and belongs to this run."""
     state = read_json(checkpoint / "state.json")
-    if not isinstance(state, dict) or not {"spec", "sha256", *State.__slots__} <= set(state):
+    if not isinstance(state, dict) or not {"spec", "sha256", *REQUIRED} <= set(state):
         raise InputError(f"{checkpoint}/state.json is not a state of isodiff; {advice(checkpoint)}")
     if spec_id is not None and state["spec"] != spec_id:
         raise InputError(

@@ -9,31 +9,32 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from isodiff.data.tokens import Corpus, batch, epochs
-from isodiff.data.tokens import Tokens as TokenStream
+from isodiff.data.tokens import Corpus
 from isodiff.errors import InputError
-from isodiff.evaluate.validation import Evaluation, evaluate
+from isodiff.evaluate.validation import Evaluation
 from isodiff.families import Family
 from isodiff.files import exclusive, read_json, write_json
 from isodiff.network.transformer import Transformer
-from isodiff.record import provenance
 from isodiff.rng import Rows, stream
 from isodiff.train import checkpoint
 from isodiff.train.metrics import Metrics, read_metrics
 from isodiff.train.optimizer import Average, adamw, set_rate
 from isodiff.train.precision import autocast, resolve
 from isodiff.train.progress import Progress, Reporter, silent
+from isodiff.train.result import record_of
 from isodiff.train.run import Size, check_corpus, describe, make_family, make_network, measure
+from isodiff.train.source import Source, Windows
 from isodiff.train.spec import RunSpec
 from isodiff.train.start import Start
+from isodiff.train.trunk import Branch, Marks, branches_of
 
-LOG_POINTS = 200
 DIVERGED = 5.0  # times log V: no family is this bad unless it is getting worse
 
 
@@ -43,6 +44,8 @@ def train(
     corpus: Corpus,
     *,
     init: Start | None = None,
+    source: Source | None = None,
+    branches: Sequence[RunSpec] = (),
     device: str = "cpu",
     report: Reporter = silent,
     checkpoint_seconds: float = 60.0,
@@ -50,14 +53,22 @@ def train(
 ) -> dict[str, Any]:
     """Train `spec` in `folder`, or go on where it stopped; returns the record, also of a done run.
 
-    `init` holds the weights that `spec.init` names.
+    `init` holds the weights that `spec.init` names, `source` the examples that `spec.task` names (without a
+    task, the windows of the corpus). `branches` are runs of smaller budgets beside `folder` that this one
+    takes along as far as their cooldowns.
 
     Raises:
-        InputError: the corpus is another one, the budget is too small, or the folder is in use.
+        InputError: the corpus or the task is another one, the budget is too small, or the folder is in use.
     """
     check_corpus(spec, corpus, corpus.folder)
+    source = Windows(spec, corpus) if source is None else source
+    if source.task != spec.task:
+        raise InputError(
+            f"run {spec.id} learns from {spec.task or 'its corpus'}, not {source.task}"
+        )
     size = measure(spec, corpus.vocab_size)
     steps = size.steps(spec)
+    leaving = branches_of(spec, branches, folder.parent, size)
     with exclusive(folder, wait_seconds):
         if (folder / "record.json").exists():
             record = read_json(folder / "record.json")
@@ -65,9 +76,10 @@ def train(
                 return record
         write_json(folder / "spec.json", spec.to_json())
         write_json(folder / "location.json", {"corpus": str(corpus.folder.resolve())})
-        run = Run(spec, folder, corpus, size, steps, torch.device(device), init)
+        parts = (spec, folder, corpus, size, steps, torch.device(device))
+        run = Run(*parts, init, leaving, source)
         message = run.advance(report, checkpoint_seconds)
-        record = run.record(message)
+        record = record_of(run, message)
         write_json(folder / "record.json", record)
         return record
 
@@ -84,8 +96,11 @@ class Run:
         steps: int,
         device: torch.device,
         init: Start | None = None,
+        branches: Sequence[Branch] = (),
+        source: Source | None = None,
     ) -> None:
-        self.spec, self.folder, self.corpus = spec, folder, corpus
+        self.spec, self.folder, self.corpus, self.branches = spec, folder, corpus, branches
+        self.source: Source = Windows(spec, corpus) if source is None else source
         self.planned, self.size, self.device = size, size, device
         self.family: Family = make_family(spec.family, corpus.vocab_size)
         self.network: Transformer = make_network(spec, self.family).to(device)
@@ -111,26 +126,21 @@ class Run:
     def adopt(self, options: dict[str, Any]) -> None:
         """Go on with these options of the family, counting its FLOPs with them."""
         self.family = make_family(options, self.corpus.vocab_size)
-        spec = dataclasses.replace(self.spec, family=options)
+        spec = replace(self.spec, family=options)
         self.size = measure(spec, self.corpus.vocab_size)
 
     def advance(self, report: Reporter, checkpoint_seconds: float) -> str | None:
         """Train to the end. Returns None, or why the run had to stop."""
-        spec, tokens = self.spec, self.corpus.split("train")
-        planned = self.planned.steps(spec)
-        log_every = max(1, planned // LOG_POINTS)
-        validate_at = {
-            round(planned * i / spec.validation.curve_points)
-            for i in range(1, spec.validation.curve_points)
-        }
+        spec = self.spec
+        marks = [self.marks, *(branch.marks for branch in self.branches)]
         limit = DIVERGED * math.log(self.corpus.vocab_size)
         smooth, began, saved = None, time.monotonic(), time.monotonic()
         with Metrics(self.folder / "metrics.jsonl", self.start.metrics_bytes) as metrics:
             while self.step < self.steps:
                 every = self.family.tune_every
                 if every and self.step and self.step % every == 0:
-                    metrics.write(step=self.step, tuned=self.tune(tokens, self.step))
-                loss, norm, rate = self.update(tokens, self.step)
+                    metrics.write(step=self.step, tuned=self.tune(self.step))
+                loss, norm, rate = self.update(self.step)
                 smooth = loss if smooth is None else smooth + 0.02 * (loss - smooth)
                 if not math.isfinite(loss) or not math.isfinite(norm):
                     return f"loss {loss} with gradient norm {norm} at step {self.step}"
@@ -141,13 +151,16 @@ class Run:
                 self.wall_seconds = self.start.wall_seconds + time.monotonic() - began
                 self.flops += self.size.step_flops
                 done = self.step + 1
-                if done % log_every == 0 or done == self.steps:
+                if any(mark.loss(done) for mark in marks) or done == self.steps:
                     row = {"step": done, "loss": loss, "rate": rate, "gradient_norm": norm}
                     metrics.write(**row, flops=self.flops)
-                if done in validate_at:
+                if any(mark.validation(done) for mark in marks):
                     found = self.validate(spec.validation.curve_windows, 1)
                     nats = dataclasses.asdict(found.nats_per_token)
                     metrics.write(step=done, flops=self.flops, validation=nats)
+                for branch in self.branches:
+                    if done == branch.step:
+                        self.leave(branch, metrics)
                 speed = (
                     (done - self.start.step) * self.size.step_tokens / (time.monotonic() - began)
                 )
@@ -162,7 +175,7 @@ class Run:
                 self.step = done
         return None
 
-    def update(self, tokens: TokenStream, step: int) -> tuple[float, float, float]:
+    def update(self, step: int) -> tuple[float, float, float]:
         """One optimizer step. Returns the loss, the gradient norm and the learning rate.
 
         A loss or gradient that is not finite leaves the weights as they are.
@@ -171,7 +184,7 @@ class Run:
         share = recipe.rate(step, self.steps)
         rate = share * recipe.peak(self.spec.shape.width)
         set_rate(self.optimizer, share)
-        loss = self.gradients(tokens, step)
+        loss = self.gradients(step)
         norm = float(torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip))
         if math.isfinite(loss) and math.isfinite(norm):
             self.optimizer.step()
@@ -179,7 +192,7 @@ class Run:
                 self.average.update(self.network)
         return loss, norm, rate
 
-    def tune(self, tokens: TokenStream, step: int) -> dict[str, Any]:
+    def tune(self, step: int) -> dict[str, Any]:
         """Let the family choose its options by the weights so far, on the step's first micro-batch.
 
         The search counts as a forward pass under the spec's own options; the steps left are those that spend
@@ -189,23 +202,15 @@ class Run:
         rows = range(recipe.micro_batch_size or recipe.batch_size)
         rng = Rows.of(stream(self.spec.seed, "tune", step), len(rows), device=self.device)
         with torch.no_grad(), autocast(self.precision, self.device):
-            family, why = self.family.tuned(self.network, self.windows(tokens, step, rows), rng=rng)
+            batch = self.source.batch(step, rows, self.device)
+            family, why = batch.tuned(self.family, self.network, rng)
         self.adopt(describe(family))
         self.flops += self.planned.step_flops / 3 * len(rows) / recipe.batch_size
         left = (self.spec.budget - self.flops) / self.size.step_flops
         self.steps = step + max(1, round(left))
         return why
 
-    def windows(self, tokens: TokenStream, step: int, rows: range) -> Tensor:
-        """Rows of the global batch of a step."""
-        spec, part = self.spec, slice(rows.start, rows.stop)
-        total = spec.recipe.batch_size
-        ids = batch(
-            tokens, length=spec.length, batch_size=total, step=step, seed=spec.seed, rows=part
-        )
-        return torch.from_numpy(ids).to(self.device)
-
-    def gradients(self, tokens: TokenStream, step: int) -> float:
+    def gradients(self, step: int) -> float:
         """Accumulate the gradient of the mean loss of one global batch; returns that mean."""
         spec, total = self.spec, self.spec.recipe.batch_size
         self.optimizer.zero_grad(set_to_none=True)
@@ -213,97 +218,54 @@ class Run:
         sum_of_losses = 0.0
         for begin in range(0, total, micro):
             rows = range(begin, begin + micro)
-            x = self.windows(tokens, step, rows)
+            batch = self.source.batch(step, rows, self.device)
             rng = Rows.of(stream(spec.seed, "noise", step), total, rows, self.device)
             with autocast(self.precision, self.device):
-                loss = self.family.loss(self.network, x, rng=rng).sum() / (total * spec.length)
+                loss = batch.loss(self.family, self.network, rng).sum()
+            loss = loss / (total * self.source.scored)
             loss.backward()
             sum_of_losses += loss.item()
         return sum_of_losses
 
+    def state(self, step: int, steps: int, metrics_bytes: int) -> checkpoint.State:
+        """Where the run stands after `step` steps."""
+        family, trunk = describe(self.family), self.start.trunk
+        times = (metrics_bytes, self.wall_seconds, self.precision)
+        return checkpoint.State(step, steps, self.flops, *times, family, trunk)
+
     def save(self, step: int, metrics_bytes: int) -> None:
         """Write a checkpoint after `step` steps."""
-        state = checkpoint.State(
-            step,
-            self.steps,
-            self.flops,
-            metrics_bytes,
-            self.wall_seconds,
-            self.precision,
-            describe(self.family),
-        )
-        place = self.folder / "checkpoint"
-        checkpoint.save(place, self.spec.id, state, self.network, self.optimizer, self.average)
+        parts = (self.network, self.optimizer, self.average)
+        state = self.state(step, self.steps, metrics_bytes)
+        checkpoint.save(self.folder / "checkpoint", self.spec.id, state, *parts)
+
+    def leave(self, branch: Branch, metrics: Metrics) -> None:
+        """Give a branch its start, unless it has one."""
+        metrics.length()
+        with branch.alone() as free:
+            if free:
+                length = branch.begin(read_metrics(self.folder / "metrics.jsonl"))
+                state = self.state(branch.step, branch.marks.steps, length)
+                mine = {"run": self.spec.id, "step": branch.step}
+                mine |= {"flops": state.flops, "wall_seconds": state.wall_seconds}
+                parts = (self.network, self.optimizer, self.average)
+                place = branch.folder / "checkpoint"
+                checkpoint.save(place, branch.spec.id, replace(state, trunk=mine), *parts)
+
+    @property
+    def marks(self) -> Marks:
+        """When this run writes rows."""
+        return Marks(self.planned.steps(self.spec), self.spec.validation.curve_points)
 
     def validate(self, windows: int, draws: int) -> Evaluation:
-        """The bound on the validation split, with averaged weights where there are any."""
+        """The bound on what is held out, with averaged weights where there are any."""
         kept = None
         if self.average is not None:
             kept = {name: p.detach().clone() for name, p in self.network.named_parameters()}
             self.network.load_state_dict(self.average.weights)
         self.network.eval()
-        found = evaluate(
-            self.family,
-            self.network,
-            self.corpus.split("validation"),
-            length=self.spec.length,
-            windows=windows,
-            draws=draws,
-            device=self.device,
-        )
+        found = self.source.evaluate(self.family, self.network, windows, draws, self.device)
         if kept is not None:
             self.network.load_state_dict(kept)
         self.network.train()
         return found
-
-    def record(self, message: str | None) -> dict[str, Any]:
-        """Everything about the run that a fit or a report needs."""
-        spec, tokens = self.spec, self.corpus.split("train")
-        result: dict[str, Any] = {}
-        if message is None:
-            found = self.validate(spec.validation.windows, spec.validation.draws)
-            result = {"validation": dataclasses.asdict(found)}
-        curve = [
-            {"step": row["step"], "flops": row["flops"], **row["validation"]}
-            for row in read_metrics(self.folder / "metrics.jsonl")
-            if "validation" in row
-        ]
-        counted = {**self.size.flops(spec, self.step), "exact": self.flops}
-        return {
-            "id": spec.id,
-            "status": "done" if message is None else "diverged",
-            "message": message,
-            "spec": spec.to_json(),
-            "parameters": {
-                "total": self.size.total,
-                "non_embedding": self.size.non_embedding,
-                "core": self.size.core,
-            },
-            "flops": {"planned": spec.budget, **counted},
-            "tokens": self.step * self.size.step_tokens,
-            "epochs": epochs(
-                tokens, length=spec.length, batch_size=spec.recipe.batch_size, step=self.step
-            ),
-            "steps": self.step,
-            "results": result,
-            "curve": [
-                {
-                    "step": row["step"],
-                    "flops": row["flops"],
-                    "nats_per_token": row["value"],
-                    "standard_error": row["standard_error"],
-                }
-                for row in curve
-            ],
-            "wall_seconds": self.wall_seconds,
-            "tokens_per_second": self.step * self.size.step_tokens / max(self.wall_seconds, 1e-9),
-            "precision": self.precision,
-            "device": device_name(self.device),
-            "threads": torch.get_num_threads(),
-            "provenance": provenance(),
-        }
-
-
-def device_name(device: torch.device) -> str:
-    """The device, in words."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

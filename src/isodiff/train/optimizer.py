@@ -1,34 +1,41 @@
-"""AdamW in groups: matrices decay; vectors and embeddings do not; a learned process has its own rate."""
+"""AdamW in groups: matrices decay; vectors and embeddings do not; a learned process has its own rate.
+
+A parametrisation gives each parameter a rate, and with it a decay, so that their product stays.
+"""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from isodiff.network.transformer import Transformer
+from isodiff.train.parametrisation import Factors, factors
 from isodiff.train.spec import Recipe
 
+EPSILON = 1e-8
 LATENT_RATE = 1e-2  # peak for learned vectors and noise schedules, at any width (arXiv 2305.18619)
 
 
-def adamw(network: nn.Module, recipe: Recipe, width: int) -> torch.optim.AdamW:
+def adamw(network: Transformer, recipe: Recipe, width: int) -> torch.optim.AdamW:
     """Fused AdamW: one pass over the parameters, six times faster than the default on a CPU."""
-    decayed: list[Tensor] = []
-    free: list[Tensor] = []
-    latent: list[Tensor] = []
-    for name, parameter in network.named_parameters():
-        if name.startswith("latent."):
-            latent.append(parameter)
-        else:
-            (decayed if parameter.ndim >= 2 and "embedding" not in name else free).append(parameter)
     peak = recipe.peak(width)
-    groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay, "peak": peak},
-        {"params": free, "weight_decay": 0.0, "peak": peak},
-    ]
-    if latent:
-        groups.append({"params": latent, "weight_decay": 0.0, "peak": LATENT_RATE})
+    own = {} if recipe.parametrisation == "standard" else factors(network)
+    groups: dict[tuple[float, float, float], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        by = own.get(name, Factors())
+        if name.startswith("latent."):
+            setting = (LATENT_RATE, 0.0, EPSILON)
+        else:
+            decays = parameter.ndim >= 2 and "embedding" not in name
+            decay = recipe.weight_decay / by.rate if decays else 0.0
+            setting = (peak * by.rate, decay, EPSILON * by.epsilon)
+        groups.setdefault(setting, []).append(parameter)
     betas = (recipe.beta1, recipe.beta2)
-    return torch.optim.AdamW(groups, lr=peak, betas=betas, eps=1e-8, fused=True)
+    described = [
+        {"params": parameters, "peak": rate, "weight_decay": decay, "eps": epsilon}
+        for (rate, decay, epsilon), parameters in groups.items()
+    ]
+    return torch.optim.AdamW(described, lr=peak, betas=betas, fused=True)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, share: float) -> None:

@@ -17,6 +17,7 @@ from isodiff.network.transformer import Transformer
 from isodiff.rng import stream
 from isodiff.train import checkpoint
 from isodiff.train.optimizer import Average
+from isodiff.train.parametrisation import begin, query_scale
 from isodiff.train.spec import RunSpec, num_steps
 
 
@@ -56,14 +57,18 @@ def make_network(spec: RunSpec, family: Family) -> Transformer:
     """The network of a spec, its weights drawn from the spec's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(spec.seed, "weights").initial_seed())
-        return Transformer(
+        network = Transformer(
             vocab_size=family.vocab_size,
             num_states=family.num_states,
             shape=spec.shape,
             backbone=spec.backbone,
             timed=family.time_conditioned,
             vectors=family.vectors,
+            query_scale=query_scale(spec.recipe, spec.shape),
         )
+    if spec.recipe.parametrisation == "complete_p":
+        begin(network)
+    return network
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,12 @@ class Recipe:
         batch_size: sequences per step, over all ranks and accumulation steps.
         micro_batch_size: sequences per forward pass; None for the whole batch at once.
         learning_rate: peak, at width 64.
-        width_power: the peak is learning_rate * (64 / width) ** width_power.
+        width_power: the peak is learning_rate * (64 / width) ** width_power ("standard" only).
+        parametrisation: "standard", or "complete_p": starts and rates by width and depth, so that one
+            learning_rate serves all shapes (arXiv 2505.01618).
         schedule: "cosine", or "wsd" (constant, then a linear cooldown; arXiv 2405.18392).
         warmup: share of the steps that warm up.
+        warmup_steps: so many steps instead; a study sets it for "wsd", so that budgets share a trunk.
         cooldown: share of the steps that cool down ("wsd" only).
         final: learning rate at the end, as a share of the peak.
         clip: largest gradient norm.
@@ -55,6 +58,8 @@ class Recipe:
     ema: float | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
+    parametrisation: Literal["standard", "complete_p"] = "standard"
+    warmup_steps: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "learning_rate", "clip"):
@@ -65,14 +70,22 @@ class Recipe:
                 f"recipe: micro_batch_size {self.micro_batch_size} does not divide "
                 f"batch_size {self.batch_size}"
             )
+        if self.warmup_steps is not None and self.warmup_steps < 1:
+            raise InputError(f"recipe: warmup_steps must be at least 1, got {self.warmup_steps}")
 
     def peak(self, width: int) -> float:
-        """Peak learning rate at this width."""
+        """Peak learning rate at this width; under complete_p that of parameters without a width."""
+        if self.parametrisation == "complete_p":
+            return self.learning_rate
         return self.learning_rate * (64 / width) ** self.width_power
+
+    def stable(self, steps: float) -> int:
+        """Steps of `steps` that come before the cooldown of "wsd"."""
+        return round(steps) - max(1, round(self.cooldown * steps))
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate of `step` in [0, steps), as a share of the peak."""
-        warmup = max(1, round(self.warmup * steps))
+        warmup = self.warmup_steps or self.warmup_of(steps)
         if step < warmup:
             return (step + 1) / warmup
         if self.schedule == "cosine":
@@ -81,6 +94,19 @@ class Recipe:
         cooldown = max(1, round(self.cooldown * steps))
         left = (steps - step) / cooldown
         return 1.0 if left >= 1 else self.final + (1 - self.final) * left
+
+    def warmup_of(self, steps: float) -> int:
+        """The share of `steps` that warms up, in steps."""
+        return max(1, round(self.warmup * steps))
+
+
+LATER: dict[str, Any] = {"parametrisation": "standard", "warmup_steps": None}
+"""Parts of a recipe that came after specs had been hashed, with the values at which nobody mentions them."""
+
+
+def mentioned(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's JSON, every default written out but for those."""
+    return {key: value for key, value in recipe.items() if key not in LATER or value != LATER[key]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +132,8 @@ class Validation:
 class RunSpec:
     """One run. `family` is its name and options, `corpus` what identifies the text.
 
-    `init` identifies the weights of another run that this one starts from; None for random ones.
+    `init` identifies the weights of another run that this one starts from; None for random ones. `task`
+    identifies the examples that it learns from, in place of the corpus, which then gives the tokenizer.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -121,11 +148,14 @@ class RunSpec:
     recipe: Recipe = field(default_factory=Recipe)
     validation: Validation = field(default_factory=Validation)
     init: dict[str, Any] | None = None
+    task: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON, every default written out but for `init`, which runs from scratch do not mention."""
+        """Plain JSON: every default, but no `LATER`, and `init` and `task` only where there is one."""
         value = TypeAdapter(RunSpec).dump_python(self, mode="json")
-        return {key: part for key, part in value.items() if key != "init" or part is not None}
+        value["recipe"] = mentioned(value["recipe"])
+        absent = {key for key in ("init", "task") if value[key] is None}
+        return {key: part for key, part in value.items() if key not in absent}
 
     @classmethod
     def from_json(cls, value: Any) -> RunSpec:

@@ -147,7 +147,9 @@ class Inquiry:
         given = None if bool(self.target.all()) else ~self.target
 
         def question(jobs: Jobs) -> Tensor:
-            rng = Placed(self.seed, [keys[j] for j in jobs.tolist()], places[jobs], device=self.x.device)
+            rng = Placed(
+                self.seed, [keys[j] for j in jobs.tolist()], places[jobs], device=self.x.device
+            )
             which = rows[jobs]
             known = None if given is None else given[which]
             return self.family.nelbo(self.network, self.x[which], rng=rng, given=known).nats

@@ -1,0 +1,226 @@
+"""`isodiff finetune RUN`: questions with answers, from a trained run to its accuracy.
+
+The flags include those of its family's sampler: the answers to `--test` are written with it. The same
+command on a run that is done writes them again, with another sampler say, and trains nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from isodiff.cli import Answer, WorkFailed
+from isodiff.cli.flags import parse
+from isodiff.data.tokens import Corpus
+from isodiff.errors import InputError
+from isodiff.evaluate.answers import answers
+from isodiff.evaluate.final_answer import score
+from isodiff.evaluate.questions import Question, read_questions, spelt
+from isodiff.families import family_named
+from isodiff.families.base import Sampler
+from isodiff.files import read_json, write_text
+from isodiff.train.examples import Examples
+from isodiff.train.loop import train
+from isodiff.train.progress import Line
+from isodiff.train.run import Trained, load, measure
+from isodiff.train.spec import Recipe, RunSpec, Validation
+from isodiff.train.start import start_from
+from isodiff.units import clock
+
+USAGE = (
+    "usage: isodiff finetune RUN --data train.jsonl [--test test.jsonl] [options]\n\n"
+    "isodiff finetune RUN --help shows the options, which depend on the run's family."
+)
+DEFAULTS = {"condition": "clamp"}
+"""Of samplers after fine-tuning, where they differ: prompts are shown as they were in training."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """What `isodiff finetune` needs beside the sampler's own options.
+
+    Attributes:
+        data: questions to learn from, JSON lines with question and answer, the answer ending in `#### n`.
+        test: questions to answer afterwards; without, nothing is answered.
+        task: the form of the questions.
+        epochs: how often every question is seen, unless `budget` says it.
+        budget: training FLOPs.
+        answer_tokens: room for an answer, its end included; that of the longest answer by default.
+        length: tokens of question and answer together, at most; the run's own by default.
+        seed: of data order, noise and answers.
+        out: folder of runs; the run goes to OUT/<id>, its answers to OUT/<id>/answers.jsonl.
+        corpus: the run's corpus, if it has moved.
+        batch_answers: answers written at a time.
+        threads: CPU threads; 0 leaves the default.
+        device: cpu, cuda, cuda:1, ...
+        checkpoint_seconds: time between checkpoints.
+    """
+
+    data: Path
+    test: Path | None = None
+    task: Literal["gsm8k"] = "gsm8k"
+    epochs: float = 3.0
+    budget: float | None = None
+    answer_tokens: int | None = None
+    length: int | None = None
+    seed: int = 0
+    out: Path = Path("runs")
+    corpus: Path | None = None
+    batch_answers: int = 64
+    threads: int = 0
+    device: str = "cpu"
+    checkpoint_seconds: float = 60.0
+    recipe: Recipe = dataclasses.field(default_factory=Recipe)
+    validation: Validation = dataclasses.field(default_factory=Validation)
+
+
+def command(argv: list[str]) -> Answer:
+    """Parse `RUN [options]`, train and answer."""
+    if not argv or argv[0].startswith("-"):
+        if argv and argv[0] in ("-h", "--help"):
+            return Answer({}, USAGE)
+        raise InputError("which run? give its folder first")
+    folder = Path(argv[0])
+    if not (folder / "spec.json").exists():
+        raise InputError(f"{folder} is not a run; it has no spec.json")
+    spec = RunSpec.from_json(read_json(folder / "spec.json"))
+    chosen, settings = parse(
+        Options,
+        family_named(spec.family["name"]),
+        argv[1:],
+        verb="finetune",
+        does="Fine-tune a run on questions",
+        defaults={**DEFAULTS, "recipe": spec.recipe},
+    )
+    return run(folder, spec, settings, chosen)
+
+
+def run(folder: Path, base: RunSpec, settings: dict[str, Any], options: Options) -> Answer:
+    """Train on the questions, then answer those of the test."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    place = (
+        read_json(folder / "location.json")["corpus"] if options.corpus is None else options.corpus
+    )
+    corpus = Corpus.open(place)
+    start = start_from(folder, corpus)
+    examples = Examples.of(
+        options.task,
+        spelt(questions(options.data), corpus.tokenizer),
+        corpus,
+        limit=options.length or base.length,
+        room=options.answer_tokens,
+        batch_size=options.recipe.batch_size,
+        seed=options.seed,
+    )
+    if examples.left_out:
+        print(f"{examples.left_out} examples are too long and left out", file=sys.stderr)
+    asked = [] if options.test is None else questions(options.test)
+    spec = planned(base, examples, start.init, options)
+    place = options.out / spec.id
+    print(
+        f"{spec.family['name']} from run {base.id}, {len(examples.trained_on)} examples\n{place}",
+        file=sys.stderr,
+    )
+    record = train(
+        spec,
+        place,
+        corpus,
+        init=start,
+        source=examples,
+        device=options.device,
+        report=Line(spec.family["name"]),
+        checkpoint_seconds=options.checkpoint_seconds,
+    )
+    if record["status"] != "done":
+        raise WorkFailed(f"{place} stopped: {record['message']}", record)
+    found = record["results"]["validation"]
+    nats, mark = found["nats_per_token"], "=" if found["kind"] == "exact" else "<="
+    text = (
+        f"{place}\nvalidation {mark} {nats['value']:.4f} +- {nats['standard_error']:.4f} nats/token "
+        f"({found['protocol']}) after {clock(record['wall_seconds'])}"
+    )
+    value = {**record, "left_out": examples.left_out}
+    if not asked:
+        return Answer(value, text)
+    trained = load(place, corpus=corpus.folder, device=options.device)
+    known = {field.name for field in dataclasses.fields(trained.family.sampler)}
+    stop = {"stop": corpus.eos} if "stop" in known else {}
+    sampler = trained.family.sampler(**settings, **stop)
+    result = answered(trained, asked, sampler, examples.room, options)
+    say = f"\nexact answers {result.pop('said')}"
+    return Answer({**value, "accuracy": result}, text + say)
+
+
+def questions(path: Path) -> list[Question]:
+    """Of a file; what is none is reported."""
+    found = read_questions(path)
+    for line, reason in found.malformed:
+        print(f"{path}, line {line} is left out: {reason}", file=sys.stderr)
+    return found.questions
+
+
+def planned(base: RunSpec, examples: Examples, init: dict[str, Any], options: Options) -> RunSpec:
+    """The spec of so many epochs."""
+    spec = dataclasses.replace(
+        base,
+        length=examples.length,
+        seed=options.seed,
+        recipe=options.recipe,
+        validation=options.validation,
+        init=init,
+        task=examples.task,
+    )
+    steps = math.ceil(options.epochs * len(examples.trained_on) / options.recipe.batch_size)
+    each = measure(spec, base.corpus["vocab_size"]).step_flops
+    return dataclasses.replace(spec, budget=options.budget or steps * each)
+
+
+def answered(
+    trained: Trained, asked: list[Question], sampler: Sampler, room: int, options: Options
+) -> dict[str, Any]:
+    """Write the answers down and count the right ones."""
+    tokenizer = trained.corpus.tokenizer
+    written = answers(
+        trained.family,
+        trained.network,
+        [one.prompt for one in spelt(asked, tokenizer)],
+        sampler,
+        room=room,
+        eos=tokenizer.eos,
+        seed=options.seed,
+        batch_size=options.batch_answers,
+        device=options.device,
+    )
+    texts = [tokenizer.decode(one.ids) for one in written]
+    scored = score(texts, [one.gold for one in asked])
+    lines = [
+        {
+            "question": one.question,
+            "answer": text,
+            "gold": str(one.gold),
+            "strict": strict,
+            "flexible": flexible,
+            "ended": answer.ended,
+            "nfe": answer.nfe,
+        }
+        for one, text, answer, (strict, flexible) in zip(
+            asked, texts, written, scored.right, strict=True
+        )
+    ]
+    path = options.out / trained.spec.id / "answers.jsonl"
+    write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
+    return {
+        **scored.to_json(),
+        "sampler": dataclasses.asdict(sampler),
+        "nfe": sum(one.nfe for one in written) / len(written),
+        "unended": sum(not one.ended for one in written),
+        "answers": str(path),
+        "said": f"strict {scored.strict}, flexible {scored.flexible}; all in {path}",
+    }

@@ -1,0 +1,44 @@
+"""`isodiff questions FOLDER`: sums in words in the form of GSM8K, for `isodiff finetune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from isodiff.cli import Answer
+from isodiff.evaluate.arithmetic import Split, arithmetic
+from isodiff.evaluate.questions import write_questions
+
+
+def run(
+    folder: Annotated[Path, tyro.conf.Positional],
+    /,
+    *,
+    train: int = 20_000,
+    test: int = 500,
+    seed: int = 0,
+) -> Answer:
+    """Write train.jsonl and test.jsonl: additions of two digits and word problems of two steps.
+
+    Answers are worked out and end in `#### n`. No sum of the test set is in any training set, whatever the
+    seeds. The files are for isodiff finetune RUN --data train.jsonl --test test.jsonl.
+
+    Args:
+        folder: where the files go.
+        train: questions to learn from.
+        test: questions to answer.
+        seed: of the questions.
+    """
+    sizes: dict[Split, int] = {"train": train, "test": test}
+    sets = {split: arithmetic(seed, size, split) for split, size in sizes.items()}
+    for split, questions in sets.items():
+        write_questions(folder / f"{split}.jsonl", questions)
+    first = sets["train"][0]
+    files = {split: str(folder / f"{split}.jsonl") for split in sets}
+    said = "\n".join(f"{files[split]}: {len(sets[split])} questions" for split in sets)
+    return Answer(
+        {"files": files, "train": train, "test": test, "seed": seed},
+        f"{said}\n\n{first.prompt}{first.response}",
+    )

@@ -1,0 +1,78 @@
+"""Sums in words, in the form of GSM8K: what a small model can learn to answer exactly.
+
+Half are additions of two numbers of two digits, worked out column by column; half are problems of two steps.
+A sum (its kind and its numbers, in either order where that makes no difference) is held out for the test
+set by a hash of its own: training and test sets share none, whatever their seeds and sizes, and names and
+things do not tell them apart. Questions are drawn independently, so one may come twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from typing import Literal
+
+from isodiff.errors import InputError
+from isodiff.evaluate.questions import Question
+
+HELD_OUT = 10  # one sum in so many
+NAMES = ("Ann", "Ben", "Eva", "Max", "Sue", "Tom")
+THINGS = ("cups", "eggs", "keys", "nuts", "pens")
+
+Split = Literal["train", "test"]
+Sum = tuple[str, int, int, int]
+"""Kind and numbers."""
+
+
+def arithmetic(seed: int, num: int, split: Split) -> list[Question]:
+    """Questions 0 .. num - 1 of a seed; question i is the same however many there are.
+
+    Raises:
+        InputError: fewer than one.
+    """
+    if num < 1:
+        raise InputError(f"{num} questions; at least 1 is needed")
+    return [question(random.Random(repr((seed, split, i))), split) for i in range(num)]
+
+
+def question(rng: random.Random, split: Split) -> Question:
+    """One question of the split."""
+    kinds = (addition, addition, spending, packing)
+    while True:
+        what, asked = rng.choice(kinds)(rng)
+        if held_out(what) == (split == "test"):
+            return asked
+
+
+def held_out(what: Sum) -> bool:
+    """Whether a sum belongs to the test set."""
+    return int.from_bytes(hashlib.blake2b(repr(what).encode()).digest()[:8]) % HELD_OUT == 0
+
+
+def addition(rng: random.Random) -> tuple[Sum, Question]:
+    """Two numbers of two digits, units first; the carry is added in the second column."""
+    a, b = rng.randrange(10, 100), rng.randrange(10, 100)
+    units, carry = a % 10 + b % 10, "+1" * (a % 10 + b % 10 > 9)
+    tens = a // 10 + b // 10 + units // 10
+    columns = f"{a % 10}+{b % 10}={units}, {a // 10}+{b // 10}{carry}={tens}"
+    low, high = sorted((a, b))
+    return ("addition", low, high, 0), Question(f"What is {a} + {b}?", f"{columns}\n#### {a + b}")
+
+
+def spending(rng: random.Random) -> tuple[Sum, Question]:
+    """a + b - c."""
+    a, b, c = rng.randrange(10, 100), rng.randrange(2, 10), rng.randrange(2, 10)
+    name, things = rng.choice(NAMES), rng.choice(THINGS)
+    asked = f"{name} has {a} {things}, buys {b} and sells {c}. How many are left?"
+    worked = f"{a}+{b}={a + b}, {a + b}-{c}={a + b - c}\n#### {a + b - c}"
+    return ("spending", a, b, c), Question(asked, worked)
+
+
+def packing(rng: random.Random) -> tuple[Sum, Question]:
+    """a b + c."""
+    a, b, c = (rng.randrange(2, 10) for _ in range(3))
+    name, things = rng.choice(NAMES), rng.choice(THINGS)
+    asked = f"{name} has {a} bags of {b} {things} and {c} more. How many {things}?"
+    worked = f"{a}*{b}={a * b}, {a * b}+{c}={a * b + c}\n#### {a * b + c}"
+    low, high = sorted((a, b))
+    return ("packing", low, high, c), Question(asked, worked)

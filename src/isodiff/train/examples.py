@@ -1,0 +1,162 @@
+"""Fine-tuning on questions with answers: prompts are given and clean, answers are noised and scored.
+
+A row is a prompt, `room` tokens of answer (ends behind its end, since a family that decides all tokens at
+once has to say how long its answer is), and padding, which nobody sees. Batches are a function of (seed,
+step). One example in `HELD_OUT` is not trained on: its answers are what the validation bound is of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from isodiff.data.tokens import Corpus, shuffled
+from isodiff.errors import InputError
+from isodiff.evaluate.questions import Spelt
+from isodiff.evaluate.validation import SEED, Evaluation, mean
+from isodiff.families import Family
+from isodiff.network.view import Denoiser
+from isodiff.record import Mean
+from isodiff.rng import Rows, stream
+from isodiff.train.source import Batch
+
+HELD_OUT = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """A source of batches: the examples of a task that fit.
+
+    Attributes:
+        name: of the task.
+        fitting: examples of at most `length` tokens with answers of at most `room`, ends included.
+        batch_size, seed: of the run.
+        left_out: how many examples are longer.
+        corpus: knows how many bytes its tokens stand for.
+    """
+
+    name: str
+    fitting: list[Spelt]
+    length: int
+    room: int
+    batch_size: int
+    seed: int
+    left_out: int
+    corpus: Corpus
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        spelt: Sequence[Spelt],
+        corpus: Corpus,
+        *,
+        limit: int,
+        room: int | None,
+        batch_size: int,
+        seed: int,
+    ) -> Examples:
+        """Those that fit into `limit` tokens; `room` is that of the longest answer unless given.
+
+        Raises:
+            InputError: fewer than two fit.
+        """
+        room = max(len(one.answer) for one in spelt) if room is None else room
+        fitting = [
+            one for one in spelt if len(one.answer) <= room and len(one.prompt) + room <= limit
+        ]
+        if len(fitting) < 2:
+            raise InputError(
+                f"{len(fitting)} of {len(spelt)} examples fit into {limit} tokens with {room} for the "
+                "answer; two are needed: give a larger --length or fewer --answer-tokens"
+            )
+        length = max(len(one.prompt) for one in fitting) + room
+        left_out = len(spelt) - len(fitting)
+        return cls(name, fitting, length, room, batch_size, seed, left_out, corpus)
+
+    @cached_property
+    def held_out(self) -> list[Spelt]:
+        """For validation."""
+        return self.fitting[::HELD_OUT]
+
+    @cached_property
+    def trained_on(self) -> list[Spelt]:
+        """All others."""
+        return [one for number, one in enumerate(self.fitting) if number % HELD_OUT]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of all tokens, in order."""
+        digest = hashlib.sha256()
+        for one in self.fitting:
+            for part in (one.prompt, one.answer):
+                digest.update(len(part).to_bytes(8, "little") + part.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    @property
+    def task(self) -> dict[str, Any] | None:
+        """Name, content and room: what decides the numbers of a run."""
+        content = {"sha256": self.sha256, "examples": len(self.fitting)}
+        return {"name": self.name, **content, "answer_tokens": self.room}
+
+    @property
+    def scored(self) -> int:
+        """The answer and the ends behind it."""
+        return self.room
+
+    def rows_of(self, examples: Sequence[Spelt], device: torch.device) -> Batch:
+        """Prompt, answer, padding."""
+        x = np.zeros((len(examples), self.length), np.int64)
+        start = np.array([len(one.prompt) for one in examples])
+        for row, one in zip(x, examples, strict=True):
+            text = np.append(one.prompt, one.filled(self.room))
+            row[: len(text)] = text
+        place, end = np.arange(self.length), start + self.room
+        given = (place < start[:, None]) | (place >= end[:, None])
+        parts = (torch.from_numpy(part).to(device) for part in (x, given, end))
+        return Batch(*parts)
+
+    def batch(self, step: int, rows: range, device: torch.device) -> Batch:
+        """Rows of the global batch of a step."""
+        samples = np.array(rows, np.int64) + step * self.batch_size
+        chosen = shuffled(samples, len(self.trained_on), self.seed)
+        return self.rows_of([self.trained_on[i] for i in chosen], device)
+
+    def epochs(self, step: int) -> float:
+        """How often each example has been seen."""
+        return step * self.batch_size / len(self.trained_on)
+
+    def evaluate(
+        self, family: Family, network: Denoiser, num: int, draws: int, device: torch.device
+    ) -> Evaluation:
+        """Nats per token of the answers held out, ends included, given their prompts."""
+        examples = self.held_out[:num]
+        draws = 1 if family.kind == "exact" else draws
+        nats, size = torch.zeros(len(examples), dtype=torch.float64), 64
+        with torch.no_grad():
+            for start in range(0, len(examples), size):
+                rows = range(start, min(start + size, len(examples)))
+                x = self.rows_of(examples[rows.start : rows.stop], device)
+                for d in range(draws):
+                    rng = Rows.of(stream(SEED, "evaluation", d), len(examples), rows, device)
+                    answer = family.nelbo(x.denoiser(network), x.x, rng=rng, given=x.given)
+                    nats[rows.start : rows.stop] += answer.nats.double().cpu() / draws
+        per_token = mean(nats.numpy() / self.room)
+        tokens = self.corpus.split("train")
+        num_bytes = sum(tokens.bytes_in(one.answer) for one in examples)
+        scale = self.room * len(examples) / num_bytes / math.log(2)
+        return Evaluation(
+            kind=family.kind,
+            nats_per_token=per_token,
+            bits_per_byte=Mean(
+                per_token.value * scale, per_token.standard_error * scale, len(examples)
+            ),
+            protocol=f"{len(examples)} answers of {self.room} tokens, {draws} noise draws each, seed {SEED}",
+        )

@@ -1,0 +1,82 @@
+"""`isodiff finetune`: from a base run and a file of questions to answers and an accuracy."""
+
+import json
+
+import pytest
+import tiny_runs
+
+from isodiff.cli import main
+from isodiff.evaluate.arithmetic import arithmetic
+from isodiff.evaluate.questions import write_questions
+
+SMALL = ["--threads", "1", "--validation.windows", "4", "--validation.draws", "1"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finetune")
+    tiny_runs.corpus(folder)
+    write_questions(folder / "train.jsonl", arithmetic(0, 120, "train"))
+    write_questions(folder / "test.jsonl", arithmetic(0, 6, "test"))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("family", "sampler"),
+    [
+        ("autoregressive", ["--temperature", "0"]),
+        ("masked", ["--steps", "4", "--order", "confidence"]),
+        ("uniform", ["--steps", "4"]),
+        ("block", ["--steps", "2"]),
+        ("gaussian", ["--steps", "3"]),
+    ],
+)
+def test_from_a_base_run_to_an_accuracy(family, sampler, place):
+    base = tiny_runs.trained(place, family, place / "corpus")
+    words = ["--data", place / "train.jsonl", "--test", place / "test.jsonl", "--length", "110"]
+    words += ["--epochs", "4", "--out", place / "tuned", *SMALL, *sampler]
+    found = tiny_runs.answer("finetune", base, *words)
+    assert found["status"] == "done" and found["spec"]["init"]["run"] == base.name
+    assert found["spec"]["task"]["examples"] == 120 and found["left_out"] == 0
+    assert found["epochs"] == pytest.approx(4, abs=0.1)
+    strict = found["accuracy"]["strict"]
+    assert strict["trials"] == 6 and strict["low"] <= strict["value"] <= strict["high"]
+    lines = (place / "tuned" / found["id"] / "answers.jsonl").read_text().splitlines()
+    answers = [json.loads(line) for line in lines]
+    assert [one["question"] for one in answers] == [q.question for q in arithmetic(0, 6, "test")]
+    assert sum(one["strict"] for one in answers) == strict["successes"]
+    assert all("<|endoftext|>" not in one["answer"] for one in answers)
+    if family == "gaussian":
+        assert found["accuracy"]["sampler"]["condition"] == "clamp"
+    # The same command again trains nothing, and the run is one like others.
+    assert tiny_runs.answer("finetune", base, *words)["wall_seconds"] == found["wall_seconds"]
+    tuned = place / "tuned" / found["id"]
+    drawn = tiny_runs.answer("sample", tuned, "--num", "1", "--prompt", "Question: 1?\nAnswer:")
+    assert drawn["samples"][0]["text"].startswith("Question: 1?")
+    assert "bits_per_byte" in tiny_runs.answer("evaluate", tuned, "--windows", "4", "--draws", "1")
+
+
+def test_what_is_left_out_is_said(place, capsys):
+    base = tiny_runs.trained(place, "masked", place / "corpus")
+    (place / "bad.jsonl").write_text((place / "train.jsonl").read_text() + '{"question": 1}\n')
+    words = ["--data", str(place / "bad.jsonl"), "--length", "100", "--epochs", "8", *SMALL]
+    assert main(["finetune", str(base), *words, "--out", str(place / "less")]) == 0
+    said = capsys.readouterr().err
+    assert "line 121 is left out: no text under 'question'" in said
+    assert " examples are too long and left out" in said
+
+
+def test_bad_input_is_one_line(place, capsys):
+    base = tiny_runs.trained(place, "masked", place / "corpus")
+    data = ["--data", str(place / "train.jsonl"), "--epochs", "0.1"]
+    cases = [
+        (["finetune"], "which run? give its folder first"),
+        (["finetune", str(place)], "is not a run"),
+        (["finetune", str(base), "--data", "none.jsonl"], "none.jsonl is not a file"),
+        (["finetune", str(base), *data], "examples fit into 32 tokens"),
+        (["finetune", str(base), *data, "--length", "110"], "needs >= 100"),
+    ]
+    for words, reason in cases:
+        assert main(words) == 2
+        error = capsys.readouterr().err.strip().splitlines()
+        assert reason in error[-1]
