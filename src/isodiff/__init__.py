@@ -1,7 +1,7 @@
 """isodiff: language-model families compared at matched compute.
 
 The names below are loaded when first used, so `import isodiff` imports neither torch nor scipy. Verbs live in
-their modules: `isodiff.train.loop.train`, `isodiff.evaluate.likelihood.evaluate`,
+their modules: `isodiff.train.loop.train`, `isodiff.evaluate.validation.evaluate`,
 `isodiff.study.runner.run_study`.
 """
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from isodiff.data.corpora import prepare
     from isodiff.data.tokens import Corpus
+    from isodiff.evaluate.likelihood import likelihood
     from isodiff.families import FAMILIES, Family, blank, sample
     from isodiff.network.shape import Backbone, Shape
     from isodiff.scaling.isoflop import fit_isoflop
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 PUBLIC = {
     "prepare": "isodiff.data.corpora",
     "Corpus": "isodiff.data.tokens",
+    "likelihood": "isodiff.evaluate.likelihood",
     "FAMILIES": "isodiff.families",
     "Family": "isodiff.families",
     "blank": "isodiff.families",
@@ -56,6 +58,7 @@ __all__ = [
     "fit_isoflop",
     "fit_parametric",
     "fit_repeated",
+    "likelihood",
     "load",
     "prepare",
     "read_study",

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from isodiff.errors import InputError
 from isodiff.evaluate.judge import Judge
-from isodiff.evaluate.likelihood import mean
 from isodiff.evaluate.profile import distance, profiles
+from isodiff.evaluate.validation import mean
 from isodiff.record import Mean
 
 REPEATED = 16  # bytes; held-out English hardly ever says 16 bytes twice within a few hundred

@@ -1,75 +1,198 @@
-"""Nats per token and bits per byte on fixed windows under fixed noise, with standard errors.
+"""Likelihoods one can trust: nats with a bound type, a cost, an error bar and a protocol.
 
-Every run of every size meets the same windows and the same random numbers, so differences between runs are
-much sharper than each number's own error. The standard error is that of a mean over windows; noise draws
-within a window are averaged first. Windows of one document are not independent: read it as a lower limit.
+    likelihood(run, x, given=None, method="auto", target_se=None, budget=None)
+
+What is found for a text depends on the text, the method and the seed alone: not on the other texts of the
+call, nor on how many go through the network at a time. A larger budget adds draws to those of a smaller one.
+Which estimator, and why: docs/estimators.md.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple, Protocol
 
-import numpy as np
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
-from isodiff.data.tokens import Tokens as TokenStream
-from isodiff.families.base import Family
+from isodiff.errors import InputError, nearest
+from isodiff.evaluate.estimators.chain import GROUPS, STATE_DEPENDENT, block_chain, left_to_right
+from isodiff.evaluate.estimators.inquiry import Counting, Found, Inquiry, Limits
+from isodiff.evaluate.estimators.masks import mask_counts
+from isodiff.evaluate.estimators.places import exact, places
+from isodiff.evaluate.estimators.subsets import all_orders, all_subsets
+from isodiff.families.base import AnyOrder, Family
 from isodiff.network.view import Denoiser
-from isodiff.record import Kind, Mean
-from isodiff.rng import Rows, stream
+from isodiff.record import Kind
+from isodiff.rng import Key
+from isodiff.types import Chosen, Tokens
 
-SEED = 0  # of the choice of windows and of the noise: the same for every run
+Estimator = Callable[[Inquiry, Limits], Found]
+ANY_ORDER: dict[str, Estimator] = {
+    "masks": mask_counts,
+    "subsets": all_subsets,
+    "orders": all_orders,
+    "block_chain": block_chain,
+    "left_to_right": left_to_right,
+    **STATE_DEPENDENT,
+}
+AFFORD = 127  # subsets that "auto" asks for rather than draw: those of 7 tokens
+METHODS = ("auto", "exact", "places", *ANY_ORDER)
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What one evaluation found, and how."""
+class Score(NamedTuple):
+    """What is known of the likelihood of each text.
 
+    Attributes:
+        nats: -log p, or an estimate of a bound on it.
+        se: standard error of the estimate; 0 where nothing was drawn.
+        num_forwards: network evaluations that each text took.
+        kind: "exact" or "bound".
+        protocol: how it was found, in words.
+    """
+
+    nats: Float[Tensor, " B"]
+    se: Float[Tensor, " B"]
+    num_forwards: Int[Tensor, " B"]
     kind: Kind
-    nats_per_token: Mean
-    bits_per_byte: Mean
     protocol: str
 
 
-def evaluate(
-    family: Family,
-    denoiser: Denoiser,
-    tokens: TokenStream,
+class Run(Protocol):
+    """A trained run, as `isodiff.load` gives it."""
+
+    @property
+    def family(self) -> Family:
+        """The family."""
+        ...
+
+    @property
+    def network(self) -> Denoiser:
+        """Its network."""
+        ...
+
+
+def likelihood(
+    run: Run,
+    x: Tokens,
+    given: Chosen | None = None,
+    method: str = "auto",
+    target_se: float | None = None,
+    budget: int | None = None,
     *,
-    length: int,
-    windows: int,
-    draws: int,
-    device: torch.device | str = "cpu",
+    seed: int = 0,
+    keys: Sequence[Key] | None = None,
     batch_size: int = 64,
-) -> Evaluation:
-    """Average over `windows` windows of `length` tokens and `draws` noise draws of each."""
-    windows = min(windows, tokens.num_windows(length))
-    chosen = np.sort(np.random.default_rng(SEED).permutation(tokens.num_windows(length))[:windows])
-    draws = 1 if family.kind == "exact" else draws
-    nats = torch.zeros(windows, dtype=torch.float64)
-    num_bytes = np.zeros(windows)
-    with torch.no_grad():
-        for start in range(0, windows, batch_size):
-            rows = range(start, min(start + batch_size, windows))
-            ids = tokens.gather(chosen[rows.start : rows.stop], length)
-            num_bytes[rows.start : rows.stop] = [tokens.bytes_in(row) for row in ids]
-            x = torch.from_numpy(ids).to(device)
-            for d in range(draws):
-                rng = Rows.of(stream(SEED, "evaluation", d), windows, rows, device)
-                answer = family.nelbo(denoiser, x, rng=rng)
-                nats[rows.start : rows.stop] += answer.nats.double().cpu() / draws
-    per_token = mean(nats.numpy() / length)
-    scale = length * windows / num_bytes.sum() / math.log(2)
-    return Evaluation(
-        kind=family.kind,
-        nats_per_token=per_token,
-        bits_per_byte=Mean(per_token.value * scale, per_token.standard_error * scale, windows),
-        protocol=f"{windows} windows of {length} tokens, {draws} noise draws each, seed {SEED}",
+) -> Score:
+    """Nats of the tokens of each row of `x` that are not `given`, as the run sees them.
+
+    Args:
+        run: from `isodiff.load`, or anything with a family and a network.
+        x: token ids, a text per row.
+        given: tokens known beforehand: shown, not scored.
+        method: see docs/estimators.md; "auto" takes what is exact or cheapest at equal error.
+        target_se: go on until the standard error of every text, in nats, is no larger.
+        budget: network evaluations per text, at most; without either limit, 4 rounds of 16 draws.
+        seed: of all draws.
+        keys: what each row's draws depend on besides; the row itself by default.
+        batch_size: texts shown to the network at a time.
+
+    Raises:
+        InputError: nothing to score, tokens that the run does not know, a text longer than its context, or
+            a method that does not suit the family.
+    """
+    x = torch.as_tensor(x)
+    length = getattr(getattr(run, "spec", None), "length", None)
+    target = torch.ones_like(x, dtype=torch.bool) if given is None else ~given.to(x.device)
+    check(run.family, x, target, length)
+    if target_se is not None and target_se <= 0:
+        raise InputError(f"target_se must be positive, got {target_se:g}")
+    if budget is not None and budget < 1:
+        raise InputError(f"a budget must be at least 1 network evaluation, got {budget}")
+    limits = Limits(target_se, budget)
+    estimator = chosen(run.family, method, target, limits)
+    keys = (
+        [content(row, known) for row, known in zip(x, target, strict=True)]
+        if keys is None
+        else keys
     )
+    parts: list[Found] = []
+    costs = []
+    for rows in torch.arange(len(x)).split(max(1, batch_size)):
+        own = [keys[r] for r in rows.tolist()]
+        inquiry = Inquiry(
+            run.family, Counting(run.network), x[rows], target[rows], own, seed, batch_size
+        )
+        parts.append(estimator(inquiry, limits))
+        costs.append(inquiry.cost)
+    nats, se = torch.cat([part.nats for part in parts]), torch.cat([part.se for part in parts])
+    shown = "" if given is None or not bool(given.any()) else ", given tokens shown"
+    cost = torch.cat(costs).round().long()
+    return Score(nats, se, cost, parts[0].kind, f"{parts[0].protocol}{shown}, seed {seed}")
 
 
-def mean(values: np.ndarray) -> Mean:
-    """Mean and standard error of independent values."""
-    error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-    return Mean(float(values.mean()), float(error), len(values))
+def check(family: Family, x: Tokens, target: Chosen, length: int | None) -> None:
+    """`InputError` unless x can be scored."""
+    if x.ndim != 2 or target.shape != x.shape:
+        raise InputError(
+            f"x is texts by tokens and given the same; got {tuple(x.shape)} and {tuple(target.shape)}"
+        )
+    if x.numel() == 0 or not bool(target.any(-1).all()):
+        raise InputError("nothing to score: a text has no token that is not given")
+    if length is not None and x.shape[1] > length:
+        raise InputError(
+            f"a text of {x.shape[1]} tokens is longer than the context of {length} that the run was trained "
+            "on; isodiff evaluate RUN FILE scores it window by window"
+        )
+    if int(x.min()) < 0 or int(x.max()) >= family.vocab_size:
+        raise InputError(
+            f"tokens must lie in 0..{family.vocab_size - 1}, got {int(x.min())} to {int(x.max())}"
+        )
+
+
+def chosen(family: Family, method: str, target: Chosen, limits: Limits) -> Estimator:
+    """The estimator called `method`; `block_chain:N` has N groups."""
+    name, _, number = method.partition(":")
+    if name not in METHODS or (number and (name != "block_chain" or not number.isdigit())):
+        raise InputError(
+            f"no method {method!r}{nearest(name, METHODS)}; methods: {', '.join(METHODS)}"
+        )
+    if name == "auto":
+        name = automatic(family, target, limits)
+    if name == "exact":
+        if family.kind != "exact":
+            raise InputError(
+                f"{family.name} has a bound, no exact likelihood of a whole text in one pass; "
+                "the orders left_to_right, confidence, margin and entropy have one where masks are filled"
+            )
+        return exact
+    if name == "places":
+        return places
+    if not isinstance(family, AnyOrder):
+        raise InputError(
+            f"method {name} needs a family that fills masks in any order; for {family.name} use auto"
+        )
+    if name == "block_chain":
+        return partial(block_chain, groups=int(number) if number else GROUPS)
+    return ANY_ORDER[name]
+
+
+def automatic(family: Family, target: Chosen, limits: Limits) -> str:
+    """What is exact, or else enumerated for less than drawing costs, or else drawn."""
+    if family.kind == "exact":
+        return "exact"
+    if not isinstance(family, AnyOrder):
+        return "places"
+    block = family.block(target.shape[1], target.device)
+    size = target.new_zeros(len(target), int(block[-1]) + 1, dtype=torch.long)
+    most = int(size.index_add(1, block, target.long()).max())
+    return "subsets" if 2**most - 1 <= min(limits.budget or AFFORD, AFFORD) else "masks"
+
+
+def content(row: Tensor, target: Tensor) -> Key:
+    """A key that is the text itself, and what of it is scored."""
+    both = row.cpu().numpy().tobytes() + target.cpu().numpy().tobytes()
+    return (hashlib.blake2b(both, digest_size=8).hexdigest(),)

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from isodiff.categorical import Truncation
 from isodiff.errors import InputError, nearest
-from isodiff.network.view import Denoiser, Vectors, View
+from isodiff.network.view import Denoiser, Prediction, Vectors, View
 from isodiff.record import Kind
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
@@ -179,6 +179,28 @@ class Family(ABC):
         `sampler` is of the class `self.sampler`. Row i may depend on the other rows neither through its draws
         nor through how many of them it uses.
         """
+
+
+@runtime_checkable
+class AnyOrder(Protocol):
+    """A family whose network predicts a token from any of the others, in blocks that come one after another.
+
+    Its likelihood can then be asked for piece by piece (evaluate/estimators).
+    """
+
+    def block(self, length: int, device: torch.device) -> Int[Tensor, " L"]:
+        """The block of each position; one block is all there is to most families."""
+        ...
+
+    def predict(
+        self,
+        denoiser: Denoiser,
+        x: Tokens,
+        masked: Bool[Tensor, "B L"],
+        read: Bool[Tensor, "B L"],
+    ) -> Prediction:
+        """p(x_i | earlier blocks, what is not masked of its own) at the masked positions to read."""
+        ...
 
 
 def family_named(name: str) -> type[Family]:

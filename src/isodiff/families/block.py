@@ -45,7 +45,7 @@ from isodiff.errors import InputError
 from isodiff.families.base import HOLE, Canvas, Family, Likelihood, Stepped, meta
 from isodiff.families.unmasking import Event, dense_rank, num_events, steps_drawn
 from isodiff.network.attention import BlockCausal, Full, TwoStream, sizes
-from isodiff.network.view import Denoiser, View, caching
+from isodiff.network.view import Denoiser, Prediction, View, caching
 from isodiff.process.categorical import Absorbing
 from isodiff.process.counts import between, by_count, known_first, last_of_blocks
 from isodiff.rng import Noise, Rows
@@ -146,11 +146,14 @@ class Blockwise(Family, name="block", nickname="bd3lm", reference="arXiv 2503.09
 
     def nats(self, denoiser: Denoiser, x: Tokens, masked: Chosen) -> Nats:
         """-log p(x_i | z^b, x^{<b}) at the masked positions, 0 elsewhere."""
+        nats = self.predict(denoiser, x, masked, masked).nats(x[masked])
+        return nats.new_zeros(x.shape).index_put(masked.nonzero(as_tuple=True), nats)
+
+    def predict(self, denoiser: Denoiser, x: Tokens, masked: Chosen, read: Chosen) -> Prediction:
+        """p(x_i | z^b, x^{<b}) at the masked positions to read."""
         view = self.view(x.masked_fill(masked, self.process.mask), x)
-        row, column = masked.nonzero(as_tuple=True)
-        view = replace(view, read=row * view.inputs.shape[1] + column)
-        nats = denoiser(view).nats(x[row, column])
-        return nats.new_zeros(x.shape).index_put((row, column), nats)
+        row, column = read.nonzero(as_tuple=True)
+        return denoiser(replace(view, read=row * view.inputs.shape[1] + column))
 
     def block(self, length: int, device: torch.device) -> Int[Tensor, " L"]:
         """The block of each position."""

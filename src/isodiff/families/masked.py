@@ -158,6 +158,14 @@ class Masked(
         nats = self.nats(denoiser, x, last(known_first(rng.permutation(x.shape[1]), given), k))
         return Likelihood(weight.to(nats.dtype) * nats.sum(-1), "bound")
 
+    def block(self, length: int, device: torch.device) -> Int[Tensor, " L"]:
+        """One block."""
+        return torch.zeros(length, dtype=torch.long, device=device)
+
+    def predict(self, denoiser: Denoiser, x: Tokens, masked: Chosen, read: Chosen) -> Prediction:
+        """p(x_i | what is not masked) at the masked positions to read."""
+        return self.prediction(denoiser, x.masked_fill(masked, HOLE), read)
+
     def alphas(self, steps: int) -> Float[Tensor, " T1"]:
         """alpha at the ends of T ancestral steps, from 0 to 1."""
         times = torch.linspace(1, 0, steps + 1, dtype=torch.float64)

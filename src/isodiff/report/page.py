@@ -16,6 +16,7 @@ from markupsafe import Markup
 from isodiff.errors import InputError
 from isodiff.files import write_text
 from isodiff.report import render
+from isodiff.report.benchmarks import benchmarks_table, protocols, read_benchmarks
 from isodiff.report.document import document
 from isodiff.report.figures import FIGURES, Figure
 from isodiff.report.folder import StudyFolder, read_study
@@ -52,6 +53,8 @@ class Section:
     laws: Table | None
     scaling: tuple[Part, ...]
     frontier: tuple[Table, Table] | None
+    benchmarks: Table | None
+    scored_by: list[str]
     runs: Table | None
     samples: tuple[tuple[str, int | None, Samples], ...]
     protocol: list[tuple[str, str]]
@@ -114,6 +117,7 @@ def draw(study: StudyFolder, figure: Figure, place: Path, key: str, written: lis
 
 def section(study: StudyFolder, key: str, figures: tuple[Drawn, ...], base: Path) -> Section:
     """Everything the page says of one study."""
+    benchmarks = read_benchmarks(study.runs)
     places = {family: i for i, family in enumerate(study.families)}
     samples = sorted(
         ((name, places.get(name), found) for name, found in study.samples.items()),
@@ -127,6 +131,8 @@ def section(study: StudyFolder, key: str, figures: tuple[Drawn, ...], base: Path
         laws=laws_table(study),
         scaling=scaling(study),
         frontier=frontier_tables(study),
+        benchmarks=benchmarks_table(benchmarks),
+        scored_by=protocols(benchmarks),
         runs=runs_table(study, base),
         samples=tuple(samples),
         protocol=protocol(study),

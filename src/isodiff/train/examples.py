@@ -19,8 +19,8 @@ import torch
 
 from isodiff.data.tokens import Corpus, shuffled
 from isodiff.errors import InputError
-from isodiff.evaluate.likelihood import SEED, Evaluation, mean
 from isodiff.evaluate.questions import Spelt
+from isodiff.evaluate.validation import SEED, Evaluation, mean
 from isodiff.families import Family
 from isodiff.network.view import Denoiser
 from isodiff.record import Mean

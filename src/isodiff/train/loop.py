@@ -18,7 +18,7 @@ import torch
 
 from isodiff.data.tokens import Corpus
 from isodiff.errors import InputError
-from isodiff.evaluate.likelihood import Evaluation
+from isodiff.evaluate.validation import Evaluation
 from isodiff.families import Family
 from isodiff.files import exclusive, read_json, write_json
 from isodiff.network.transformer import Transformer

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from isodiff.data.tokens import Corpus, batch, epochs
 from isodiff.data.tokens import Tokens as TokenStream
-from isodiff.evaluate.likelihood import Evaluation, evaluate
+from isodiff.evaluate.validation import Evaluation, evaluate
 from isodiff.families import Family
 from isodiff.network.padding import Padded
 from isodiff.network.view import Denoiser

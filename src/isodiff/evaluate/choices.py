@@ -1,0 +1,155 @@
+r"""Multiple choice: the option whose text the model finds likeliest after its context.
+
+    accuracy              argmin_j of the nats of a_j given q_j
+    accuracy_per_byte     argmin_j of the same over the UTF-8 bytes of a_j
+    accuracy_pmi          argmin_j of -log p(a_j | q_j) + log p(a_j), the last without any context
+                          (pointwise mutual information, arXiv 2104.08315; two forwards, one noise)
+
+For families with a bound all nats are those of the bound, under noise that options share (scoring.py), and
+the race among options says how many draws each takes (race.py). Exact families take one forward per option.
+A PMI is the difference of two bounds then: a score, no likelihood and no bound of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from isodiff.data.text import Tokenizer
+from isodiff.errors import InputError
+from isodiff.evaluate.intervals import wilson
+from isodiff.evaluate.items import Item, Target, shortened, target
+from isodiff.evaluate.questions import Malformed
+from isodiff.evaluate.race import Draw, Outcome, Pair, Rules, race
+from isodiff.evaluate.scoring import Job, Scorer, places
+from isodiff.rng import Key
+
+CRITERIA = ("accuracy", "accuracy_per_byte", "accuracy_pmi")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """An item ready to be scored.
+
+    Attributes:
+        key: of its noise, the same for every option.
+        num_bytes: of every option's answer.
+    """
+
+    item: Item
+    key: Key
+    targets: tuple[Target, ...]
+    num_bytes: tuple[int, ...]
+    shortened: bool
+
+
+def entries(
+    items: Sequence[Item], tokenizer: Tokenizer, length: int
+) -> tuple[list[Entry], list[Malformed]]:
+    """The items in tokens, and those that cannot be scored."""
+    ready: list[Entry] = []
+    unfit: list[Malformed] = []
+    for item in items:
+        try:
+            whole = [target(tokenizer, one.context, one.continuation) for one in item.options]
+            cut = shortened(whole, length)
+        except InputError as error:
+            unfit.append(Malformed(item.line, str(error)))
+            continue
+        num_bytes = tuple(one.num_bytes for one in item.options)
+        fits = all(len(one) <= length for one in whole)
+        ready.append(Entry(item, ("item", item.line), tuple(cut), num_bytes, not fits))
+    return ready, unfit
+
+
+def drawing(scorer: Scorer, ready: Sequence[Entry], *, pmi: bool = False) -> Draw:
+    """Nats, nats per byte, and with `pmi` the difference to the nats without context, under draws."""
+
+    def draw(pairs: Sequence[Pair], draws: range) -> Float[ndarray, "C P D"]:
+        where = {i: places(scorer.seed, ready[i].key, draws) for i in {i for i, _ in pairs}}
+        jobs = [
+            Job(ready[i].targets[j], (*ready[i].key, d), place)
+            for i, j in pairs
+            for d, place in zip(draws, where[i], strict=True)
+        ]
+        nats = scorer.nats(jobs).reshape(len(pairs), len(draws))
+        num_bytes = np.array([ready[i].num_bytes[j] for i, j in pairs])
+        found = [nats, nats / num_bytes[:, None]]
+        if pmi:
+            alone = scorer.nats([job._replace(target=job.target.alone) for job in jobs])
+            found.append(nats - alone.reshape(nats.shape))
+        return np.stack(found)
+
+    return draw
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What was chosen, by the race of each item."""
+
+    ready: list[Entry]
+    outcomes: list[Outcome]
+    num_forwards: int
+
+    def right(self, criterion: int) -> int:
+        """Items whose right option is ahead under a criterion."""
+        pairs = zip(self.ready, self.outcomes, strict=True)
+        return sum(entry.item.gold == found.best[criterion] for entry, found in pairs)
+
+    def undecided(self, criterion: int) -> int:
+        """Items with more than one option left under a criterion."""
+        return sum(found.undecided[criterion] for found in self.outcomes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Accuracies with 95 % intervals (Wilson), what was left undecided, and what it took."""
+        value: dict[str, Any] = {}
+        num_items = len(self.ready)
+        for number, name in enumerate(CRITERIA[: len(self.outcomes[0].best)]):
+            right = self.right(number)
+            value[name] = right / num_items
+            value[f"{name}_interval"] = list(wilson(right, num_items))
+            undecided = name.replace("accuracy", "undecided")
+            value[undecided] = self.undecided(number)
+        chance = sum(1 / len(entry.targets) for entry in self.ready) / num_items
+        return {
+            **value,
+            "chance": chance,
+            "num_items": num_items,
+            "num_forwards": self.num_forwards,
+            "num_options": sum(len(entry.targets) for entry in self.ready),
+            "num_shortened": sum(entry.shortened for entry in self.ready),
+        }
+
+    def items_json(self) -> list[dict[str, Any]]:
+        """Every item's answer: its line, the right option, the one chosen, nats and draws of all."""
+        return [
+            {
+                "line": entry.item.line,
+                "gold": entry.item.gold,
+                "chosen": found.best[0],
+                "undecided": found.undecided[0],
+                "nats": found.scores[0].tolist(),
+                "draws": list(found.draws),
+            }
+            for entry, found in zip(self.ready, self.outcomes, strict=True)
+        ]
+
+
+def choose(
+    scorer: Scorer, ready: Sequence[Entry], rules: Rules | None = None, *, pmi: bool = False
+) -> Choices:
+    """Race the options of every item; an exact family needs no rules."""
+    before = scorer.num_forwards
+    exact = scorer.family.kind == "exact"
+    found = race(
+        [len(entry.targets) for entry in ready],
+        drawing(scorer, ready, pmi=pmi),
+        None if exact else rules or Rules(),
+        criteria=3 if pmi else 2,
+    )
+    return Choices(list(ready), found, scorer.num_forwards - before)

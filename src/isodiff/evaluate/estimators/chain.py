@@ -1,0 +1,154 @@
+r"""Chain rules: texts revealed group by group, each token scored once.
+
+    -log p(x) = sum_g sum_{i in G_g} -log p(x_i | x_{G_1}, .., x_{G_{g-1}})
+
+*A fixed order*, or one that depends on nothing but what is known so far (DUEL, arXiv 2603.01367): with
+groups of one token this is the exact likelihood of the sampler that fills masks in that order. The order is
+worked out from the predictions at the masks alone; the tokens to come are not shown to whoever chooses, so
+they cannot leak into it. Of equally good masks the leftmost is taken. Choosing by what the true token costs,
+or the best of several orders, would not be a likelihood: summed over all texts, it exceeds one.
+
+*Block chain*: N growing groups of a random order. Its mean over orders is the bound of the sampler that
+decides each group in parallel. That is looser than the bound of mask counts, and takes few evaluations, as
+every token is scored exactly once.
+
+In a family of several blocks, all blocks take their steps at the same time: earlier blocks are known anyway.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from isodiff.errors import InputError
+from isodiff.evaluate.estimators.inquiry import Found, Inquiry, Jobs, Limits
+from isodiff.evaluate.estimators.masks import Blocks
+from isodiff.families.base import AnyOrder
+from isodiff.types import Chosen
+
+GROUPS = 8
+USUAL = 8  # orders
+Surest = Callable[[Float[Tensor, "M V"]], Float[Tensor, " M"]]
+
+
+def in_groups(inquiry: Inquiry, rows: Jobs, group: Int[Tensor, "J L"], target: Chosen) -> Tensor:
+    """Nats of texts whose tokens to score are revealed group by group."""
+    count = group.masked_fill(~target, -1).amax(-1) + 1
+    job = torch.arange(len(rows)).repeat_interleave(count)
+    step = torch.cat([torch.arange(int(n)) for n in count])[:, None]
+    hidden = target[job] & (group[job] >= step)
+    nats = inquiry.nats(rows[job], hidden, target[job] & (group[job] == step)).sum(-1)
+    return torch.zeros(len(rows), dtype=torch.float64).index_add(0, job, nats)
+
+
+def left_to_right(inquiry: Inquiry, limits: Limits) -> Found:
+    """One token at a time, from the left of each block."""
+    blocks, everyone = Blocks(inquiry), torch.arange(len(inquiry.x))
+    place = torch.arange(len(blocks.of)).double() / len(blocks.of)
+    rank = blocks.rank(everyone, place.expand(len(everyone), -1))
+    nats = in_groups(inquiry, everyone, rank, blocks.target)
+    how = "from left to right, one token at a time: that sampler's own"
+    return Found(nats, torch.zeros_like(nats), "exact", how)
+
+
+def growing(rank: Int[Tensor, "J L"], size: Int[Tensor, "J L"], groups: int) -> Int[Tensor, "J L"]:
+    """Group j of N ends at rank n (j/N)^2, and has one at least: context helps most where there is little."""
+    found = torch.zeros_like(rank)
+    for j in range(1, groups):
+        found += rank >= (size * (j / groups) ** 2).round().long().clamp_min(j)
+    return found
+
+
+def block_chain(inquiry: Inquiry, limits: Limits, groups: int = GROUPS) -> Found:
+    """Random orders, two at least, each cut into `groups` growing groups."""
+    if groups < 1:
+        raise InputError(f"a block chain needs at least 1 group, got {groups}")
+    blocks = Blocks(inquiry)
+    num, length = blocks.target.shape
+    rows, orders = torch.arange(num), torch.zeros(num, dtype=torch.float64)
+    mean, square = torch.zeros_like(orders), torch.zeros_like(orders)
+    se = torch.zeros_like(orders)
+    while len(rows):
+        number, before = int(orders[rows[0]]), inquiry.cost[rows]
+        u = torch.stack([inquiry.uniform(int(r), "order", number, num=length) for r in rows])
+        group = growing(blocks.rank(rows, u), blocks.sizes[rows], groups)
+        nats = in_groups(inquiry, rows, group, blocks.target[rows])
+        orders[rows] += 1
+        away = nats - mean[rows]
+        mean[rows] += away / orders[rows]
+        square[rows] += away * (nats - mean[rows])
+        se[rows] = (square[rows] / orders[rows] / (orders[rows] - 1).clamp_min(1)).sqrt()
+        cost = inquiry.cost[rows]
+        if number == 0:
+            limits.check(float(2 * cost.max()))
+        rows = rows[limits.go_on(se[rows], cost, cost - before, number + 1, usual=USUAL)]
+        rows = rows[(blocks.size[rows] > 1).any(-1)]
+    how = f"{int(orders.max())} random orders in {groups} growing groups"
+    return Found(mean, se, "bound", how)
+
+
+def chosen_by(surest: Surest, name: str, inquiry: Inquiry, limits: Limits) -> Found:
+    """One token at a time, where `surest` is largest."""
+    family, network, blocks = inquiry.family, inquiry.network, Blocks(inquiry)
+    assert isinstance(family, AnyOrder)
+    num = len(blocks.target)
+    total, waiting = torch.zeros(num, dtype=torch.float64), blocks.target.clone()
+    while bool(waiting.any()):
+        rows = waiting.any(-1).nonzero().squeeze(-1)
+
+        def question(jobs: Jobs, rows: Jobs = rows) -> Tensor:
+            hidden, x = waiting[rows[jobs]].to(inquiry.x.device), inquiry.x[rows[jobs]]
+            prediction = family.predict(network, x, hidden, hidden)
+            parts = [
+                (surest(log_p), -log_p.gather(-1, token[:, None]).squeeze(-1))
+                for log_p, token in (
+                    (piece.log_softmax(-1), token)
+                    for piece, token in prediction.in_pieces(x[hidden])
+                )
+            ]
+            scores, nats = (torch.cat(part) for part in zip(*parts, strict=True))
+            return torch.stack(
+                [
+                    value.new_full(x.shape, blank).masked_scatter(hidden, value)
+                    for value, blank in ((scores, -math.inf), (nats, 0.0))
+                ],
+                1,
+            )
+
+        score, nats = inquiry.ask(rows, question).unbind(1)
+        for b in range(blocks.num):
+            here = blocks.of == b
+            place = score[:, here].argmax(-1) + int(blocks.start[b])  # the first of equals
+            some = waiting[rows][:, here].any(-1)
+            total[rows[some]] += nats[some, place[some]]
+            waiting[rows[some], place[some]] = False
+    how = f"one token at a time, the surest by {name} first: that sampler's own"
+    return Found(total, torch.zeros_like(total), "exact", how)
+
+
+def confidence(log_p: Float[Tensor, "M V"]) -> Float[Tensor, " M"]:
+    """The largest probability."""
+    return log_p.amax(-1)
+
+
+def margin(log_p: Float[Tensor, "M V"]) -> Float[Tensor, " M"]:
+    """How much likelier the first token is than the second."""
+    first, second = log_p.exp().topk(2, -1).values.unbind(-1)
+    return first - second
+
+
+def entropy(log_p: Float[Tensor, "M V"]) -> Float[Tensor, " M"]:
+    """Minus the entropy."""
+    p = log_p.exp()
+    return torch.xlogy(p, p).sum(-1)
+
+
+STATE_DEPENDENT = {
+    measure.__name__: partial(chosen_by, measure, measure.__name__)
+    for measure in (confidence, margin, entropy)
+}

@@ -1,0 +1,292 @@
+"""lm-evaluation-harness: a run of any family as its model `isodiff`, and its tasks from our command line.
+
+Importing this module registers the model, so after it the harness finds it by name; for its own command
+line,
+
+    python -m isodiff.interop.lm_eval run --model isodiff --model_args run=runs/ID --tasks ...
+
+`loglikelihood`: the options of a document share their noise, `draws` of it each (one forward where the
+family is exact). A bound is handed over as minus its nats: metrics that exponentiate it get a bound.
+Whether a text is `greedy` is looked at only where a document has a single request, as it takes writing the
+text. `loglikelihood_rolling`: windows of the run's length, each token scored once. `generate_until`: the
+family's own sampler, cut at the first of the strings given.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from isodiff.errors import InputError, nearest
+from isodiff.evaluate.foretelling import batched, target_nats, written
+from isodiff.evaluate.intervals import wilson
+from isodiff.evaluate.items import Target, boundary, target, windows
+from isodiff.evaluate.scoring import Scorer
+from isodiff.evaluate.tasks import Protocol
+from isodiff.families.base import HOLE, Sampler, sample
+from isodiff.files import write_json
+from isodiff.record import provenance
+from isodiff.rng import Placed
+from isodiff.train.run import Trained, load
+
+try:
+    import lm_eval
+    from lm_eval import evaluator
+    from lm_eval.api.instance import Instance
+    from lm_eval.api.model import LM
+    from lm_eval.api.registry import register_model
+    from lm_eval.tasks import TaskManager
+except ImportError as error:
+    raise InputError(
+        f"lm-evaluation-harness is not installed ({error}); pip install 'isodiff[harness]'"
+    ) from None
+
+
+Document = tuple[str, int]
+"""A task and the number of one of its documents."""
+
+
+class Isodiff(LM):
+    """A trained run as the harness sees it.
+
+    Args:
+        run: its folder, or the run itself.
+        draws: noise draws per request, where the likelihood is a bound.
+        steps: of the sampler, where it has that dial.
+        seed: of all noise.
+        batch_tokens: most tokens of a batch.
+        corpus: the run's corpus, if it has moved.
+        device: cpu, cuda, ...
+    """
+
+    def __init__(
+        self,
+        run: str | Path | Trained,
+        *,
+        draws: int = 32,
+        steps: int = 64,
+        seed: int = 0,
+        batch_tokens: int = 2**14,
+        corpus: str | None = None,
+        device: str | None = None,
+        **ignored: Any,
+    ) -> None:
+        super().__init__()
+        if device is None or (device.startswith("cuda") and not torch.cuda.is_available()):
+            device = "cpu"  # the harness's command line asks for cuda unless told otherwise
+        if not isinstance(run, Trained):
+            run = load(Path(run), corpus=None if corpus is None else Path(corpus), device=device)
+        self.trained, self.draws, self.steps = run, draws, steps
+        self.tokenizer, self.length = run.corpus.tokenizer, run.spec.length
+        self.scorer = Scorer(
+            run.family, run.network, seed=seed, device=device, batch_tokens=batch_tokens
+        )
+        self.nfe = 0
+
+    @property
+    def num_forwards(self) -> int:
+        """Sequences shown to the network so far, in scoring and in writing."""
+        return self.scorer.num_forwards + self.nfe
+
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        """log p(continuation | context), and whether the family would write the continuation."""
+        whole = [self.target(*request.args) for request in requests]
+        keys = [key_of(request) for request in requests]
+        scores = self.scored(whole, keys)
+        alone = Counter(keys)
+        single = [
+            i for i, one in enumerate(whole) if alone[keys[i]] == 1 and len(one) <= self.length
+        ]
+        greedy = [False] * len(requests)
+        if single:
+            found, nfe = written(
+                self.scorer, [whole[i] for i in single], [keys[i] for i in single], self.steps
+            )
+            self.nfe += nfe
+            for i, right in zip(single, found, strict=True):
+                greedy[i] = right
+        return list(zip(scores, greedy, strict=True))
+
+    def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
+        """log p(text), window by window."""
+        whole = [Target(self.tokenizer.encode(request.args[0]), 0) for request in requests]
+        return self.scored(whole, [key_of(request) for request in requests])
+
+    def scored(self, whole: list[Target], keys: list[Document]) -> list[float]:
+        """Log-likelihoods, those of pieces added up."""
+        num = Counter(keys)
+        total = np.zeros(len(whole))
+        for shared in (True, False):
+            pieces = [
+                (number, (*keys[number], place), piece)
+                for number, one in enumerate(whole)
+                if (num[keys[number]] > 1) == shared
+                for place, piece in enumerate(windows(one, self.length))
+                if len(piece)
+            ]
+            if pieces:
+                numbers, own, targets = map(list, zip(*pieces, strict=True))
+                if shared:
+                    nats = self.scorer.mean(targets, own, self.draws)
+                else:
+                    found = target_nats(self.scorer, targets, own, self.draws)
+                    nats, self.nfe = found.nats, self.nfe + found.num_forwards
+                np.add.at(total, numbers, nats)
+        return (-total).tolist()
+
+    def target(self, context: str, continuation: str) -> Target:
+        """The tokens, divided where the boundary belongs; a long context loses its beginning."""
+        whole = target(self.tokenizer, *boundary(context, continuation))
+        cut = min(max(0, len(whole) - self.length), whole.known)
+        return Target(whole.ids[cut:], whole.known - cut)
+
+    def generate_until(self, requests: list[Instance]) -> list[str]:
+        """What the family writes after each context, up to the first of the strings `until`."""
+        texts = [""] * len(requests)
+        prompts = [self.prompt(*request.args) for request in requests]
+        groups: dict[tuple[int, Sampler], list[int]] = {}
+        for number, (ids, _, sampler) in enumerate(prompts):
+            groups.setdefault((len(ids), sampler), []).append(number)
+        for (size, sampler), same in groups.items():
+            for batch in batched(same, max(1, self.scorer.batch_tokens // size)):
+                start = torch.from_numpy(np.stack([prompts[i][0] for i in batch]))
+                keys = [key_of(requests[i]) for i in batch]
+                device = self.scorer.device
+                rng = Placed(self.scorer.seed, keys, torch.zeros(len(batch)), device=device)
+                found, nfe = sample(
+                    self.trained.family, self.trained.network, start.to(device), sampler, rng=rng
+                )
+                self.nfe += int(nfe.sum())
+                for i, row in zip(batch, found.cpu().numpy(), strict=True):
+                    texts[i] = self.cut(row[prompts[i][1] :], requests[i].arguments[1])
+        return texts
+
+    def prompt(self, context: str, settings: dict[str, Any]) -> tuple[np.ndarray, int, Sampler]:
+        """The canvas, how much of it is prompt, and the sampler, at the harness's settings."""
+        ids = self.tokenizer.encode(context)
+        most = int(settings.get("max_gen_toks", self.length // 2))
+        room = max(1, min(most, self.length - min(len(ids), self.length // 2)))
+        ids = ids[max(0, len(ids) - (self.length - room)) :]
+        known = {field.name for field in dataclasses.fields(self.trained.family.sampler)}
+        own: dict[str, Any] = {"temperature": 0.0}
+        if settings.get("do_sample"):
+            asked = {
+                name: settings[name]
+                for name in ("temperature", "top_k", "top_p")
+                if name in settings
+            }
+            own = {"temperature": 1.0, **asked}
+        if "stop" in known:
+            own["stop"] = self.tokenizer.eos
+        if "window" in known:
+            own["window"] = self.length
+        canvas = np.append(ids, np.full(room, HOLE))
+        return canvas, len(ids), self.trained.family.sampler_with(self.steps, **own)
+
+    def cut(self, ids: np.ndarray, settings: dict[str, Any]) -> str:
+        """The text up to its end of document, and to the first of the strings `until`."""
+        ends = (ids == self.tokenizer.eos).nonzero()[0]
+        text = self.tokenizer.decode(ids[: ends[0]] if len(ends) else ids)
+        until = settings.get("until") or []
+        for mark in [until] if isinstance(until, str) else until:
+            text = text.split(mark)[0] if mark else text
+        return text
+
+
+register_model("isodiff")(Isodiff)
+
+
+def key_of(request: Instance) -> Document:
+    """The document: what its requests share their noise by."""
+    return str(request.task_name), -1 if request.doc_id is None else int(request.doc_id)
+
+
+def run_harness(
+    run: Trained,
+    task: str,
+    protocol: Protocol,
+    *,
+    include_path: Path | None = None,
+    num_fewshot: int | None = None,
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Score a run on a task of the harness, write `tasks/<task>.json` into its folder, return what it says.
+
+    Raises:
+        InputError: no such task.
+    """
+    manager = task_manager(task, include_path)
+    model = Isodiff(
+        run,
+        draws=protocol.draws_each,
+        steps=protocol.steps,
+        seed=protocol.seed,
+        batch_tokens=protocol.batch_tokens,
+        device=device,
+    )
+    found = evaluator.simple_evaluate(
+        model=model,
+        tasks=[task],
+        num_fewshot=num_fewshot,
+        limit=protocol.limit,
+        task_manager=manager,
+        log_samples=False,
+        bootstrap_iters=0,
+    )
+    assert found is not None
+    metrics = {
+        name.split(",", 1)[0]: value
+        for name, value in found.get("results", {})[task].items()
+        if isinstance(value, float) and np.isfinite(value)
+    }
+    num_items = int(found.get("n-samples", {}).get(task, {}).get("effective", 0))
+    value: dict[str, Any] = {
+        "task": task,
+        "run": run.spec.id,
+        "family": run.family.name,
+        "kind": run.family.kind,
+        "metrics": metrics,
+        "num_items": num_items,
+        "num_forwards": model.num_forwards,
+        "harness_version": lm_eval.__version__,
+        "protocol": f"lm-evaluation-harness {lm_eval.__version__}, "
+        + ("exact" if run.family.kind == "exact" else f"bound, {model.draws} draws per request"),
+    }
+    if num_items and "acc" in metrics:
+        low, high = wilson(round(metrics["acc"] * num_items), num_items)
+        value |= {"accuracy": metrics["acc"], "accuracy_interval": [low, high]}
+    write_json(run.folder / "tasks" / f"{task}.json", value | {"provenance": provenance()})
+    return value
+
+
+def task_manager(task: str, include_path: Path | None) -> TaskManager:
+    """A manager that knows the task: of the user's folder alone if it is there, which is much faster."""
+    own = None
+    if include_path is not None:
+        if not include_path.is_dir():
+            raise InputError(
+                f"{include_path} is not a folder; --include-path takes that of task files"
+            )
+        own = TaskManager(include_path=str(include_path), include_defaults=False)
+        if task in own.all_tasks:
+            return own
+    manager = TaskManager()
+    if task not in manager.all_tasks:
+        known = [*(own.all_tasks if own else []), *manager.all_tasks]
+        raise InputError(
+            f"lm-evaluation-harness has no task {task!r}{nearest(task, known)}; `lm-eval ls tasks` lists "
+            "them, --include-path adds a folder of your own"
+        )
+    return manager
+
+
+if __name__ == "__main__":
+    from lm_eval.__main__ import cli_evaluate
+
+    sys.exit(cli_evaluate())

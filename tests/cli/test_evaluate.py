@@ -1,0 +1,90 @@
+"""`isodiff evaluate RUN FILES`, end to end on a tiny run and real text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny_runs import answer, corpus, trained
+
+from isodiff.cli import main
+
+KEYS = {
+    "nats_per_token",
+    "nats_per_token_se",
+    "bits_per_byte",
+    "bits_per_byte_se",
+    "kind",
+    "num_forwards",
+    "protocol",
+    "num_documents",
+}
+TEXT = (
+    "Fellow-Citizens of the Senate and House of Representatives: it affords me much satisfaction.\n"
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("evaluate")
+
+
+@pytest.fixture(scope="module")
+def masked(place: Path) -> Path:
+    return trained(place, "masked", corpus(place))
+
+
+@pytest.fixture(scope="module")
+def file(place: Path) -> Path:
+    (place / "speech.txt").write_text(TEXT + "---" + TEXT.upper())
+    return place / "speech.txt"
+
+
+def test_documents_of_a_file(masked: Path, file: Path) -> None:
+    found = answer("evaluate", masked, file, "--separator", "---", "--budget", "17")
+    assert found.keys() >= KEYS
+    assert found["num_documents"] == 2 and found["kind"] == "bound"
+    assert found["num_tokens"] == 2 * (len(TEXT) + 1) and found["num_bytes"] == 2 * len(TEXT)
+    assert found["num_forwards"] == 2 * 3 * 17  # 94 tokens each, in windows of 32
+    assert 0 < found["nats_per_token_se"] < 0.3 * found["nats_per_token"] < 3
+    assert [one["document"].split(", ")[1] for one in found["documents"]] == [
+        "document at byte 0",
+        f"document at byte {len(TEXT) + 3}",
+    ]
+    assert "windows of at most 32 tokens" in found["protocol"]
+    assert "end of document scored" in found["protocol"]
+
+
+def test_the_table(masked: Path, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["evaluate", masked, file, "--method", "left_to_right", "--no-end", "--stride", "16"]
+    assert main([*map(str, words)]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert "nats/token" in out[0] and "perplexity" in out[0]
+    assert str(file) in out[1] and out[2].endswith("all 1")
+    assert "masked, the likelihood itself: windows of at most 32" in out[3]
+
+
+def test_without_files_a_split(masked: Path) -> None:
+    found = answer("evaluate", masked, "--windows", "4", "--draws", "1")
+    assert found["split"] == "test" and found["nats_per_token"]["num"] == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere.txt"], "nowhere.txt does not exist"),
+        (["FILE", "--method", "maks"], "no method 'maks'; did you mean 'masks'?"),
+        (["FILE", "--stride", "33"], "stride must lie in 1..32"),
+        (["FILE", "--budget", "2"], "budget of 2 network evaluations"),
+        (["EMPTY"], "no document with visible text"),
+    ],
+)
+def test_bad_input_is_one_line(
+    masked: Path, file: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = file.with_name("empty.txt")
+    empty.write_text(" \n")
+    words = [{"FILE": str(file), "EMPTY": str(empty)}.get(word, word) for word in words]
+    assert main(["evaluate", str(masked), *words]) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error and "\n" not in error
