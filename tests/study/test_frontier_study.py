@@ -105,8 +105,9 @@ def runs_of(folder: Path, name: str) -> list[Path]:
 def test_a_judge_with_another_tokenizer_compares_by_bits_per_byte(folder, tmp_path):
     (strange,) = (folder / "other").iterdir()
     judge = runs_of(folder, "autoregressive")[1]
+    # How many texts there are depends on the clock, so their entropy must not matter here.
     options = ["--judge", str(judge), "--out", str(tmp_path), *QUICK, "--json"]
-    done = isodiff("frontier", str(strange), *options)
+    done = isodiff("frontier", str(strange), *options, "--entropy-floor", "0")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["measure"] == "bits_per_byte"
