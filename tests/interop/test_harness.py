@@ -162,7 +162,7 @@ def test_rolling_likelihood(answers, family):
     found = answers[family, "rolling"]
     assert 0 < found["metrics"]["bits_per_byte"] < 20
     pieces = -(-len(TEXTS[0]["text"]) // 32)
-    assert pieces <= found["num_forwards"] <= pieces * draws(family)
+    assert pieces <= found["num_forwards"] <= pieces * (1 if family == "autoregressive" else 65)
 
 
 @pytest.mark.slow

@@ -57,7 +57,7 @@ class Isodiff(LM):
 
     Args:
         run: its folder, or the run itself.
-        draws: noise draws per request, where the likelihood is a bound.
+        draws: noise draws per option, where the likelihood is a bound.
         steps: of the sampler, where it has that dial.
         seed: of all noise.
         batch_tokens: most tokens of a batch.
@@ -135,7 +135,7 @@ class Isodiff(LM):
                 if shared:
                     nats = self.scorer.mean(targets, own, self.draws)
                 else:
-                    found = target_nats(self.scorer, targets, own, self.draws)
+                    found = target_nats(self.scorer, targets, own, None)
                     nats, self.nfe = found.nats, self.nfe + found.num_forwards
                 np.add.at(total, numbers, nats)
         return (-total).tolist()
