@@ -132,3 +132,10 @@ def test_the_best_size_for_a_text_is_about_quokkas(
     log_n = minimize_scalar(loss, bounds=(UNIT - 7, UNIT + 7), method="bounded").x
     assert np.exp(log_n) == pytest.approx(size, rel=0.28)
     assert Unimodal().best_epochs(SHAPE, log_n, np.log(unique)) == pytest.approx(epochs, rel=0.2)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_useful_size_of_next_to_nothing_is_no_overflow() -> None:
+    at = Repeats.of(*(np.array([x]) for x in (np.log(1e9), np.log(1e10), np.log(1e10), -800.0)))
+    found = Saturating().effective(np.array([[2.0, -30.0], [2.0, 3.0]]), at)
+    assert np.isfinite(found.log_n).all() and np.isfinite(found.log_d).all()

@@ -87,7 +87,8 @@ class Saturating:
     def effective(self, shape: Array, at: Repeats) -> Effective:
         """Eq. (1)."""
         data, data_slope = saturation(at.epochs - 1, shape[:, :1])
-        size, size_slope = saturation(np.exp(at.log_n - at.log_un) - 1, shape[:, 1:2])
+        excess = np.minimum(at.log_n - at.log_un, 600.0)  # a replicate's U_N may be next to nothing
+        size, size_slope = saturation(np.exp(excess) - 1, shape[:, 1:2])
         none = np.zeros_like(data)
         return Effective(
             at.log_un + size,
