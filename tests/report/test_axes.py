@@ -4,7 +4,7 @@ import itertools
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from isodiff.report.axes import apart, around, around_log, labels, ticks
@@ -29,6 +29,7 @@ def test_ticks_are_few_round_and_inside(low, factor):
 
 @settings(deadline=None)
 @given(st.lists(positive, min_size=1, max_size=5))
+@example([9.999999999999399e23, 9.999999999999408e23])
 def test_domains_hold_their_values_strictly_inside(values):
     low, high = around_log(values)
     assert low < min(values) and max(values) < high

@@ -11,20 +11,23 @@ import altair as alt
 from scipy.optimize import isotonic_regression
 
 Domain = tuple[float, float]
+EQUAL = 1e-9  # as a share of the larger; values that near have no range
 
 
 def around(values: Iterable[float], share: float = 0.06) -> Domain:
     """A linear domain with a margin of `share` of the range on either side."""
     values = list(values)
     low, high = min(values), max(values)
-    margin = share * (high - low) or 0.05 * abs(high) or 1.0
+    size = max(abs(low), abs(high))
+    margin = share * (high - low) if high - low > EQUAL * size else 0.05 * size or 1.0
     return low - margin, high + margin
 
 
 def around_log(values: Iterable[float], left: float = 0.06, right: float = 0.06) -> Domain:
     """A logarithmic domain; margins as shares of the range in logarithms."""
     logs = [math.log(value) for value in values]
-    span = max(logs) - min(logs) or 1.0
+    span = max(logs) - min(logs)
+    span = span if span > EQUAL else 1.0
     return math.exp(min(logs) - left * span), math.exp(max(logs) + right * span)
 
 
