@@ -1,7 +1,9 @@
 """Files of questions, the prompt, questions in tokens, and sums that are generated."""
 
+import functools
 import json
 import re
+from operator import add, mul, sub
 
 import numpy as np
 import pytest
@@ -103,6 +105,12 @@ def evaluated(question: str) -> int:
     return a + b - c[0] if "sells" in question else a * b + c[0]
 
 
+def worked(step: str) -> int:
+    """A step without its result: numbers joined by one kind of sign."""
+    (sign,) = set(re.findall("[-+*]", step))
+    return functools.reduce({"+": add, "-": sub, "*": mul}[sign], map(int, step.split(sign)))
+
+
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_sums_are_right_and_so_is_every_step(split):
     questions = arithmetic(3, 2000, split)
@@ -111,7 +119,7 @@ def test_sums_are_right_and_so_is_every_step(split):
     assert score([one.response for one in questions], golds).strict.value == 1
     for one in questions:
         steps = re.findall(r"([-+*0-9]+)=([0-9]+)", one.answer)
-        assert len(steps) == 2 and all(eval(step) == int(said) for step, said in steps)
+        assert len(steps) == 2 and all(worked(step) == int(said) for step, said in steps)
         assert strict(one.answer) == flexible(one.answer) == one.gold
     kinds = [
         sum(word in one.question for one in questions) for word in ("What is", "sells", "bags")

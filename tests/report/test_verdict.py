@@ -6,7 +6,9 @@ import math
 import pytest
 
 from isodiff.report.folder import read_study
+from isodiff.report.standing import Row
 from isodiff.report.verdict import verdict
+from isodiff.report.wording import errors_sentence
 from tests.report.planted import FAMILIES, write, write_study
 
 
@@ -141,3 +143,11 @@ def test_far_extrapolation_is_said(whole, tmp_path, factor, said):
     (tmp_path / "runs").symlink_to(whole[0] / "runs")
     found = verdict(read_study(tmp_path))
     assert ("For masked that law is read more than 10 times below" in found.sentences[1]) == said
+
+
+def test_what_the_intervals_hold_is_said() -> None:
+    def rows(*known: bool) -> list[Row]:
+        return [Row("masked", {}, None, None, None, scatter_known) for scatter_known in known]
+
+    assert "is not in it" in errors_sentence(rows(True, True))
+    assert "[low, high] hold nothing else" in errors_sentence(rows(True, False))

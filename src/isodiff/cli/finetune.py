@@ -16,9 +16,8 @@ from typing import Any, Literal
 import torch
 
 from isodiff.cli import Answer, WorkFailed
-from isodiff.cli.flags import parse
+from isodiff.cli.flags import named_run, parse
 from isodiff.data.tokens import Corpus
-from isodiff.errors import InputError
 from isodiff.evaluate.answers import answers
 from isodiff.evaluate.final_answer import score
 from isodiff.evaluate.intervals import wilson
@@ -84,14 +83,10 @@ class Options:
 
 def command(argv: list[str]) -> Answer:
     """Parse `RUN [options]`, train and answer."""
-    if not argv or argv[0].startswith("-"):
-        if argv and argv[0] in ("-h", "--help"):
-            return Answer({}, USAGE)
-        raise InputError("which run? give its folder first")
-    folder = Path(argv[0])
-    if not (folder / "spec.json").exists():
-        raise InputError(f"{folder} is not a run; it has no spec.json")
-    spec = RunSpec.from_json(read_json(folder / "spec.json"))
+    folder = named_run(argv)
+    if folder is None:
+        return Answer({}, USAGE)
+    spec = RunSpec.read(folder)
     chosen, settings = parse(
         Options,
         family_named(spec.family["name"]),

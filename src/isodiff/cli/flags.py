@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import tyro
 
+from isodiff.errors import InputError
 from isodiff.families import Family
+
+
+def named_run(argv: Sequence[str]) -> Path | None:
+    """The run's folder, which comes first; None where help is asked for instead.
+
+    Raises:
+        InputError: it does not come first.
+    """
+    if argv and argv[0] in ("-h", "--help"):
+        return None
+    if not argv or argv[0].startswith("-"):
+        raise InputError("which run? give its folder first")
+    return Path(argv[0])
 
 
 def parse(

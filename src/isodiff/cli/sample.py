@@ -12,14 +12,14 @@ import numpy as np
 import torch
 
 from isodiff.cli import Answer
-from isodiff.cli.flags import parse
+from isodiff.cli.flags import named_run, parse
 from isodiff.errors import InputError
 from isodiff.families import blank, family_named, sample
 from isodiff.families.base import HOLE, Making, Sampler, trace
-from isodiff.files import read_json
 from isodiff.report.trace import SHOWN, Film, Take, write_film
 from isodiff.rng import Streams
 from isodiff.train.run import Trained, load
+from isodiff.train.spec import RunSpec
 from isodiff.types import Tokens
 
 USAGE = (
@@ -63,14 +63,10 @@ class Options:
 
 def command(argv: list[str]) -> Answer:
     """Parse `RUN [options]` and draw."""
-    if not argv or argv[0].startswith("-"):
-        if argv and argv[0] in ("-h", "--help"):
-            return Answer({}, USAGE)
-        raise InputError("which run? give its folder first")
-    folder = Path(argv[0])
-    if not (folder / "spec.json").exists():
-        raise InputError(f"{folder} is not a run; it has no spec.json")
-    cls = family_named(read_json(folder / "spec.json")["family"]["name"])
+    folder = named_run(argv)
+    if folder is None:
+        return Answer({}, USAGE)
+    cls = family_named(RunSpec.read(folder).family["name"])
     does = "Draw texts from a run"
     chosen, settings = parse(Options, cls, argv[1:], verb="sample", does=does, defaults={})
     return run(folder, settings, chosen)

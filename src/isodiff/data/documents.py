@@ -17,7 +17,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from isodiff.errors import InputError
+from isodiff.errors import InputError, reason
 
 SUFFIXES = (".txt", ".jsonl", ".parquet")
 CHUNK = 2**24
@@ -181,8 +181,7 @@ def read_parquet(file: IO[bytes], path: Path, field: str) -> Iterator[Document]:
                 yield row(value, field, f"{path}, row {number}")
                 number += 1
     except pa.ArrowException as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path} is not a readable Parquet file: {reason}") from None
+        raise InputError(f"{path} is not a readable Parquet file: {reason(error)}") from None
 
 
 def read_sotu() -> Iterator[Document]:
@@ -211,8 +210,7 @@ def read_hub(name: str, field: str) -> Iterator[Document]:
             repository, config or None, split=split or "train"
         )
     except Exception as error:  # whatever the hub, the network or the dataset's files raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"the dataset {name} could not be loaded: {reason}") from None
+        raise InputError(f"the dataset {name} could not be loaded: {reason(error)}") from None
     for number, value in enumerate(rows):
         yield row(value, field, f"{name}, row {number}")
 

@@ -15,7 +15,7 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from isodiff.data.text import END_MARK, Tokenizer
-from isodiff.errors import InputError
+from isodiff.errors import InputError, reason
 
 FILE = "tokenizer.json"
 # In order of preference; the first that the vocabulary has ends a document.
@@ -190,10 +190,9 @@ def gpt2_from_hub() -> Subword:
     """GPT-2's tokenizer from the Hugging Face hub or its local cache."""
     try:
         inner = tokenizers.Tokenizer.from_pretrained("openai-community/gpt2")
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except Exception as error:  # whatever the hub or the network raises
         raise InputError(
-            f"gpt2 could not be fetched from the Hugging Face hub ({reason}); give gpt2:DIR, "
+            f"gpt2 could not be fetched from the Hugging Face hub ({reason(error)}); give gpt2:DIR, "
             "a folder with GPT-2's encoder.json and vocab.bpe (or vocab.json and merges.txt)"
         ) from None
     return Subword(inner.to_str(), "gpt2")
@@ -211,6 +210,7 @@ def from_file(path: Path, name: str) -> Subword:
         raise InputError(f"{path} is missing; prepare the corpus again") from None
     except OSError:
         raise
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} is not a tokenizer of the tokenizers library: {reason}") from None
+    except Exception as error:  # the library raises bare Exception
+        raise InputError(
+            f"{path} is not a tokenizer of the tokenizers library: {reason(error)}"
+        ) from None

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from isodiff.data.text import Tokenizer
-from isodiff.errors import InputError
+from isodiff.errors import InputError, reason
 from isodiff.families.base import Family
 from isodiff.network.view import Denoiser
 from isodiff.rng import Rows, stream
@@ -154,8 +154,9 @@ class HuggingFaceJudge:
             loader: Any = transformers.AutoModelForCausalLM  # its stubs lose the type of `to`
             model = loader.from_pretrained(name, use_safetensors=True)
         except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise InputError(f"judge {HUGGING_FACE}{name} cannot be loaded: {reason}") from None
+            raise InputError(
+                f"judge {HUGGING_FACE}{name} cannot be loaded: {reason(error)}"
+            ) from None
         length = getattr(model.config, "max_position_embeddings", None) or CONTEXT
 
         def encode(text: str) -> list[int]:

@@ -151,8 +151,27 @@ def sizes(length: int, block: int) -> list[int]:
     return [min(block, length - start) for start in range(0, length, block)]
 
 
+class BySequence(Attention):
+    """A pattern that differs between the sequences of a batch; `allowed` has a batch axis in front."""
+
+    def pairs(self, n: int) -> int:
+        """Of a batch of one."""
+        return self.pairs_in(1, n)
+
+    def mask(self, n: int, device: torch.device) -> Bool[Tensor, "B 1 N N"]:
+        """One for each sequence, the same for every head."""
+        index = torch.arange(n, device=device)
+        return self.allowed(index[:, None], index[None, :], n)[:, None]
+
+    def bias(
+        self, n: int, device: torch.device, dtype: torch.dtype
+    ) -> Float[Tensor, "B 1 N N"] | None:
+        """Made anew for every batch."""
+        return bias_by_row(self, n, device, dtype)
+
+
 @dataclass(frozen=True, slots=True)
-class Acquainted(Attention):
+class Acquainted(BySequence):
     """`base`, and the first `clean[b]` clean tokens of sequence b all see each other.
 
     Clean tokens start the sequence, or under `TwoStream` its second half: Eso-LM's variant A
@@ -168,25 +187,10 @@ class Acquainted(Attention):
         end = first + torch.tensor(self.clean, device=q.device)[:, None, None]
         return self.base.allowed(q, k, n) | ((q >= first) & (k >= first) & (q < end) & (k < end))
 
-    def pairs(self, n: int) -> int:
-        """Of a batch of one."""
-        return self.pairs_in(1, n)
-
     def pairs_in(self, batch: int, n: int) -> int:
         """Those of `base`, and c (c - 1) / 2 more where c clean tokens see what comes after them."""
         assert batch == len(self.clean), (batch, self.clean)
         return batch * self.base.pairs(n) + sum(c * (c - 1) // 2 for c in self.clean)
-
-    def mask(self, n: int, device: torch.device) -> Bool[Tensor, "B 1 N N"]:
-        """One for each sequence, the same for every head."""
-        index = torch.arange(n, device=device)
-        return self.allowed(index[:, None], index[None, :], n)[:, None]
-
-    def bias(
-        self, n: int, device: torch.device, dtype: torch.dtype
-    ) -> Float[Tensor, "B 1 N N"] | None:
-        """Made anew for every batch."""
-        return bias_by_row(self, n, device, dtype)
 
 
 def attend(

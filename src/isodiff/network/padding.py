@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from isodiff.errors import InputError
-from isodiff.network.attention import Attention, Index, bias_by_row
+from isodiff.network.attention import Attention, BySequence, Index
 from isodiff.network.view import (
     Cache,
     Denoiser,
@@ -28,7 +28,7 @@ from isodiff.network.view import (
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Unpadded(Attention):
+class Unpadded(BySequence):
     """`base` without padding: that sees itself only, and nobody else sees it."""
 
     base: Attention
@@ -43,25 +43,10 @@ class Unpadded(Attention):
         k_real = real[:, k.flatten()][:, None]
         return (self.base.allowed(q, k, n) & q_real & k_real) | (q == k)
 
-    def pairs(self, n: int) -> int:
-        """Of a batch of one."""
-        return self.pairs_in(1, n)
-
     def pairs_in(self, batch: int, n: int) -> int:
         """Counted one by one."""
         assert batch == len(self.padding), (batch, self.padding.shape)
         return int(self.mask(n, self.padding.device).sum())
-
-    def mask(self, n: int, device: torch.device) -> Bool[Tensor, "B 1 N N"]:
-        """One for each sequence, the same for every head."""
-        index = torch.arange(n, device=device)
-        return self.allowed(index[:, None], index[None, :], n)[:, None]
-
-    def bias(
-        self, n: int, device: torch.device, dtype: torch.dtype
-    ) -> Float[Tensor, "B 1 N N"] | None:
-        """Made anew for every batch."""
-        return bias_by_row(self, n, device, dtype)
 
 
 @dataclass(frozen=True, slots=True)

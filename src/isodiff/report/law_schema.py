@@ -78,9 +78,16 @@ class LawValidation(Part):
     L: Foretold | None = None
 
 
+class Scatter(Part):
+    """Of runs about their parabolas, nats per token; None where three sizes a budget leave none."""
+
+    nats: float | None = None
+
+
 class FamilyFit(Part):
     """The IsoFLOP law of a family."""
 
+    noise: Scatter | None = None
     N_exponent: Quantity | None = None
     D_exponent: Quantity | None = None
     L_exponent: Quantity | None = None

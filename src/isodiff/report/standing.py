@@ -45,7 +45,8 @@ class Best:
 class Row:
     """A family: its best run at each budget, its optimum at the largest fitted one, its price.
 
-    `extrapolation` is how many times below its smallest budget the reference law is read.
+    `extrapolation` is how many times below its smallest budget the reference law is read. `scatter_known` is
+    whether the intervals hold how runs scatter, and not only how well each is evaluated.
     """
 
     family: str
@@ -53,6 +54,7 @@ class Row:
     optimum: Minimum | None
     multiplier: Quantity | None
     extrapolation: float | None
+    scatter_known: bool
 
     @property
     def extrapolated(self) -> bool:
@@ -134,7 +136,9 @@ def row(study: StudyFolder, family: str) -> Row:
             best = min(pairs, key=lambda pair: pair[1].bits_per_byte.value)
             found[budget] = Best(*best, num_runs=len(pairs))
     optimum = max(fit.budgets, key=lambda minimum: minimum.compute, default=None)
-    return Row(family, found, optimum, fit.multiplier_vs_autoregressive, fit.extrapolation)
+    scatter_known = fit.noise is None or fit.noise.nats is not None
+    price = fit.multiplier_vs_autoregressive
+    return Row(family, found, optimum, price, fit.extrapolation, scatter_known)
 
 
 def counts(study: StudyFolder) -> dict[str, int]:

@@ -11,9 +11,9 @@ from isodiff.report.numerals import plain
 from isodiff.report.standing import Lead, Row, counts, lead, row
 from isodiff.report.tables import Table, as_text, verdict_table
 from isodiff.report.wording import (
-    ERRORS,
     best_sentence,
     count_sentence,
+    errors_sentence,
     multiplier_sentence,
     optimum_sentence,
 )
@@ -85,7 +85,7 @@ def verdict(study: StudyFolder) -> Verdict:
         optimum_sentence(rows, ahead.first, convention) if ahead else None,
         frontier_sentence(study.frontier) if study.frontier else None,
         count_sentence(runs),
-        ERRORS if ahead else None,
+        errors_sentence(rows) if ahead else None,
     ]
     said = tuple(sentence for sentence in words if sentence)
     return Verdict(study.study.name, budgets, rows, ahead, said, runs, convention)

@@ -10,7 +10,16 @@ from isodiff.report.standing import FAR, Lead, Row
 from isodiff.scaling.isoflop import REFERENCE
 from isodiff.units import short
 
-ERRORS = "± is one standard error of the evaluation; the noise between seeds is not in it."
+
+def errors_sentence(rows: Sequence[Row]) -> str:
+    """What ± and [low, high] hold, and what they leave out."""
+    words = "± is one standard error of the evaluation"
+    if all(row.scatter_known for row in rows):
+        return f"{words}; the noise between seeds is not in it."
+    return (
+        f"{words}, and with three sizes a budget [low, high] hold nothing else: the noise between "
+        "seeds is in neither, and may well move these numbers by more."
+    )
 
 
 def best_sentence(lead: Lead | None) -> str:

@@ -140,7 +140,7 @@ def main() -> None:
             say({"answer": JOBS[job["do"]](job)})
         except InputError as error:
             say({"error": str(error), "input": True})
-        except Exception as error:
+        except Exception as error:  # a job that fails must not end the worker: the study goes on
             traceback.print_exc()
             say({"error": f"{type(error).__name__}: {error}", "input": False})
 

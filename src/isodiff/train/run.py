@@ -144,9 +144,7 @@ def load(folder: Path, *, corpus: Path | None = None, device: str = "cpu") -> Tr
     Raises:
         InputError: no run or no whole checkpoint there, or a corpus of another tokenizer.
     """
-    if not (folder / "spec.json").exists():
-        raise InputError(f"{folder} is not a run; it has no spec.json")
-    spec = RunSpec.from_json(read_json(folder / "spec.json"))
+    spec = RunSpec.read(folder)
     place = Path(read_json(folder / "location.json")["corpus"]) if corpus is None else corpus
     text = Corpus.open(place)
     check_corpus(spec, text, place)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter
 
 from isodiff.errors import InputError
+from isodiff.files import read_json
 from isodiff.network.shape import Backbone, Shape
 from isodiff.record import identity
 
@@ -161,6 +163,17 @@ class RunSpec:
     def from_json(cls, value: Any) -> RunSpec:
         """Inverse of `to_json`."""
         return TypeAdapter(cls).validate_python(value)
+
+    @classmethod
+    def read(cls, folder: Path) -> RunSpec:
+        """The spec of the run in `folder`.
+
+        Raises:
+            InputError: no run there.
+        """
+        if not (folder / "spec.json").exists():
+            raise InputError(f"{folder} is not a run; it has no spec.json")
+        return cls.from_json(read_json(folder / "spec.json"))
 
     @property
     def id(self) -> str:
