@@ -56,3 +56,10 @@ def test_the_verb(tmp_path, capsys):
     value = json.loads(capsys.readouterr().out)
     assert value["keys"][0] == "2506.10892" and value["bibtex"] in said
     assert main(["cite", str(tmp_path / "nothing")]) == 2
+
+
+def test_a_spec_that_is_none_is_one_line(tmp_path, capsys):
+    (tmp_path / "spec.json").write_text(json.dumps(SPEC))
+    assert main(["sample", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "spec.json is no spec of this version (" in said and said.count("\n") == 1

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from isodiff.errors import InputError
 from isodiff.files import read_json
@@ -169,11 +169,19 @@ class RunSpec:
         """The spec of the run in `folder`.
 
         Raises:
-            InputError: no run there.
+            InputError: no run there, or one that this version cannot read.
         """
         if not (folder / "spec.json").exists():
             raise InputError(f"{folder} is not a run; it has no spec.json")
-        return cls.from_json(read_json(folder / "spec.json"))
+        try:
+            return cls.from_json(read_json(folder / "spec.json"))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise InputError(
+                f"{folder}/spec.json is no spec of this version ({where}: {first['msg']}); "
+                "train the run again"
+            ) from None
 
     @property
     def id(self) -> str:
