@@ -3,15 +3,16 @@ r"""Draws that a decision among options takes: a race under common noise beside 
     python benchmarks/choices.py --out benchmarks/results/choices_cpu.json
 
 A small masked model is trained on presidential messages. An item is a passage held out from training, its
-true continuation and three of other passages, all of 8 to 14 words. Decisions:
+true continuation of 8 to 14 words, and three others: those of other passages, or the true one with one word
+changed for another of the text. Decisions:
 
     reference     512 draws per option, strata and noise in common
     independent   n draws per option, masks and their number drawn afresh for every option and draw (the
                   estimator of arXiv 2502.09992, k uniform): what 128 of them decide is the mark to reach
     race          as `isodiff evaluate` decides, at several errors and largest numbers of draws
 
-Each is repeated with other seeds. A forward is one sequence shown to the network; all methods score the same
-jobs with the same code, and what a race would not have drawn is not counted.
+Each is repeated with other seeds. A forward is one sequence shown to the network; what a race would not have
+drawn is not counted, but the one look at all masks of every option is.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,14 @@ import torch
 from numpy.typing import NDArray
 
 from isodiff.data.corpora import prepare
+from isodiff.evaluate import scoring
 from isodiff.evaluate.choices import Entry, entries
-from isodiff.evaluate.items import Item, option
+from isodiff.evaluate.items import Item, Target, option
 from isodiff.evaluate.race import Rules, race
-from isodiff.evaluate.scoring import Job, Scorer, places
+from isodiff.evaluate.scoring import Group, Scorer
 from isodiff.network.shape import Shape
 from isodiff.record import provenance
-from isodiff.rng import stream
+from isodiff.rng import Key, stream
 from isodiff.train.loop import train
 from isodiff.train.run import Trained, corpus_identity, describe, load, make_family
 from isodiff.train.spec import Recipe, RunSpec
@@ -45,7 +47,8 @@ DRAWS = 128
 ERRORS = (0.05, 0.2, 0.5)
 REFERENCE = 512
 LENGTH = 128
-CONTEXT, WORDS = 24, (8, 14)
+CONTEXT, WORDS = 24, (8, 15)
+KINDS = ("other passages", "one word changed")
 
 
 def trained(folder: Path, budget: float) -> Trained:
@@ -65,22 +68,30 @@ def trained(folder: Path, budget: float) -> Trained:
     return load(run)
 
 
-def held_out(run: Trained, count: int) -> list[Entry]:
-    """Passages with their own continuation and three of others."""
+def held_out(run: Trained, count: int, kind: str) -> list[Entry]:
+    """Passages with their own continuation and three others."""
     tokens = run.corpus.split("test")
     words = run.corpus.tokenizer.decode(tokens.read(0, tokens.num_tokens)).split()
     rng = np.random.default_rng(0)
+
+    def passage() -> tuple[str, list[str]]:
+        start, size = rng.integers(CONTEXT, len(words) - WORDS[1]), rng.integers(*WORDS)
+        return " ".join(words[start - CONTEXT : start]), words[start : start + size]
+
+    def other(end: list[str]) -> list[str]:
+        if kind == "other passages":
+            return passage()[1]
+        changed, place = list(end), rng.integers(len(end))
+        changed[place] = words[rng.integers(len(words))]
+        return changed
+
     items = []
     for line in range(1, count + 1):
-        starts = rng.integers(CONTEXT, len(words) - WORDS[1], 4)
-        sizes = rng.integers(WORDS[0], WORDS[1] + 1, 4)
-        ends = [
-            " ".join(words[start : start + size]) for start, size in zip(starts, sizes, strict=True)
-        ]
+        context, end = passage()
+        ends = [other(end) for _ in range(3)]
         gold = int(rng.integers(4))
-        ends[0], ends[gold] = ends[gold], ends[0]
-        context = " ".join(words[starts[0] - CONTEXT : starts[0]])
-        items.append(Item(line, tuple(option(context, end, None) for end in ends), gold))
+        ends.insert(gold, end)
+        items.append(Item(line, tuple(option(context, " ".join(one), None) for one in ends), gold))
     ready, unfit = entries(items, run.corpus.tokenizer, LENGTH)
     assert not unfit, unfit
     return ready
@@ -88,42 +99,25 @@ def held_out(run: Trained, count: int) -> list[Entry]:
 
 def common(scorer: Scorer, ready: Sequence[Entry], draws: int) -> Scores:
     """Items x options x draws, as in the race."""
-    return scored(scorer, ready, draws, lambda entry, _, d: (*entry.key, d), shared_places)
+    targets, keys = options_of(ready)
+    found = scoring.Scores(scorer, targets, keys).draw(range(len(targets)), range(draws))
+    return found.reshape(len(ready), -1, draws)
 
 
 def independent(scorer: Scorer, ready: Sequence[Entry], draws: int) -> Scores:
-    """The same with everything drawn afresh."""
-    return scored(
-        scorer, ready, draws, lambda entry, j, d: (*entry.key, "option", j, d), own_places
-    )
+    """The same with everything drawn afresh, nothing expected, nothing in common."""
+    targets, keys = options_of(ready)
+    looks = Group(scorer, targets, keys).inquiry
+    rows = torch.arange(len(targets)).repeat_interleave(draws)
+    own = [(*key, "own", t, d) for t, key in enumerate(keys) for d in range(draws)]
+    places = torch.rand(len(rows), generator=stream(scorer.seed, "own"), dtype=torch.float64)
+    return looks.nelbo(rows, own, places).numpy().reshape(len(ready), -1, draws)
 
 
-def shared_places(scorer: Scorer, entry: Entry, option: int, draws: int) -> Sequence[float]:
-    """Stratified, the same for every option."""
-    return places(scorer.seed, entry.key, range(draws)).tolist()
-
-
-def own_places(scorer: Scorer, entry: Entry, option: int, draws: int) -> Sequence[float]:
-    """Independent and uniform."""
-    generator = stream(scorer.seed, "own", *entry.key, option)
-    return torch.rand(draws, generator=generator, dtype=torch.float64).tolist()
-
-
-def scored(
-    scorer: Scorer,
-    ready: Sequence[Entry],
-    draws: int,
-    key: Callable[[Entry, int, int], tuple[str | int, ...]],
-    where: Callable[[Scorer, Entry, int, int], Sequence[float]],
-) -> Scores:
-    """Nats of every option under every draw."""
-    jobs = [
-        Job(target, key(entry, j, d), place)
-        for entry in ready
-        for j, target in enumerate(entry.targets)
-        for d, place in enumerate(where(scorer, entry, j, draws))
-    ]
-    return scorer.nats(jobs).reshape(len(ready), 4, draws)
+def options_of(ready: Sequence[Entry]) -> tuple[list[Target], list[Key]]:
+    """All options, and the keys of their items."""
+    targets = [target for entry in ready for target in entry.targets]
+    return targets, [entry.key for entry in ready for _ in entry.targets]
 
 
 def agreement(chosen: NDArray[np.int64], other: NDArray[np.int64]) -> float:
@@ -179,7 +173,7 @@ def decided(table: Scores, rules: Rules) -> tuple[NDArray[np.int64], float, floa
         rules,
     )
     chosen = np.array([one.best[0] for one in found])
-    forwards = float(np.mean([sum(one.draws) for one in found]))
+    forwards = float(np.mean([sum(one.draws) + len(one.draws) for one in found]))  # and all masks
     return chosen, forwards, float(np.mean([one.undecided[0] for one in found]))
 
 
@@ -195,6 +189,41 @@ def spreads(apart: Scores, together: Scores, gold: NDArray[np.int64]) -> dict[st
     return found
 
 
+def measured(run: Trained, ready: Sequence[Entry], seeds: int, draws: int) -> dict[str, Any]:
+    """All methods on a set of items."""
+    gold = np.array([entry.item.gold for entry in ready])
+    scorer = [Scorer(run.family, run.network, seed=seed) for seed in range(seeds)]
+    many = common(Scorer(run.family, run.network, seed=1000), ready, draws).mean(-1)
+    reference = many.argmin(-1)
+    apart = [independent(one, ready, DRAWS) for one in scorer]
+    together = [common(one, ready, DRAWS) for one in scorer]
+    mark = independent_rows(apart, reference, gold)
+    races = race_rows(together, reference, gold)
+    equal = [row for row in races if row["agreement"] >= mark[-1]["agreement"]]
+    cheapest = {
+        str(error): min(
+            (row for row in equal if row["error"] == error),
+            key=lambda row: row["forwards_per_item"],
+            default=None,
+        )
+        for error in ERRORS
+    }
+    ordered = np.sort(many, -1)
+    return {
+        "items": len(ready),
+        "reference_accuracy": agreement(reference, gold),
+        "median_gap_nats": float(np.median(ordered[:, 1] - ordered[:, 0])),
+        "deviation_of_a_difference": spreads(apart[0], together[0], gold),
+        "independent": mark,
+        "race": races,
+        "equal_decisions": cheapest,
+        "times_fewer_forwards": {
+            error: row and mark[-1]["forwards_per_item"] / row["forwards_per_item"]
+            for error, row in cheapest.items()
+        },
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path)
@@ -208,41 +237,14 @@ def main() -> None:
     began = time.monotonic()
     folder = options.folder or Path(tempfile.mkdtemp())
     run = trained(folder, options.budget)
-    ready = held_out(run, options.items)
-    gold = np.array([entry.item.gold for entry in ready])
-
-    def scorer(seed: int) -> Scorer:
-        return Scorer(run.family, run.network, seed=seed)
-
-    many = common(scorer(1000), ready, options.reference).mean(-1)
-    reference = many.argmin(-1)
-    apart = [independent(scorer(seed), ready, DRAWS) for seed in range(options.seeds)]
-    together = [common(scorer(seed), ready, DRAWS) for seed in range(options.seeds)]
-    mark = independent_rows(apart, reference, gold)
-    races = race_rows(together, reference, gold)
-    equal = [row for row in races if row["agreement"] >= mark[-1]["agreement"]]
-    cheapest = {
-        str(error): min(
-            (row for row in equal if row["error"] == error),
-            key=lambda row: row["forwards_per_item"],
-            default=None,
-        )
-        for error in ERRORS
-    }
-    ordered = np.sort(many, -1)
     value = {
-        "items": len(ready),
         "seeds": options.seeds,
         "reference_draws": options.reference,
-        "reference_accuracy": agreement(reference, gold),
-        "median_gap_nats": float(np.median(ordered[:, 1] - ordered[:, 0])),
-        "deviation_of_a_difference": spreads(apart[0], together[0], gold),
-        "independent": mark,
-        "race": races,
-        "equal_decisions": cheapest,
-        "times_fewer_forwards": {
-            error: row and mark[-1]["forwards_per_item"] / row["forwards_per_item"]
-            for error, row in cheapest.items()
+        "sets": {
+            kind: measured(
+                run, held_out(run, options.items, kind), options.seeds, options.reference
+            )
+            for kind in KINDS
         },
         "run": {
             "shape": str(run.spec.shape),

@@ -1327,6 +1327,34 @@ MUTANTS = [
         "Unpadded(view.attention, torch.zeros_like(cache.padding))",
         "contract/test_given.py",
     ),
+    Mutant(
+        "options' noise counts from the start of the context",
+        "evaluate/scoring.py",
+        "starts, length = [self.starts[row] for row in rows.tolist()]",
+        "starts, length = [0 for row in rows.tolist()]",
+        "evaluate/test_scoring.py",
+    ),
+    Mutant(
+        "padding of options is scored",
+        "evaluate/scoring.py",
+        "& (position < lengths[:, None])",
+        "& (position >= 0)",
+        "evaluate/test_scoring.py",
+    ),
+    Mutant(
+        "draws of an option share their masks",
+        "evaluate/scoring.py",
+        "each = [(*key, d) for key in keys for d in draws]",
+        "each = [(*key,) for key in keys for d in draws]",
+        "evaluate/test_scoring.py",
+    ),
+    Mutant(
+        "options forget what all masks told",
+        "evaluate/estimators/masks.py",
+        "values = self.fixed[rows]",
+        "values = 0 * self.fixed[rows]",
+        "evaluate/test_scoring.py",
+    ),
 ]
 
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from isodiff.evaluate.items import Target
-from isodiff.evaluate.scoring import FromStart, Job, Scorer, places
+from isodiff.evaluate.scoring import FromStart, Group, Scorer, Scores, parts, places
 from isodiff.families.masked import Masked
+from isodiff.network.view import Table
 from isodiff.rng import stream
 from tests.contract.networks import FAMILIES, Recorder, V, tiny
 
@@ -65,8 +66,9 @@ def targets(*sizes: tuple[int, int], seed: int = 0) -> list[Target]:
 
 def masks(scorer: Scorer, recorder: Recorder, target: Target, draw: int, place: float) -> list[int]:
     """Which tokens of the target were masked, counted from its start."""
+    group = Group(scorer, [target], [("item", 1)])
     recorder.views.clear()
-    scorer.nats([Job(target, ("item", 1, draw), place)])
+    group.ask(torch.tensor([0]), [("item", 1, draw)], torch.tensor([place]))
     (view,) = recorder.views
     return ((view.inputs[0] == V).nonzero()[:, 0] - target.known).tolist()
 
@@ -75,32 +77,64 @@ def test_options_share_their_masks():
     """Same length: the same masks wherever the context ends. Another length: the same share of it."""
     recorder = Recorder(tiny(Masked(vocab_size=V)))
     scorer = Scorer(Masked(vocab_size=V), recorder)
-    one, other, later, longer = targets((5, 8), (5, 8), (9, 8), (5, 16))
+    one, other, later, longer = targets((5, 8), (5, 8), (9, 8), (5, 15))
     for draw in range(20):
         place = (draw + 0.5) / 20
         found = masks(scorer, recorder, one, draw, place)
         assert found == masks(scorer, recorder, other, draw, place)
         assert found == masks(scorer, recorder, later, draw, place)
-        assert len(found) == 1 + int(place * 8)
-        assert len(masks(scorer, recorder, longer, draw, place)) == 1 + int(place * 16)
-    every = {tuple(masks(scorer, recorder, one, draw, 0.3)) for draw in range(20)}
-    assert len(every) > 10, "masks are fresh with every draw"
+        assert len(found) == 1 + int(place * 7)
+        assert len(masks(scorer, recorder, longer, draw, place)) == 1 + int(place * 14)
+
+
+def test_masks_are_fresh_with_every_draw():
+    recorder = Recorder(tiny(Masked(vocab_size=V)))
+    scores = Scores(Scorer(Masked(vocab_size=V), recorder), targets((5, 9)), [("item", 1)])
+    recorder.views.clear()
+    scores.draw([0], range(64))
+    every = torch.cat([view.inputs for view in recorder.views]) == V
+    assert len(every) == 64
+    four = every[every.sum(-1) == 4]
+    assert len(four) == 8 and len(four.unique(dim=0)) > 5
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_score_does_not_depend_on_its_batch(name):
     family = FAMILIES[name]
     made = targets((5, 4), (5, 4), (2, 11), (0, 6), (9, 1), (3, 7))
-    jobs = [
-        Job(one, ("item", i // 2, d), place)
-        for i, one in enumerate(made)
-        for d, place in enumerate((0.1, 0.8))
+    keys = [("item", i // 2) for i in range(len(made))]
+
+    def scored(targets, keys, **settings) -> np.ndarray:
+        scores = Scores(Scorer(family, tiny(family), **settings), targets, keys)
+        looks = [range(2), range(2, 4), range(4, 19)]
+        return np.concatenate([scores.draw(range(len(targets)), look) for look in looks], 1)
+
+    together = scored(made, keys)
+    alone = [scored([one], [key])[0] for one, key in zip(made, keys, strict=True)]
+    np.testing.assert_allclose(together, alone, rtol=2e-5, atol=2e-4)
+    np.testing.assert_allclose(scored(made, keys, batch_tokens=30), alone, rtol=2e-5, atol=2e-4)
+
+
+def test_some_targets_alone_are_asked_about():
+    """And in the order asked for, whatever groups they are in."""
+    family = FAMILIES["masked"]
+    made = targets((5, 4), (2, 11), (0, 6), (9, 1), (3, 17))
+    keys = [("item", i) for i in range(len(made))]
+    scorer = Scorer(family, tiny(family), batch_tokens=30)
+    every = Scores(scorer, made, keys).draw(range(5), range(2))
+    scores, before = Scores(scorer, made, keys), scorer.num_forwards
+    np.testing.assert_allclose(scores.draw([4, 0, 3], range(2)), every[[4, 0, 3]], rtol=1e-5)
+    assert scorer.num_forwards - before == 2 * 2, "one token has no more to tell than all masks did"
+    assert every[3, 0] == every[3, 1]
+
+
+def test_parts_do_not_depend_on_where_a_look_begins():
+    assert parts(range(50)) == [
+        *(range(0, 2), range(2, 4), range(4, 8), range(8, 16), range(16, 32), range(32, 48)),
+        range(48, 50),
     ]
-    together = Scorer(family, tiny(family)).nats(jobs)
-    alone = [float(Scorer(family, tiny(family)).nats([job])[0]) for job in jobs]
-    small = Scorer(family, tiny(family), batch_tokens=30).nats(jobs)
-    np.testing.assert_allclose(together, alone, rtol=2e-5, atol=2e-5)
-    np.testing.assert_allclose(small, alone, rtol=2e-5, atol=2e-5)
+    assert parts(range(3, 9)) == [range(3, 4), range(4, 8), range(8, 9)]
+    assert parts(range(1)) == [range(1)]
 
 
 def test_an_exact_family_gives_the_likelihood():
@@ -108,7 +142,7 @@ def test_an_exact_family_gives_the_likelihood():
     network = tiny(family)
     (one,) = targets((4, 6))
     scorer = Scorer(family, network)
-    (found,) = scorer.nats([Job(one, ("item", 1, 0), 0.5)])
+    (found,) = scorer.mean([one], [("item", 1)], 64)
     with torch.no_grad():
         x = torch.from_numpy(one.ids)[None]
         log_p = network(family.view(x)).log_probs().view(1, 10, V)
@@ -134,16 +168,40 @@ def enumerated(family: Masked, network, target: Target) -> float:
 
 
 def test_scores_are_unbiased():
+    """Over items, as the draws of one item learn from each other."""
     family = Masked(vocab_size=V)
     network = tiny(family)
     scorer = Scorer(family, network)
-    for number, one in enumerate(targets((4, 3), (0, 4))):
-        key = ("item", number)
-        jobs = [Job(one, (*key, d), p) for d, p in enumerate(places(0, key, range(2048)))]
-        found = scorer.nats(jobs)
-        error = found.std() / 2048**0.5
-        assert abs(found.mean() - enumerated(family, network, one)) < 4 * error
-    assert scorer.num_forwards == 2 * 2048
+    num = 500
+    for one in targets((4, 3), (0, 4)):
+        scores = Scores(scorer, [one] * num, [("item", i) for i in range(num)])
+        found = scores.draw(range(num), range(10))
+        truth = enumerated(family, network, one)
+        error = found.std(0, ddof=1) / num**0.5
+        assert (np.abs(found.mean(0) - truth) < 4 * error).all()
+        of_all = found.mean(1)
+        assert abs(of_all.mean() - truth) < 4 * of_all.std(ddof=1) / num**0.5
+    assert scorer.num_forwards == 2 * num * (1 + 10)
+
+
+def test_what_was_expected_is_taken_off():
+    """Where tokens differ in their nats and nothing else does, later draws hardly scatter."""
+
+    class Steep:
+        """Token v costs about v nats, whatever is around it."""
+
+        vocab_size = V
+
+        def __call__(self, view):
+            log_p = -torch.arange(V, dtype=torch.float32)
+            return Table(log_p.log_softmax(-1).expand(view.num_read, -1))
+
+    ids = np.arange(12) % V
+    scorer = Scorer(Masked(vocab_size=V), Steep())
+    scores = Scores(scorer, [Target(ids, 2)], [("item", 1)])
+    found = scores.draw([0], range(64))[0]
+    cost = -(-torch.arange(V).double()).log_softmax(-1).numpy()
+    np.testing.assert_allclose(found, cost[ids[2:]].sum(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["masked", "uniform", "hybrid", "gaussian", "interpolating-0.5"])
@@ -155,10 +213,6 @@ def test_sharing_noise_sharpens_a_difference(name):
     ids = one.ids.copy()
     ids[6] = (ids[6] + 1) % V
     other = Target(ids, 4)
-    where = places(0, ("item",), range(128))
-    shared = [
-        scorer.nats([Job(target, ("item", d), p) for d, p in enumerate(where)])
-        for target in (one, other)
-    ]
-    apart = scorer.nats([Job(other, ("apart", d), p) for d, p in enumerate(np.roll(where, 37))])
-    assert (shared[0] - shared[1]).var() < 0.5 * (shared[0] - apart).var()
+    keys = [("item",), ("item",), ("apart",)]
+    found = Scores(scorer, [one, other, other], keys).draw(range(3), range(128))
+    assert (found[0] - found[1]).var() < 0.5 * (found[0] - found[2]).var()

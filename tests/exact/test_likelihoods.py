@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -142,14 +143,15 @@ def test_block_chains_are_bounds(family: Family) -> None:
 @each_family
 @pytest.mark.parametrize("method", ["masks", *EXACT, "subsets", "block_chain:2", "places"])
 def test_neither_batch_nor_company_matters(family: Family, method: str) -> None:
-    """Bit for bit."""
+    """But for rounding: a processor may multiply one matrix in another order than many."""
     x = X[5:12]
     once = scores(family, Rough(TOY), x, method=method)
+    same = partial(torch.testing.assert_close, rtol=1e-12, atol=1e-12)
     for batch_size in (1, 5):
         again = scores(family, Rough(TOY), x, method=method, batch_size=batch_size)
-        assert all(torch.equal(a, b) for a, b in zip(once[:3], again[:3], strict=True))
+        same(again[:3], once[:3])
     alone = scores(family, Rough(TOY), x[[4, 2]], method=method)
-    assert torch.equal(alone.nats, once.nats[[4, 2]]) and torch.equal(alone.se, once.se[[4, 2]])
+    same((alone.nats, alone.se), (once.nats[[4, 2]], once.se[[4, 2]]))
 
 
 class Shown:

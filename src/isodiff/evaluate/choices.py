@@ -26,7 +26,7 @@ from isodiff.evaluate.intervals import wilson
 from isodiff.evaluate.items import Item, Target, shortened, target
 from isodiff.evaluate.questions import Malformed
 from isodiff.evaluate.race import Draw, Outcome, Pair, Rules, race
-from isodiff.evaluate.scoring import Job, Scorer, places
+from isodiff.evaluate.scoring import TOGETHER, Scorer, Scores
 from isodiff.rng import Key
 
 CRITERIA = ("accuracy", "accuracy_per_byte", "accuracy_pmi")
@@ -69,20 +69,19 @@ def entries(
 
 def drawing(scorer: Scorer, ready: Sequence[Entry], *, pmi: bool = False) -> Draw:
     """Nats, nats per byte, and with `pmi` the difference to the nats without context, under draws."""
+    options = [(i, j) for i, entry in enumerate(ready) for j in range(len(entry.targets))]
+    keys = [ready[i].key for i, _ in options]
+    given = Scores(scorer, [ready[i].targets[j] for i, j in options], keys)
+    alone = Scores(scorer, [ready[i].targets[j].alone for i, j in options] if pmi else [], keys)
+    number = {pair: place for place, pair in enumerate(options)}
 
     def draw(pairs: Sequence[Pair], draws: range) -> Float[ndarray, "C P D"]:
-        where = {i: places(scorer.seed, ready[i].key, draws) for i in {i for i, _ in pairs}}
-        jobs = [
-            Job(ready[i].targets[j], (*ready[i].key, d), place)
-            for i, j in pairs
-            for d, place in zip(draws, where[i], strict=True)
-        ]
-        nats = scorer.nats(jobs).reshape(len(pairs), len(draws))
+        some = [number[pair] for pair in pairs]
+        nats = given.draw(some, draws)
         num_bytes = np.array([ready[i].num_bytes[j] for i, j in pairs])
         found = [nats, nats / num_bytes[:, None]]
         if pmi:
-            alone = scorer.nats([job._replace(target=job.target.alone) for job in jobs])
-            found.append(nats - alone.reshape(nats.shape))
+            found.append(nats - alone.draw(some, draws))
         return np.stack(found)
 
     return draw
@@ -146,10 +145,13 @@ def choose(
     """Race the options of every item; an exact family needs no rules."""
     before = scorer.num_forwards
     exact = scorer.family.kind == "exact"
-    found = race(
-        [len(entry.targets) for entry in ready],
-        drawing(scorer, ready, pmi=pmi),
-        None if exact else rules or Rules(),
-        criteria=3 if pmi else 2,
-    )
+    found: list[Outcome] = []
+    for first in range(0, len(ready), TOGETHER // 4):
+        some = ready[first : first + TOGETHER // 4]
+        found += race(
+            [len(entry.targets) for entry in some],
+            drawing(scorer, some, pmi=pmi),
+            None if exact else rules or Rules(),
+            criteria=3 if pmi else 2,
+        )
     return Choices(list(ready), found, scorer.num_forwards - before)

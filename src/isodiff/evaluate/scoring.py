@@ -10,6 +10,8 @@ as far as their lengths allow, wherever the context ends, and whatever else is i
 successive draws are van der Corput's sequence 0, 1/2, 1/4, 3/4, ... shifted by a number of the item: the
 first 2^m of them cover [0, 1) evenly, so an estimate is sharpened by further draws and none is wasted. Each
 is uniform: no bias.
+
+Families that fill masks in any order are asked for all masks once, and k_j = 1 + floor(u (L_j - 1)) after.
 """
 
 from __future__ import annotations
@@ -17,22 +19,25 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from itertools import pairwise
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from isodiff.evaluate.estimators.inquiry import Counting
+from isodiff.evaluate.estimators.inquiry import Counting, Inquiry, Jobs
+from isodiff.evaluate.estimators.masks import MaskCounts
 from isodiff.evaluate.items import Target
-from isodiff.families.base import Family
+from isodiff.families.base import AnyOrder, Family
 from isodiff.network.padding import Padded
 from isodiff.network.view import Denoiser
-from isodiff.rng import Key, Placed, stream
+from isodiff.rng import Key, Placed, Rows, stream
 
 GOLDEN = (math.sqrt(5) - 1) / 2
+TOGETHER = 1024
+"""Targets whose expected nats are kept in memory."""
 
 
 class FromStart(Placed):
@@ -78,14 +83,6 @@ class FromStart(Placed):
         return (self.strata()[:, None] + steps) % 1
 
 
-class Job(NamedTuple):
-    """A target to score, and the noise to do it under."""
-
-    target: Target
-    key: Key
-    place: float
-
-
 def places(seed: int, key: Key, draws: range) -> Float[ndarray, " D"]:
     """Van der Corput's sequence in base 2, shifted by a number of the key, mod 1."""
     shift = float(torch.rand((), generator=stream(seed, "shift", *key), dtype=torch.float64))
@@ -98,9 +95,104 @@ def reversed_bits(number: int) -> float:
     return int(digits, 2) / 2 ** len(digits)
 
 
+@dataclass(kw_only=True)
+class Ragged(Inquiry):
+    """Texts of different lengths, padded on the right; noise counts from the first token to score.
+
+    Attributes:
+        lengths, starts: of each text, and where what is scored begins.
+    """
+
+    lengths: Int[Tensor, " B"]
+    starts: Sequence[int]
+
+    def denoiser(self, rows: Jobs) -> Denoiser:
+        """Padding is seen by nobody."""
+        return Padded(self.network, self.lengths[rows].to(self.x.device))
+
+    def noise(self, keys: Sequence[Key], places: Float[Tensor, " J"], rows: Jobs) -> Rows:
+        """Shared by rows of one key."""
+        starts, length = [self.starts[row] for row in rows.tolist()], self.x.shape[1]
+        return FromStart(
+            self.seed, keys, places, starts=starts, length=length, device=self.x.device
+        )
+
+
+class Group:
+    """Targets of about the same length, shown to the network together."""
+
+    def __init__(self, scorer: Scorer, targets: Sequence[Target], keys: Sequence[Key]) -> None:
+        lengths = torch.tensor([len(one) for one in targets])
+        starts = [one.known for one in targets]
+        x = torch.zeros(len(targets), int(lengths.max()), dtype=torch.long)
+        for row, one in zip(x, targets, strict=True):
+            row[: len(one)] = torch.from_numpy(one.ids)
+        position = torch.arange(x.shape[1])
+        scored = (position >= torch.tensor(starts)[:, None]) & (position < lengths[:, None])
+        self.inquiry = Ragged(
+            family=scorer.family,
+            network=scorer.counting,
+            x=x.to(scorer.device),
+            target=scored.to(scorer.device),
+            keys=keys,
+            seed=scorer.seed,
+            batch_size=max(1, scorer.batch_tokens // x.shape[1]),
+            lengths=lengths,
+            starts=starts,
+        )
+        self.ask = self.inquiry.nelbo
+        if isinstance(scorer.family, AnyOrder):
+            self.ask = MaskCounts(self.inquiry).whole
+
+    def draw(self, rows: Sequence[int], draws: range) -> Float[Tensor, "T D"]:
+        """Nats of these rows under these draws."""
+        keys = [self.inquiry.keys[row] for row in rows]
+        where = np.stack([places(self.inquiry.seed, key, draws) for key in keys])
+        jobs = torch.tensor(rows).repeat_interleave(len(draws))
+        each = [(*key, d) for key in keys for d in draws]
+        return self.ask(jobs, each, torch.from_numpy(where).flatten()).view(where.shape)
+
+
+class Scores:
+    """Targets that are scored draw by draw.
+
+    In families that fill masks in any order, a draw is less what its masked tokens were expected to cost by
+    the looks so far (estimators/masks.py), so later draws scatter less; the others give the integrand of
+    their bound.
+    """
+
+    def __init__(self, scorer: Scorer, targets: Sequence[Target], keys: Sequence[Key]) -> None:
+        self.groups: list[Group] = []
+        self.place: dict[int, tuple[int, int]] = {}
+        # Options of an item stay neighbours.
+        order = sorted(range(len(targets)), key=lambda t: -(-len(targets[t]) // 8))
+        while order:
+            most = max(1, scorer.batch_tokens // len(targets[order[-1]]))
+            order, some = order[:-most], order[-most:]
+            self.place |= {t: (len(self.groups), row) for row, t in enumerate(some)}
+            self.groups.append(Group(scorer, [targets[t] for t in some], [keys[t] for t in some]))
+
+    def draw(self, numbers: Sequence[int], draws: range) -> Float[ndarray, "T D"]:
+        """-log p(target | context), or unbiased estimates of its bound, of these targets."""
+        found = np.empty((len(numbers), len(draws)))
+        for number, group in enumerate(self.groups):
+            some = [i for i, t in enumerate(numbers) if self.place[t][0] == number]
+            if some:
+                rows = [self.place[numbers[i]][1] for i in some]
+                found[some] = torch.cat([group.draw(rows, part) for part in parts(draws)], 1)
+        return found
+
+
+def parts(draws: range) -> list[range]:
+    """Cut at 2, 4, 8, 16, 32, 48, ...: what a part has found, the next ones know."""
+    cuts = [2, 4, 8, *range(16, draws.stop, 16)]
+    edges = [draws.start, *(cut for cut in cuts if cut in draws[1:]), draws.stop]
+    return [range(*pair) for pair in pairwise(edges)]
+
+
 @dataclass(slots=True)
 class Scorer:
-    """A family and a network that score jobs in batches.
+    """A family and a network that score targets in batches.
 
     Attributes:
         batch_tokens: most positions of a batch, padding included.
@@ -121,48 +213,14 @@ class Scorer:
         """Sequences shown to the network so far."""
         return self.counting.shown
 
-    @torch.no_grad()
-    def nats(self, jobs: Sequence[Job]) -> Float[ndarray, " J"]:
-        """-log p(target | context), or an unbiased estimate of its bound, for every job."""
-        found = np.empty(len(jobs))
-        # Of about the same length together; options of an item stay neighbours.
-        order = sorted(range(len(jobs)), key=lambda j: -(-len(jobs[j].target) // 8))
-        while order:
-            longest = len(jobs[order[-1]].target)
-            rows = max(1, self.batch_tokens // longest)
-            order, batch = order[:-rows], order[-rows:]
-            found[batch] = self.batch([jobs[j] for j in batch])
-        return found
-
     def mean(
         self, targets: Sequence[Target], keys: Sequence[Key], draws: int
     ) -> Float[ndarray, " T"]:
         """Mean nats of every target over so many draws; one where they are exact."""
         each = range(1 if self.family.kind == "exact" else draws)
-        jobs = [
-            Job(target, (*key, d), place)
-            for target, key in zip(targets, keys, strict=True)
-            for d, place in zip(each, places(self.seed, key, each), strict=True)
-        ]
-        return self.nats(jobs).reshape(len(targets), len(each)).mean(-1)
-
-    def batch(self, jobs: Sequence[Job]) -> Float[ndarray, " J"]:
-        """The jobs of one batch, padded on the right."""
-        lengths = [len(job.target) for job in jobs]
-        length = max(lengths)
-        x = torch.zeros(len(jobs), length, dtype=torch.long)
-        given = torch.ones(len(jobs), length, dtype=torch.bool)
-        for row, (target, _, _) in enumerate(jobs):
-            x[row, : len(target)] = torch.from_numpy(target.ids)
-            given[row, target.known : len(target)] = False
-        rng = FromStart(
-            self.seed,
-            [job.key for job in jobs],
-            torch.tensor([job.place for job in jobs], dtype=torch.float64),
-            starts=[job.target.known for job in jobs],
-            length=length,
-            device=self.device,
-        )
-        padded = Padded(self.counting, torch.tensor(lengths, device=self.device))
-        answer = self.family.nelbo(padded, x.to(self.device), rng=rng, given=given.to(self.device))
-        return answer.nats.double().cpu().numpy()
+        found = [np.empty(0)]
+        for first in range(0, len(targets), TOGETHER):
+            some = targets[first : first + TOGETHER]
+            scores = Scores(self, some, keys[first : first + TOGETHER])
+            found.append(scores.draw(range(len(some)), each).mean(-1))
+        return np.concatenate(found)

@@ -18,7 +18,7 @@ from isodiff.errors import InputError
 from isodiff.families.base import AnyOrder, Family
 from isodiff.network.view import Denoiser, Latent, Prediction, View
 from isodiff.record import Kind
-from isodiff.rng import Key, Placed, stream
+from isodiff.rng import Key, Placed, Rows, stream
 from isodiff.types import Chosen, Nats, Tokens
 
 Jobs = Int[Tensor, " J"]
@@ -130,6 +130,14 @@ class Inquiry:
                 self.cost.index_add_(0, rows[jobs], torch.full((len(jobs),), share).double())
         return torch.cat(answers)
 
+    def denoiser(self, rows: Jobs) -> Denoiser:
+        """The network, for looks at these texts."""
+        return self.network
+
+    def noise(self, keys: Sequence[Key], places: Float[Tensor, " J"], rows: Jobs) -> Rows:
+        """The numbers of looks at these texts."""
+        return Placed(self.seed, keys, places, device=self.x.device)
+
     def nats(self, rows: Jobs, hidden: Bool[Tensor, "J L"], read: Bool[Tensor, "J L"]) -> Nats:
         """-log p(x_i | what is not hidden) at the positions read, 0 elsewhere."""
         family, device = self.family, self.x.device
@@ -137,7 +145,7 @@ class Inquiry:
 
         def question(jobs: Jobs) -> Nats:
             x, masked, want = self.x[rows[jobs]], hidden[jobs].to(device), read[jobs].to(device)
-            found = family.predict(self.network, x, masked, want).nats(x[want])
+            found = family.predict(self.denoiser(rows[jobs]), x, masked, want).nats(x[want])
             return found.new_zeros(x.shape).masked_scatter(want, found)
 
         return self.ask(rows, question)
@@ -147,12 +155,11 @@ class Inquiry:
         given = None if bool(self.target.all()) else ~self.target
 
         def question(jobs: Jobs) -> Tensor:
-            rng = Placed(
-                self.seed, [keys[j] for j in jobs.tolist()], places[jobs], device=self.x.device
-            )
             which = rows[jobs]
+            rng = self.noise([keys[j] for j in jobs.tolist()], places[jobs], which)
             known = None if given is None else given[which]
-            return self.family.nelbo(self.network, self.x[which], rng=rng, given=known).nats
+            denoiser = self.denoiser(which)
+            return self.family.nelbo(denoiser, self.x[which], rng=rng, given=known).nats
 
         return self.ask(rows, question)
 

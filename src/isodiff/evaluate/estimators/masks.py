@@ -19,6 +19,8 @@ In a family of several blocks, each block has its own n and k; one draw's places
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
@@ -28,7 +30,7 @@ from isodiff.evaluate.estimators.inquiry import Found, Inquiry, Jobs, Limits
 from isodiff.evaluate.estimators.strata import KNOTS, integrate
 from isodiff.evaluate.estimators.surprisal import Surprisal, shares
 from isodiff.families.base import AnyOrder
-from isodiff.rng import Key, Placed
+from isodiff.rng import Key
 from isodiff.types import Nats
 
 
@@ -84,7 +86,16 @@ class MaskCounts:
             rows.append(np.interp(even, mass, np.linspace(0, 1, len(mass))))
         return torch.from_numpy(np.stack(rows))
 
-    def draw(self, rows: Jobs, keys: list[Key], places: Float[Tensor, " J"]) -> Tensor:
+    def whole(self, rows: Jobs, keys: Sequence[Key], places: Float[Tensor, " J"]) -> Tensor:
+        """Eq. (1) by a draw; what all masks have told is not asked again."""
+        values = self.fixed[rows]
+        varies = (self.blocks.size[rows] > 1).any(-1).nonzero().squeeze(-1)
+        if len(varies):
+            some = [keys[j] for j in varies.tolist()]
+            values[varies] += self.draw(rows[varies], some, places[varies])
+        return values
+
+    def draw(self, rows: Jobs, keys: Sequence[Key], places: Float[Tensor, " J"]) -> Tensor:
         """Eq. (2)."""
         blocks, target = self.blocks, self.blocks.target[rows]
         masked, k = self.masks(rows, keys, places)
@@ -113,10 +124,10 @@ class MaskCounts:
         return here, mean[job]
 
     def masks(
-        self, rows: Jobs, keys: list[Key], places: Float[Tensor, " J"]
+        self, rows: Jobs, keys: Sequence[Key], places: Float[Tensor, " J"]
     ) -> tuple[Bool[Tensor, "J L"], Int[Tensor, "J L"]]:
         """k of the n tokens of every block, and k at each position."""
-        blocks, rng = self.blocks, Placed(self.inquiry.seed, keys, places)
+        blocks, rng = self.blocks, self.inquiry.noise(keys, places, rows)
         place = rng.scattered(blocks.num) if blocks.num > 1 else places[:, None]
         k = 1 + (place * (blocks.size[rows] - 1).clamp_min(0)).long()
         k = k.minimum(blocks.size[rows] - 1).clamp_min(0)[:, blocks.of]
