@@ -1,6 +1,7 @@
 """Sums in words, in the form of GSM8K: what a small model can learn to answer exactly.
 
-Half are additions of two numbers of two digits, worked out column by column; half are problems of two steps.
+Half are additions of two numbers of two digits, worked out column by column; half are problems of two steps,
+whose last result is written once, as the answer. Numbers are such that answers of a kind have one layout.
 A sum (its kind and its numbers, in either order where that makes no difference) is held out for the test
 set by a hash of its own: training and test sets share none, whatever their seeds and sizes, and names and
 things do not tell them apart. Questions are drawn independently, so one may come twice.
@@ -50,29 +51,29 @@ def held_out(what: Sum) -> bool:
 
 
 def addition(rng: random.Random) -> tuple[Sum, Question]:
-    """Two numbers of two digits, units first; the carry is added in the second column."""
+    """Two numbers of two digits, in columns: units first, then tens with what is carried."""
     a, b = rng.randrange(10, 100), rng.randrange(10, 100)
-    units, carry = a % 10 + b % 10, "+1" * (a % 10 + b % 10 > 9)
-    tens = a // 10 + b // 10 + units // 10
-    columns = f"{a % 10}+{b % 10}={units}, {a // 10}+{b // 10}{carry}={tens}"
+    units = a % 10 + b % 10
+    tens = f"{a // 10}+{b // 10}+{units // 10}={a // 10 + b // 10 + units // 10}"
+    worked = f"{a % 10}+{b % 10}={units:02}, {tens}\n#### {a + b}"
     low, high = sorted((a, b))
-    return ("addition", low, high, 0), Question(f"What is {a} + {b}?", f"{columns}\n#### {a + b}")
+    return ("addition", low, high, 0), Question(f"What is {a} + {b}?", worked)
 
 
 def spending(rng: random.Random) -> tuple[Sum, Question]:
     """a + b - c."""
-    a, b, c = rng.randrange(10, 100), rng.randrange(2, 10), rng.randrange(2, 10)
+    a, b, c = rng.randrange(20, 91), rng.randrange(2, 10), rng.randrange(2, 10)
     name, things = rng.choice(NAMES), rng.choice(THINGS)
     asked = f"{name} has {a} {things}, buys {b} and sells {c}. How many are left?"
-    worked = f"{a}+{b}={a + b}, {a + b}-{c}={a + b - c}\n#### {a + b - c}"
+    worked = f"{a}+{b}={a + b}, {a + b}-{c}\n#### {a + b - c}"
     return ("spending", a, b, c), Question(asked, worked)
 
 
 def packing(rng: random.Random) -> tuple[Sum, Question]:
     """a b + c."""
-    a, b, c = (rng.randrange(2, 10) for _ in range(3))
+    a, b, c = rng.randrange(3, 10), rng.randrange(4, 10), rng.randrange(2, 10)
     name, things = rng.choice(NAMES), rng.choice(THINGS)
     asked = f"{name} has {a} bags of {b} {things} and {c} more. How many {things}?"
-    worked = f"{a}*{b}={a * b}, {a * b}+{c}={a * b + c}\n#### {a * b + c}"
+    worked = f"{a}*{b}={a * b}, {a * b}+{c}\n#### {a * b + c}"
     low, high = sorted((a, b))
     return ("packing", low, high, c), Question(asked, worked)
