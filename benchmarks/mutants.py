@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -426,7 +426,7 @@ MUTANTS = [
     ),
     Mutant(
         "modulation scales by `scale` instead of 1 + scale",
-        "network/transformer.py",
+        "network/modulation.py",
         "h * (1 + by.scale) + by.shift",
         "h * by.scale + by.shift",
         "golden/test_first_losses.py",
@@ -644,8 +644,8 @@ MUTANTS = [
     Mutant(
         "specs do not name the weights they start from",
         "train/spec.py",
-        'if key != "init" or part is not None',
-        'if key != "init"',
+        "absent = {key",
+        'absent = {"init"} | {key',
         "train/test_start.py",
     ),
     Mutant(
@@ -1043,8 +1043,8 @@ MUTANTS = [
     Mutant(
         "gaussian: vectors learn at the width's rate",
         "train/optimizer.py",
-        '"peak": LATENT_RATE',
-        '"peak": peak',
+        "setting = (LATENT_RATE, ",
+        "setting = (peak, ",
         "train/test_loop.py::test_learned_vectors_and_schedules_have_a_rate_of_their_own",
     ),
     Mutant(
@@ -1358,28 +1358,37 @@ MUTANTS = [
 ]
 
 
-def run_tests(tests: list[str], source: Path) -> int:
+def run_tests(tests: list[str], source: Path, *options: str) -> int:
     """pytest's exit code with `source` in place of the checkout's."""
     paths = [f"tests/{name}" for name in tests]
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *paths],
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *options, *paths],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"},
         capture_output=True,
     ).returncode
 
 
-def verdict(mutant: Mutant, source: Path) -> str:
-    """`killed`, `SURVIVED`, or `stale`; the copy is left as it was."""
+def verdict(mutant: Mutant) -> str:
+    """`killed`, `SURVIVED`, or `stale`, in a copy of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        return noticed(mutant, copied(Path(folder)))
+
+
+def copied(folder: Path) -> Path:
+    """The source, in a folder."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    return Path(shutil.copytree(ROOT / "src", folder / "src", ignore=ignored))
+
+
+def noticed(mutant: Mutant, source: Path) -> str:
+    """What the tests say of the bug in a copy of the source."""
     file = source / "isodiff" / mutant.file
     text = file.read_text()
     if mutant.old not in text:
         return "stale"
     file.write_text(text.replace(mutant.old, mutant.new))
-    try:
-        code = run_tests(mutant.tests.split(), source)
-    finally:
-        file.write_text(text)
+    code = run_tests(mutant.tests.split(), source)
     # 1: a test failed. 2: collection failed, which would also kill correct code.
     return {0: "SURVIVED", 1: "killed"}.get(code, f"error {code}")
 
@@ -1387,17 +1396,13 @@ def verdict(mutant: Mutant, source: Path) -> str:
 def main(words: list[str]) -> int:
     """Run the mutants, print a line for each, store the table if all were run."""
     chosen = [m for m in MUTANTS if not words or any(word in m.what for word in words)]
+    every = sorted({name for m in chosen for name in m.tests.split()})
+    if run_tests(every, ROOT / "src", "-n", "auto"):
+        raise SystemExit("the tests fail without any mutant; mend that first")
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "src"
-        shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
-        if run_tests(sorted({name for m in chosen for name in m.tests.split()}), source):
-            raise SystemExit("the tests fail without any mutant; mend that first")
-        for mutant in chosen:
-            start = time.perf_counter()
-            outcome = verdict(mutant, source)
-            seconds = time.perf_counter() - start
-            sys.stdout.write(f"{outcome:9} {seconds:5.1f} s  {mutant.what}\n")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for mutant, outcome in zip(chosen, pool.map(verdict, chosen), strict=True):
+            sys.stdout.write(f"{outcome:9} {mutant.what}\n")
             sys.stdout.flush()
             rows.append(f"| {mutant.what} | `{mutant.file}` | `{mutant.tests}` | {outcome} |")
     killed = sum(row.endswith("| killed |") for row in rows)

@@ -1,4 +1,4 @@
-"""Claim 13: the first 20 AdamW steps of every family, pinned to 1e-9.
+"""Claim 13: the first 20 AdamW steps of every family, pinned to 1e-7.
 
 A change that should not change the mathematics does not change these numbers. One that should:
 
@@ -107,7 +107,7 @@ def batch() -> Tensor:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_first_losses_are_those_pinned(name: str) -> None:
     pinned = json.loads(PINNED.read_text())
-    assert train(FAMILIES[name], network(FAMILIES[name])) == pytest.approx(pinned[name], rel=1e-9)
+    assert train(FAMILIES[name], network(FAMILIES[name])) == pytest.approx(pinned[name], rel=1e-7)
 
 
 # Without a learned schedule the bound is too noisy to see 20 steps; tests/train sees 300.

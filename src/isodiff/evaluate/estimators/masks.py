@@ -128,10 +128,10 @@ class MaskCounts:
     ) -> tuple[Bool[Tensor, "J L"], Int[Tensor, "J L"]]:
         """k of the n tokens of every block, and k at each position."""
         blocks, rng = self.blocks, self.inquiry.noise(keys, places, rows)
-        place = rng.scattered(blocks.num) if blocks.num > 1 else places[:, None]
+        place = rng.scattered(blocks.num).cpu() if blocks.num > 1 else places[:, None]
         k = 1 + (place * (blocks.size[rows] - 1).clamp_min(0)).long()
         k = k.minimum(blocks.size[rows] - 1).clamp_min(0)[:, blocks.of]
-        rank = blocks.rank(rows, rng.uniform(len(blocks.of)))
+        rank = blocks.rank(rows, rng.uniform(len(blocks.of)).cpu())
         return blocks.target[rows] & (rank < k), k
 
 
