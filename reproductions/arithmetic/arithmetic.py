@@ -1,6 +1,6 @@
 """Do small networks of every family learn to answer sums in words, from a base run to exact answers?
 
-    python reproductions/arithmetic/arithmetic.py        # about 25 minutes on one core; writes result.json
+    python reproductions/arithmetic/arithmetic.py        # about an hour on two cores; writes result.json
     python reproductions/arithmetic/arithmetic.py FOLDER # keeps runs and answers there, and goes on from them
 
 One network shape for all, more compute for those that need it: a short base run on the text of the questions,
