@@ -30,11 +30,10 @@ import torch
 from numpy.typing import NDArray
 
 from isodiff.data.corpora import prepare
-from isodiff.evaluate import scoring
 from isodiff.evaluate.choices import Entry, entries
 from isodiff.evaluate.items import Item, Target, option
 from isodiff.evaluate.race import Rules, race
-from isodiff.evaluate.scoring import Group, Scorer
+from isodiff.evaluate.scoring import Group, Scorer, Scores
 from isodiff.network.shape import Shape
 from isodiff.record import provenance
 from isodiff.rng import Key, stream
@@ -42,7 +41,7 @@ from isodiff.train.loop import train
 from isodiff.train.run import Trained, corpus_identity, describe, load, make_family
 from isodiff.train.spec import Recipe, RunSpec
 
-Scores = NDArray[np.float64]
+Table = NDArray[np.float64]
 DRAWS = 128
 ERRORS = (0.05, 0.2, 0.5)
 REFERENCE = 512
@@ -97,14 +96,14 @@ def held_out(run: Trained, count: int, kind: str) -> list[Entry]:
     return ready
 
 
-def common(scorer: Scorer, ready: Sequence[Entry], draws: int) -> Scores:
+def common(scorer: Scorer, ready: Sequence[Entry], draws: int) -> Table:
     """Items x options x draws, as in the race."""
     targets, keys = options_of(ready)
-    found = scoring.Scores(scorer, targets, keys).draw(range(len(targets)), range(draws))
+    found = Scores(scorer, targets, keys).draw(range(len(targets)), range(draws))
     return found.reshape(len(ready), -1, draws)
 
 
-def independent(scorer: Scorer, ready: Sequence[Entry], draws: int) -> Scores:
+def independent(scorer: Scorer, ready: Sequence[Entry], draws: int) -> Table:
     """The same with everything drawn afresh, nothing expected, nothing in common."""
     targets, keys = options_of(ready)
     looks = Group(scorer, targets, keys).inquiry
@@ -125,7 +124,7 @@ def agreement(chosen: NDArray[np.int64], other: NDArray[np.int64]) -> float:
 
 
 def independent_rows(
-    tables: Sequence[Scores], reference: NDArray[np.int64], gold: NDArray[np.int64]
+    tables: Sequence[Table], reference: NDArray[np.int64], gold: NDArray[np.int64]
 ) -> list[dict[str, Any]]:
     """Decisions of n independent draws per option, over seeds."""
     rows = []
@@ -143,7 +142,7 @@ def independent_rows(
 
 
 def race_rows(
-    tables: Sequence[Scores], reference: NDArray[np.int64], gold: NDArray[np.int64]
+    tables: Sequence[Table], reference: NDArray[np.int64], gold: NDArray[np.int64]
 ) -> list[dict[str, Any]]:
     """Decisions and forwards of races, over seeds."""
     rows = []
@@ -163,7 +162,7 @@ def race_rows(
     return rows
 
 
-def decided(table: Scores, rules: Rules) -> tuple[NDArray[np.int64], float, float]:
+def decided(table: Table, rules: Rules) -> tuple[NDArray[np.int64], float, float]:
     """Choices, forwards per item, share of undecided items."""
     found = race(
         [table.shape[1]] * len(table),
@@ -177,7 +176,7 @@ def decided(table: Scores, rules: Rules) -> tuple[NDArray[np.int64], float, floa
     return chosen, forwards, float(np.mean([one.undecided[0] for one in found]))
 
 
-def spreads(apart: Scores, together: Scores, gold: NDArray[np.int64]) -> dict[str, float]:
+def spreads(apart: Table, together: Table, gold: NDArray[np.int64]) -> dict[str, float]:
     """Root mean square, over items and wrong options, of the standard deviation of one draw's difference."""
     rows = np.arange(len(gold))
     found = {}

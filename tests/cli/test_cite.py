@@ -48,7 +48,13 @@ def test_only_what_was_used_is_cited():
 
 
 def test_the_verb(tmp_path, capsys):
-    (tmp_path / "spec.json").write_text(json.dumps(SPEC))
+    rest = {
+        "shape": {"depth": 1, "width": 16, "heads": 2},
+        "budget": 1e9,
+        "length": 32,
+        "corpus": {},
+    }
+    (tmp_path / "spec.json").write_text(json.dumps(SPEC | rest))
     assert main(["cite", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert said.startswith("@misc{2506.10892,") and "@software{isodiff," in said
@@ -60,6 +66,7 @@ def test_the_verb(tmp_path, capsys):
 
 def test_a_spec_that_is_none_is_one_line(tmp_path, capsys):
     (tmp_path / "spec.json").write_text(json.dumps(SPEC))
-    assert main(["sample", str(tmp_path)]) == 2
-    said = capsys.readouterr().err
-    assert "spec.json is no spec of this version (" in said and said.count("\n") == 1
+    for verb in ("cite", "sample"):
+        assert main([verb, str(tmp_path)]) == 2
+        said = capsys.readouterr().err
+        assert "spec.json is no spec of this version (" in said and said.count("\n") == 1

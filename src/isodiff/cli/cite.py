@@ -8,10 +8,9 @@ from typing import Annotated
 import tyro
 
 from isodiff.cli import Answer
-from isodiff.errors import InputError
 from isodiff.families import family_named
-from isodiff.files import read_json
 from isodiff.references import bibtex, keys_of
+from isodiff.train.spec import RunSpec
 
 
 def run(folder: Annotated[Path, tyro.conf.Positional], /) -> Answer:
@@ -20,9 +19,7 @@ def run(folder: Annotated[Path, tyro.conf.Positional], /) -> Answer:
     Args:
         folder: the run's folder.
     """
-    if not (folder / "spec.json").exists():
-        raise InputError(f"{folder} is not a run; it has no spec.json")
-    spec = read_json(folder / "spec.json")
+    spec = RunSpec.read(folder).to_json()
     keys = keys_of(spec, family_named(spec["family"]["name"]).reference)
     text = bibtex(keys)
     return Answer({"keys": keys, "bibtex": text}, text)

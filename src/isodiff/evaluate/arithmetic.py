@@ -1,7 +1,8 @@
 """Sums in words, in the form of GSM8K: what a small model can learn to answer exactly.
 
 Half are additions of two numbers of two digits, worked out column by column; half are problems of two steps,
-whose last result is written once, as the answer. Numbers are such that answers of a kind have one layout.
+whose last result is written once, as the answer. Numbers are such that the answers of a kind have one layout,
+but for sums of three digits.
 A sum (its kind and its numbers, in either order where that makes no difference) is held out for the test
 set by a hash of its own: training and test sets share none, whatever their seeds and sizes, and names and
 things do not tell them apart. Questions are drawn independently, so one may come twice.

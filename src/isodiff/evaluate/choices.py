@@ -26,10 +26,12 @@ from isodiff.evaluate.intervals import wilson
 from isodiff.evaluate.items import Item, Target, shortened, target
 from isodiff.evaluate.questions import Malformed
 from isodiff.evaluate.race import Draw, Outcome, Pair, Rules, race
-from isodiff.evaluate.scoring import TOGETHER, Scorer, Scores
+from isodiff.evaluate.scoring import Scorer, Scores
 from isodiff.rng import Key
 
 CRITERIA = ("accuracy", "accuracy_per_byte", "accuracy_pmi")
+AT_ONCE = 256
+"""Items that are raced together, and what their tokens were expected to cost kept in memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,8 +148,8 @@ def choose(
     before = scorer.num_forwards
     exact = scorer.family.kind == "exact"
     found: list[Outcome] = []
-    for first in range(0, len(ready), TOGETHER // 4):
-        some = ready[first : first + TOGETHER // 4]
+    for first in range(0, len(ready), AT_ONCE):
+        some = ready[first : first + AT_ONCE]
         found += race(
             [len(entry.targets) for entry in some],
             drawing(scorer, some, pmi=pmi),

@@ -36,8 +36,8 @@ from isodiff.network.view import Denoiser
 from isodiff.rng import Key, Placed, Rows, stream
 
 GOLDEN = (math.sqrt(5) - 1) / 2
-TOGETHER = 1024
-"""Targets whose expected nats are kept in memory."""
+AT_ONCE = 1024
+"""Targets whose mean is taken together, and what their tokens were expected to cost kept in memory."""
 
 
 class FromStart(Placed):
@@ -219,8 +219,8 @@ class Scorer:
         """Mean nats of every target over so many draws; one where they are exact."""
         each = range(1 if self.family.kind == "exact" else draws)
         found = [np.empty(0)]
-        for first in range(0, len(targets), TOGETHER):
-            some = targets[first : first + TOGETHER]
-            scores = Scores(self, some, keys[first : first + TOGETHER])
+        for first in range(0, len(targets), AT_ONCE):
+            some = targets[first : first + AT_ONCE]
+            scores = Scores(self, some, keys[first : first + AT_ONCE])
             found.append(scores.draw(range(len(some)), each).mean(-1))
         return np.concatenate(found)
