@@ -6,9 +6,10 @@ import math
 import pytest
 
 from isodiff.report.folder import read_study
+from isodiff.report.schema import Quantity
 from isodiff.report.standing import Row
 from isodiff.report.verdict import verdict
-from isodiff.report.wording import errors_sentence
+from isodiff.report.wording import errors_sentence, multiplier_sentence
 from tests.report.planted import FAMILIES, write, write_study
 
 
@@ -151,3 +152,16 @@ def test_what_the_intervals_hold_is_said() -> None:
 
     assert "is not in it" in errors_sentence(rows(True, True))
     assert "[low, high] hold nothing else" in errors_sentence(rows(True, False))
+
+
+def test_families_without_a_price_have_a_reason() -> None:
+    known = Quantity(value=20, low=10, high=40, reason=None)
+    refused = Quantity(
+        value=None, low=None, high=None, reason="too few accepted budgets of uniform"
+    )
+    prices = {"autoregressive": None, "masked": known, "uniform": refused}
+    rows = [Row(name, {}, None, price, None, False) for name, price in prices.items()]
+    said = multiplier_sentence(rows)
+    assert "20 [10, 40] for masked." in said
+    assert said.endswith(" Not known elsewhere: too few accepted budgets of uniform.")
+    assert "Not known" not in multiplier_sentence(rows[:2])

@@ -181,7 +181,7 @@ def test_batch_and_rate_come_with_their_source(published: list[dict]) -> None:
         "value": None,
         "reason": "no published rule was measured on this family",
     }
-    assert any("batch_tokens of" in line for line in plan(published, 1e22)["warnings"])
+    assert any("batch of" in line for line in plan(published, 1e22)["warnings"])
 
 
 @pytest.mark.parametrize("arxiv", [*TABLES, *PRINTED])

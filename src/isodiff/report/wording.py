@@ -67,18 +67,21 @@ def multiplier_sentence(rows: Sequence[Row]) -> str:
         for row in rows
         if row.family != REFERENCE and row.multiplier and row.multiplier.value is not None
     ]
-    if known:
-        text = f"Compute for equal loss, as a multiple of {REFERENCE} by its law: {listed(known)}."
-        far = [row.family for row in rows if row.extrapolated]
-        if not far:
-            return text
-        return (
-            f"{text} For {listed(far)} that law is read more than {FAR:g} times below its smallest "
+    reasons = {
+        row.multiplier.reason
+        for row in rows
+        if row.multiplier and row.multiplier.value is None and row.multiplier.reason
+    }
+    why = "; ".join(sorted(reasons))
+    if not known:
+        return f"What each family would pay for equal loss is not known{why and f': {why}'}."
+    text = f"Compute for equal loss, as a multiple of {REFERENCE} by its law: {listed(known)}."
+    if far := [row.family for row in rows if row.extrapolated]:
+        text += (
+            f" For {listed(far)} that law is read more than {FAR:g} times below its smallest "
             "budget: take the order of magnitude only."
         )
-    reasons = {row.multiplier.reason for row in rows if row.multiplier and row.multiplier.reason}
-    why = f": {'; '.join(sorted(reasons))}" if reasons else ""
-    return f"What each family would pay for equal loss is not known{why}."
+    return text + (why and f" Not known elsewhere: {why}.")
 
 
 def optimum_sentence(rows: Sequence[Row], first: str, convention: str) -> str:

@@ -200,11 +200,11 @@ def warnings(families: dict[str, dict[str, Any]], budget: float, setting: Settin
             f"{budget:.3g} FLOPs are up to {times:.3g} times the largest fitted budget of "
             f"{', '.join(far)}: beyond {FAR:g} times a law is a guess"
         )
-    for rule in ("batch_tokens", "learning_rate"):
+    for rule, words in (("batch_tokens", "batch"), ("learning_rate", "learning rate")):
         beyond = [name for name, row in families.items() if row[rule].get("beyond")]
         if beyond:
             said.append(
-                f"{rule} of {', '.join(beyond)}: read outside the range the rule was measured in"
+                f"{words} of {', '.join(beyond)}: read outside the range the rule was measured in"
             )
     fast = [name for name, row in families.items() if (row["training"]["utilisation"] or 0) > 1]
     if fast:
