@@ -12,7 +12,7 @@ POLICY = "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none
     [
         ("<img src='https://example.invalid/x.png'>", "https://example.invalid/x.png"),
         (f"{POLICY}<script>document.title = 'ran'</script>", "Content Security Policy"),
-        (f"{POLICY}<b onclick='1'>x</b>", "Content Security Policy"),
+        (f"{POLICY}<body onload='1'>x", "Content Security Policy"),
         (f"{POLICY}<img src='x.png'>", "Content Security Policy"),
         ("<script>throw new Error('planted')</script>", "error: planted"),
         ("<script>console.error('planted')</script>", "console: planted"),
