@@ -33,6 +33,27 @@ class Mutant(NamedTuple):
 
 MUTANTS = [
     Mutant(
+        "pieces of another question are taken",
+        "evaluate/pieces.py",
+        'identity({"asked": asked, ',
+        'identity({"asked": None, ',
+        "cli/test_interrupted.py",
+    ),
+    Mutant(
+        "pieces that are known are worked out again",
+        "evaluate/pieces.py",
+        "self.known = dict(read(self.file))",
+        "self.known = {}",
+        "cli/test_interrupted.py",
+    ),
+    Mutant(
+        "pieces stay behind",
+        "evaluate/pieces.py",
+        "self.file.unlink(missing_ok=True)",
+        "self.file.touch()",
+        "cli/test_interrupted.py",
+    ),
+    Mutant(
         "posterior weighs the prediction at t, not s",
         "process/categorical.py",
         "(a * stay + enter) * self.marginal(x, s)",

@@ -18,7 +18,8 @@ from isodiff.network.view import Cache, Latent, Prediction, Table, View
 from isodiff.rng import Streams
 from isodiff.scaling.outline import Outline
 
-LENGTH, STEPS, TEXTS = 24, 6, 300
+LENGTH, STEPS = 24, 6
+LEAST, MOST = 20, 150  # texts
 NAMES = ("evaluations", "positions", "pairs", "read", "slots")
 SAID = [name for name in FAMILIES if FAMILIES[name].writing(LENGTH, STEPS) is not None]
 
@@ -57,17 +58,25 @@ def pairs(attention: Attention, slots: torch.Tensor, end: int) -> int:
 
 
 def counted(family: Family) -> dict[str, np.ndarray]:
-    """Of single texts, one after the other."""
+    """Of single texts, one after the other, until every mean is known to one per cent."""
     network = tiny(family)
-    rows = []
-    for text in range(TEXTS):
+    rows: list[list[float]] = []
+    while len(rows) < MOST:
         counting = Counting(network.latent)
-        rng = Streams(0, 1, first=text)
+        rng = Streams(0, 1, first=len(rows))
         with torch.no_grad():
             for _ in family.walk(counting, blank(1, LENGTH), family.sampler_with(STEPS), rng=rng):
                 pass
-        rows.append(counting.counts)
-    return {name: np.array([row[name] for row in rows]) for name in NAMES}
+        rows.append(list(counting.counts.values()))
+        found = np.array(rows)
+        if len(rows) >= LEAST and (standard_error(found) <= 0.01 * found.mean(0)).all():
+            break
+    return dict(zip(NAMES, np.array(rows).T, strict=True))
+
+
+def standard_error(found: np.ndarray) -> np.ndarray:
+    """Of the mean over the first axis."""
+    return found.std(0, ddof=1) / math.sqrt(len(found))
 
 
 @pytest.mark.parametrize("name", SAID)
@@ -76,7 +85,7 @@ def test_a_family_shows_on_average_what_it_says(name: str) -> None:
     assert said is not None
     for part in NAMES:
         mean = found[part].mean()
-        error = found[part].std() / math.sqrt(TEXTS)
+        error = standard_error(found[part])
         expected = getattr(said, part)
         # Where the last event's size or the share of masks is taken at its mean: 2 per cent.
         assert abs(mean - expected) <= 4 * error + 0.02 * expected, (part, mean, expected)

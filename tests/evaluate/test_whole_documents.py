@@ -64,7 +64,7 @@ def make(name: str) -> Trained:
         for number, weights in enumerate(network.parameters()):
             rng = torch.Generator().manual_seed(number)
             weights.copy_(0.3 * torch.randn(weights.shape, generator=rng))
-    return Trained(spec, family, network, Corpus(), Path("run"))  # type: ignore[arg-type]
+    return Trained(spec, family, network, Corpus(), Path("run"), 1)  # type: ignore[arg-type]
 
 
 def docs(*texts: str) -> list[Document]:

@@ -32,6 +32,8 @@ VERBS = {
     "report": "one self-contained HTML page from a study's folder",
 }
 
+RESUMED = {"train", "finetune", "study", "evaluate", "frontier"}
+
 
 class Answer(NamedTuple):
     """What a verb says: a JSON object (`--json`) and the same for people to read."""
@@ -93,7 +95,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"isodiff {verb}: {explain(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\nisodiff {verb}: interrupted; the same command goes on from here", file=sys.stderr)
+        goes_on = verb in RESUMED and "--harness" not in options
+        then = "the same command goes on from here" if goes_on else "nothing was written"
+        print(f"\nisodiff {verb}: interrupted; {then}", file=sys.stderr)
         return 130
     try:
         print(json.dumps(answer.value, allow_nan=False) if as_json else answer.text, flush=True)

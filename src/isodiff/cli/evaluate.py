@@ -12,6 +12,7 @@ import tyro
 from isodiff.cli import Answer, benchmarks
 from isodiff.data.documents import documents
 from isodiff.evaluate.documents import Evaluation, evaluate_documents
+from isodiff.evaluate.pieces import Kept
 from isodiff.evaluate.validation import evaluate
 from isodiff.train.run import Trained, load
 from isodiff.units import perplexity
@@ -92,15 +93,20 @@ def run(
 
 def held_out(trained: Trained, split: str, windows: int, draws: int, device: str) -> Answer:
     """The windows that every run of a corpus meets."""
-    found = evaluate(
-        trained.family,
-        trained.network,
-        trained.corpus.split(split),
-        length=trained.spec.length,
-        windows=windows,
-        draws=draws,
-        device=device,
-    )
+    tokens, length = trained.corpus.split(split), trained.spec.length
+    asked = {"split": split, "windows": windows, "draws": draws, "step": trained.step}
+    total = min(windows, tokens.num_windows(length))
+    with Kept(split, total, "windows", folder=trained.folder, asked=asked) as pieces:
+        found = evaluate(
+            trained.family,
+            trained.network,
+            tokens,
+            length=length,
+            windows=windows,
+            draws=draws,
+            device=device,
+            pieces=pieces,
+        )
     nats, bits = found.nats_per_token, found.bits_per_byte
     text = (
         f"{trained.family.name} on {split} {MARK[found.kind]} {nats.value:.4f} +- {nats.standard_error:.4f} "

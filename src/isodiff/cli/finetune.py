@@ -21,6 +21,7 @@ from isodiff.data.tokens import Corpus
 from isodiff.evaluate.answers import answers
 from isodiff.evaluate.final_answer import score
 from isodiff.evaluate.intervals import wilson
+from isodiff.evaluate.pieces import Kept
 from isodiff.evaluate.questions import Question, read_questions, spelt
 from isodiff.families import family_named
 from isodiff.families.base import Sampler
@@ -184,17 +185,23 @@ def answered(
 ) -> dict[str, Any]:
     """Write the answers down and count the right ones."""
     tokenizer = trained.corpus.tokenizer
-    written = answers(
-        trained.family,
-        trained.network,
-        [one.prompt for one in spelt(asked, tokenizer)],
-        sampler,
-        room=room,
-        eos=tokenizer.eos,
-        seed=options.seed,
-        batch_size=options.batch_answers,
-        device=options.device,
-    )
+    protocol = {
+        **{"questions": [one.prompt for one in asked], "sampler": dataclasses.asdict(sampler)},
+        **{"room": room, "seed": options.seed, "batch_size": options.batch_answers},
+    }
+    with Kept("answers", len(asked), "questions", folder=trained.folder, asked=protocol) as pieces:
+        written = answers(
+            trained.family,
+            trained.network,
+            [one.prompt for one in spelt(asked, tokenizer)],
+            sampler,
+            room=room,
+            eos=tokenizer.eos,
+            seed=options.seed,
+            batch_size=options.batch_answers,
+            device=options.device,
+            pieces=pieces,
+        )
     texts = [tokenizer.decode(one.ids) for one in written]
     scored = score(texts, [one.gold for one in asked])
     lines = [

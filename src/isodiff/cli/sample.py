@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from isodiff.cli import Answer
 from isodiff.cli.flags import named_run, parse
 from isodiff.errors import InputError
+from isodiff.evaluate.pieces import Kept
 from isodiff.families import blank, family_named, sample
 from isodiff.families.base import HOLE, Making, Sampler, trace
 from isodiff.report.trace import SHOWN, Film, Take, write_film
@@ -206,15 +208,20 @@ def drawn(
     """All texts, batch by batch, and where a film is asked for how the first came about."""
     tokens, nfe = [blank(0, start.shape[1])], [torch.zeros(0, dtype=torch.long)]
     makings: list[Making] = []
-    for first in range(0, options.num, options.batch_size):
-        count = min(options.batch_size, options.num - first)
+
+    def write(first: int, count: int) -> None:
         rng = Streams(options.seed, count, first=first, device=options.device)
         what = (trained.family, trained.network, start.expand(count, -1), sampler)
         if options.trace is not None and first < SHOWN:
             *found, made = trace(*what, rng=rng, num=SHOWN - first)
-            makings += made
+            makings.extend(made)
         else:
             found = sample(*what, rng=rng)
         tokens.append(found[0].cpu())
         nfe.append(found[1].cpu())
+
+    with Kept("sample", options.num, "texts") as pieces:
+        for first in range(0, options.num, options.batch_size):
+            count = min(options.batch_size, options.num - first)
+            pieces(count, partial(write, first, count))
     return torch.cat(tokens), torch.cat(nfe), makings

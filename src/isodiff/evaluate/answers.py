@@ -8,6 +8,7 @@ depends neither on the batch nor on the other questions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from isodiff.errors import InputError
+from isodiff.evaluate.pieces import Pieces, anew
 from isodiff.families.base import HOLE, Family, Sampler, sample
 from isodiff.network.view import Denoiser
 from isodiff.rng import Streams
@@ -40,6 +42,7 @@ def answers(
     seed: int = 0,
     batch_size: int = 64,
     device: torch.device | str = "cpu",
+    pieces: Pieces = anew,
 ) -> list[Written]:
     """An answer of at most `room` tokens to every prompt, in their order.
 
@@ -48,17 +51,21 @@ def answers(
     """
     if min(room, batch_size) < 1:
         raise InputError(f"room and batch_size must be at least 1, got {room} and {batch_size}")
-    found: dict[int, Written] = {}
-    for rows in batches([len(prompt) for prompt in prompts], batch_size):
+
+    def written(rows: Sequence[int]) -> list[tuple[list[int], int]]:
         given = torch.from_numpy(np.stack([prompts[row] for row in rows]))
         holes = torch.full((len(rows), room), HOLE)
         canvas = torch.cat([given, holes], 1).to(device)
         rng = Streams.of(seed, rows, device=device)
         tokens, nfe = sample(family, denoiser, canvas, sampler, rng=rng)
-        written = tokens[:, given.shape[1] :].cpu().numpy()
+        return list(zip(tokens[:, given.shape[1] :].tolist(), nfe.tolist(), strict=True))
+
+    found: dict[int, Written] = {}
+    for rows in batches([len(prompt) for prompt in prompts], batch_size):
+        texts = pieces(len(rows), partial(written, rows))
         found |= {
-            row: Written(*up_to_end(ids, eos), count)
-            for row, ids, count in zip(rows, written, nfe.tolist(), strict=True)
+            row: Written(*up_to_end(np.array(ids), eos), nfe)
+            for row, (ids, nfe) in zip(rows, texts, strict=True)
         }
     return [found[row] for row in range(len(prompts))]
 

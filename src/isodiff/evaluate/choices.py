@@ -12,8 +12,9 @@ A PMI is the difference of two bounds then: a score, no likelihood and no bound 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,14 +25,13 @@ from isodiff.data.text import Tokenizer
 from isodiff.errors import InputError
 from isodiff.evaluate.intervals import wilson
 from isodiff.evaluate.items import Item, Target, shortened, target
+from isodiff.evaluate.pieces import Pieces, anew
 from isodiff.evaluate.questions import Malformed
 from isodiff.evaluate.race import Draw, Outcome, Pair, Rules, race
 from isodiff.evaluate.scoring import Scorer, Scores
 from isodiff.rng import Key
 
 CRITERIA = ("accuracy", "accuracy_per_byte", "accuracy_pmi")
-AT_ONCE = 256
-"""Items that are raced together, and what their tokens were expected to cost kept in memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,18 +142,46 @@ class Choices:
 
 
 def choose(
-    scorer: Scorer, ready: Sequence[Entry], rules: Rules | None = None, *, pmi: bool = False
+    scorer: Scorer,
+    ready: Sequence[Entry],
+    rules: Rules | None = None,
+    *,
+    pmi: bool = False,
+    pieces: Pieces = anew,
 ) -> Choices:
-    """Race the options of every item; an exact family needs no rules."""
-    before = scorer.num_forwards
+    """Race the options of every item, a batch of items at a time; an exact family needs no rules."""
     exact = scorer.family.kind == "exact"
-    found: list[Outcome] = []
-    for first in range(0, len(ready), AT_ONCE):
-        some = ready[first : first + AT_ONCE]
-        found += race(
+
+    def raced(some: Sequence[Entry]) -> dict[str, Any]:
+        before = scorer.num_forwards
+        found = race(
             [len(entry.targets) for entry in some],
             drawing(scorer, some, pmi=pmi),
             None if exact else rules or Rules(),
             criteria=3 if pmi else 2,
         )
-    return Choices(list(ready), found, scorer.num_forwards - before)
+        spent = scorer.num_forwards - before
+        return {"outcomes": [one.to_json() for one in found], "num_forwards": spent}
+
+    found: list[Outcome] = []
+    forwards = 0
+    for some in together(ready, scorer.batch_tokens):
+        value = pieces(len(some), partial(raced, some))
+        found += map(Outcome.of, value["outcomes"])
+        forwards += value["num_forwards"]
+    return Choices(list(ready), found, forwards)
+
+
+def together(ready: Sequence[Entry], batch_tokens: int) -> Iterator[list[Entry]]:
+    """Items, in order, whose options have about so many tokens; one at least."""
+    some: list[Entry] = []
+    tokens = 0
+    for entry in ready:
+        size = sum(map(len, entry.targets))
+        if some and tokens + size > batch_tokens:
+            yield some
+            some, tokens = [], 0
+        some.append(entry)
+        tokens += size
+    if some:
+        yield some

@@ -14,6 +14,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from isodiff.data.documents import Document
 from isodiff.data.text import Tokenizer
 from isodiff.errors import InputError
 from isodiff.evaluate.likelihood import likelihood
+from isodiff.evaluate.pieces import Kept
 from isodiff.record import Kind
 from isodiff.rng import Key
 from isodiff.train.run import Trained
@@ -135,24 +137,41 @@ def evaluate_documents(
     parts: dict[int, list[Sum]] = defaultdict(list)
     protocols: Counter[str] = Counter()
     kinds: set[Kind] = set()
-    for shape, group in by_shape(texts, context, stride).items():
-        num_scored = shape[0] - shape[1]
+
+    def scored(group: Sequence[Placed], num: int, known: int) -> dict[str, Any]:
         found = likelihood(
             run,
             torch.from_numpy(np.stack([ids for _, _, ids in group])).to(device),
-            given=(torch.arange(shape[0]) < shape[1]).expand(len(group), -1),
+            given=(torch.arange(num) < known).expand(len(group), -1),
             method=method,
-            target_se=None if target_se is None else target_se * math.sqrt(total * num_scored),
+            target_se=None if target_se is None else target_se * math.sqrt(total * (num - known)),
             budget=budget,
             seed=seed,
             keys=[key for _, key, _ in group],
             batch_size=batch_size,
         )
-        protocols[found.protocol] += len(group)
-        kinds.add(found.kind)
         columns = (found.nats.tolist(), found.se.tolist(), found.num_forwards.tolist())
-        for (number, _, _), nats, se, forwards in zip(group, *columns, strict=True):
-            parts[number].append(Sum(nats, se**2, num_scored, 0, forwards))
+        each = list(zip(*columns, strict=True))
+        return {"each": each, "kind": found.kind, "protocol": found.protocol}
+
+    groups = by_shape(texts, context, stride)
+    asked = {
+        **{"run": run.spec.id, "step": run.step, "stride": stride, "end": end, "seed": seed},
+        **{"method": method, "target_se": target_se, "budget": budget, "batch_size": batch_size},
+        "texts": hashlib.sha256(b"".join(ids.tobytes() for _, (ids, _) in texts)).hexdigest(),
+    }
+    num_windows = sum(map(len, groups.values()))
+    with Kept("documents", num_windows, "windows", folder=run.folder, asked=asked) as pieces:
+        for (num, known), group in groups.items():
+            protocol = ""
+            for start in range(0, len(group), batch_size):
+                some = group[start : start + batch_size]
+                found = pieces(len(some), partial(scored, some, num, known))
+                protocol = protocol or found["protocol"]
+                kinds.add(found["kind"])
+                for (number, _, _), (nats, se, forwards) in zip(some, found["each"], strict=True):
+                    parts[number].append(Sum(nats, se**2, num - known, 0, forwards))
+            protocols[protocol] += len(group)
     sums = [
         Sum.of([*parts[number], Sum(0, 0, 0, num_bytes, 0)])
         for number, (_, (_, num_bytes)) in enumerate(texts)

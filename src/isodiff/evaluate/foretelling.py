@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby, islice
 from typing import Any
 
@@ -26,6 +27,7 @@ from isodiff.evaluate.choices import Entry
 from isodiff.evaluate.intervals import wilson
 from isodiff.evaluate.items import Target
 from isodiff.evaluate.likelihood import likelihood
+from isodiff.evaluate.pieces import Pieces, anew
 from isodiff.evaluate.scoring import Scorer
 from isodiff.evaluate.validation import mean
 from isodiff.families.base import HOLE, sample
@@ -71,12 +73,19 @@ class Foretold:
         }
 
 
-def foretell(scorer: Scorer, ready: Sequence[Entry], *, budget: int | None, steps: int) -> Foretold:
+def foretell(
+    scorer: Scorer,
+    ready: Sequence[Entry],
+    *,
+    budget: int | None,
+    steps: int,
+    pieces: Pieces = anew,
+) -> Foretold:
     """Score every target with at most so many evaluations each, and write it in so many steps."""
     targets = [entry.targets[0] for entry in ready]
     keys = [entry.key for entry in ready]
-    found = target_nats(scorer, targets, keys, budget)
-    right, nfe = written(scorer, targets, keys, steps)
+    found = target_nats(scorer, targets, keys, budget, pieces=pieces)
+    right, nfe = written(scorer, targets, keys, steps, pieces=pieces)
     return Foretold(
         nats=mean(found.nats),
         num_right=sum(right),
@@ -89,18 +98,22 @@ def foretell(scorer: Scorer, ready: Sequence[Entry], *, budget: int | None, step
 
 
 def target_nats(
-    scorer: Scorer, targets: Sequence[Target], keys: Sequence[Key], budget: int | None
+    scorer: Scorer,
+    targets: Sequence[Target],
+    keys: Sequence[Key],
+    budget: int | None,
+    *,
+    pieces: Pieces = anew,
 ) -> Nats:
     """The likelihood of every target given its context, by the estimator that suits it (likelihood.py)."""
-    nats, forwards = np.empty(len(targets)), 0.0
+    nats, forwards = np.empty(len(targets)), 0
     kinds: set[Kind] = set()
     protocols: Counter[str] = Counter()
 
     def shape(number: int) -> tuple[int, int]:
         return len(targets[number]), len(targets[number].alone)
 
-    for (size, _), group in groupby(sorted(range(len(targets)), key=shape), key=shape):
-        same = list(group)
+    def scored(same: Sequence[int]) -> dict[str, Any]:
         x, given = stacked(scorer, [targets[i] for i in same])
         score = likelihood(
             scorer,
@@ -109,14 +122,24 @@ def target_nats(
             budget=budget,
             seed=scorer.seed,
             keys=[keys[i] for i in same],
-            batch_size=max(1, scorer.batch_tokens // size),
+            batch_size=max(1, scorer.batch_tokens // x.shape[1]),
         )
-        nats[same] = score.nats.cpu().numpy()
-        forwards += float(score.num_forwards.sum())
-        kinds.add(score.kind)
-        protocols[score.protocol] += len(same)
+        return {
+            "nats": score.nats.tolist(),
+            "num_forwards": int(score.num_forwards.sum()),
+            "kind": score.kind,
+            "protocol": score.protocol,
+        }
+
+    for (size, _), group in groupby(sorted(range(len(targets)), key=shape), key=shape):
+        for same in batched(group, max(1, scorer.batch_tokens // size)):
+            found = pieces(len(same), partial(scored, same))
+            nats[same] = found["nats"]
+            forwards += found["num_forwards"]
+            kinds.add(found["kind"])
+            protocols[found["protocol"]] += len(same)
     how = "; ".join(f"{count} targets: {name}" for name, count in protocols.most_common())
-    return Nats(nats, round(forwards), "exact" if kinds == {"exact"} else "bound", how)
+    return Nats(nats, forwards, "exact" if kinds == {"exact"} else "bound", how)
 
 
 def stacked(scorer: Scorer, targets: Sequence[Target]) -> tuple[Tokens, Chosen]:
@@ -127,7 +150,12 @@ def stacked(scorer: Scorer, targets: Sequence[Target]) -> tuple[Tokens, Chosen]:
 
 
 def written(
-    scorer: Scorer, targets: Sequence[Target], keys: Sequence[Key], steps: int
+    scorer: Scorer,
+    targets: Sequence[Target],
+    keys: Sequence[Key],
+    steps: int,
+    *,
+    pieces: Pieces = anew,
 ) -> tuple[list[bool], int]:
     """Whether the family writes each target in its place, and how many network evaluations that took."""
     sampler = scorer.family.sampler_with(steps, temperature=0.0)
@@ -136,15 +164,19 @@ def written(
     def length(number: int) -> int:
         return len(targets[number])
 
+    def tried(batch: Sequence[int]) -> dict[str, Any]:
+        text, given = stacked(scorer, [targets[i] for i in batch])
+        own = [keys[i] for i in batch]
+        rng = Placed(scorer.seed, own, torch.zeros(len(batch)), device=scorer.device)
+        prompt = text.masked_fill(~given, HOLE)
+        filled, taken = sample(scorer.family, scorer.network, prompt, sampler, rng=rng)
+        return {"right": same_rows(filled, text), "nfe": int(taken.sum())}
+
     for size, same in groupby(sorted(range(len(targets)), key=length), key=length):
         for batch in batched(same, max(1, scorer.batch_tokens // size)):
-            text, given = stacked(scorer, [targets[i] for i in batch])
-            own = [keys[i] for i in batch]
-            rng = Placed(scorer.seed, own, torch.zeros(len(batch)), device=scorer.device)
-            prompt = text.masked_fill(~given, HOLE)
-            filled, taken = sample(scorer.family, scorer.network, prompt, sampler, rng=rng)
-            nfe += int(taken.sum())
-            for i, right in zip(batch, same_rows(filled, text), strict=True):
+            value = pieces(len(batch), partial(tried, batch))
+            nfe += value["nfe"]
+            for i, right in zip(batch, value["right"], strict=True):
                 found[i] = right
     return found, nfe
 

@@ -24,8 +24,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -95,6 +96,16 @@ class Outcome:
     undecided: tuple[bool, ...]
     scores: Float[ndarray, "C K"]
     draws: tuple[int, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as lists."""
+        return {**asdict(self), "scores": self.scores.tolist()}
+
+    @classmethod
+    def of(cls, value: dict[str, Any]) -> Outcome:
+        """Of what `to_json` gave."""
+        found = {name: tuple(part) for name, part in value.items() if name != "scores"}
+        return cls(**found, scores=np.array(value["scores"]))
 
 
 @dataclass(slots=True, eq=False)

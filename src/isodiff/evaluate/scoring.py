@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -30,6 +31,7 @@ from torch import Tensor
 from isodiff.evaluate.estimators.inquiry import Counting, Inquiry, Jobs
 from isodiff.evaluate.estimators.masks import MaskCounts
 from isodiff.evaluate.items import Target
+from isodiff.evaluate.pieces import Pieces, anew
 from isodiff.families.base import AnyOrder, Family
 from isodiff.network.padding import Padded
 from isodiff.network.view import Denoiser
@@ -214,13 +216,22 @@ class Scorer:
         return self.counting.shown
 
     def mean(
-        self, targets: Sequence[Target], keys: Sequence[Key], draws: int
+        self,
+        targets: Sequence[Target],
+        keys: Sequence[Key],
+        draws: int,
+        *,
+        pieces: Pieces = anew,
     ) -> Float[ndarray, " T"]:
         """Mean nats of every target over so many draws; one where they are exact."""
         each = range(1 if self.family.kind == "exact" else draws)
-        found = [np.empty(0)]
+
+        def drawn(rows: range) -> list[float]:
+            scores = Scores(self, [targets[i] for i in rows], [keys[i] for i in rows])
+            return scores.draw(range(len(rows)), each).mean(-1).tolist()
+
+        found: list[float] = []
         for first in range(0, len(targets), AT_ONCE):
-            some = targets[first : first + AT_ONCE]
-            scores = Scores(self, some, keys[first : first + AT_ONCE])
-            found.append(scores.draw(range(len(some)), each).mean(-1))
-        return np.concatenate(found)
+            rows = range(first, min(first + AT_ONCE, len(targets)))
+            found += pieces(len(rows), partial(drawn, rows))
+        return np.array(found)

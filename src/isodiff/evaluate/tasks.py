@@ -7,6 +7,7 @@ fetched: the files are the user's.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,6 +20,7 @@ from isodiff.evaluate.detokenise import detokenised
 from isodiff.evaluate.documents import evaluate_documents
 from isodiff.evaluate.foretelling import foretell
 from isodiff.evaluate.items import read_items
+from isodiff.evaluate.pieces import Kept
 from isodiff.evaluate.race import Rules
 from isodiff.evaluate.scoring import Scorer
 from isodiff.files import write_json
@@ -155,7 +157,10 @@ def run_task(
     if task is not None and task.rules is not None:
         found = text_result(run, file, task, protocol, device)
     else:
-        found, each = items_result(run, file, protocol, scorer, task.joiner if task else joiner)
+        name = file.stem if task is None else task.name
+        found, each = items_result(
+            run, file, protocol, scorer, name, task.joiner if task else joiner
+        )
     value = {
         "task": file.stem if task is None else task.name,
         "run": run.spec.id,
@@ -169,7 +174,7 @@ def run_task(
 
 
 def items_result(
-    run: Trained, file: Path, protocol: Protocol, scorer: Scorer, joiner: str | None
+    run: Trained, file: Path, protocol: Protocol, scorer: Scorer, name: str, joiner: str | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a file of items gives, and what it gives for each."""
     items, malformed = read_items(file, joiner=joiner, limit=protocol.limit)
@@ -182,11 +187,20 @@ def items_result(
         "num_malformed": len(malformed),
         "malformed": [one._asdict() for one in malformed],
     }
+    asked = {
+        **{"run": run.spec.id, "step": run.step, "joiner": joiner, **asdict(protocol)},
+        "file": hashlib.sha256(file.read_bytes()).hexdigest(),
+    }
     if len(ready[0].targets) == 1:
-        found = foretell(scorer, ready, budget=protocol.draws, steps=protocol.steps)
+        looks = (2 * len(ready), "scores and answers")
+        with Kept(name, *looks, folder=run.folder, asked=asked) as pieces:
+            found = foretell(
+                scorer, ready, budget=protocol.draws, steps=protocol.steps, pieces=pieces
+            )
         return {**found.to_json(), **left_out}, {}
-    chosen = choose(scorer, ready, protocol.rules, pmi=protocol.pmi)
     rules = protocol.rules
+    with Kept(name, len(ready), "items", folder=run.folder, asked=asked) as pieces:
+        chosen = choose(scorer, ready, rules, pmi=protocol.pmi, pieces=pieces)
     words = (
         "exact, one forward per option"
         if run.family.kind == "exact"

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 
 from isodiff.data.tokens import Tokens as TokenStream
+from isodiff.evaluate.pieces import Pieces, anew
 from isodiff.families.base import Family
 from isodiff.network.view import Denoiser
 from isodiff.record import Kind, Mean
@@ -42,24 +44,29 @@ def evaluate(
     draws: int,
     device: torch.device | str = "cpu",
     batch_size: int = 64,
+    pieces: Pieces = anew,
 ) -> Evaluation:
     """Average over `windows` windows of `length` tokens and `draws` noise draws of each."""
     windows = min(windows, tokens.num_windows(length))
     chosen = np.sort(np.random.default_rng(SEED).permutation(tokens.num_windows(length))[:windows])
     draws = 1 if family.kind == "exact" else draws
-    nats = torch.zeros(windows, dtype=torch.float64)
-    num_bytes = np.zeros(windows)
-    with torch.no_grad():
-        for start in range(0, windows, batch_size):
-            rows = range(start, min(start + batch_size, windows))
-            ids = tokens.gather(chosen[rows.start : rows.stop], length)
-            num_bytes[rows.start : rows.stop] = [tokens.bytes_in(row) for row in ids]
-            x = torch.from_numpy(ids).to(device)
+
+    def found(rows: range) -> list[tuple[float, int]]:
+        ids = tokens.gather(chosen[rows.start : rows.stop], length)
+        x = torch.from_numpy(ids).to(device)
+        nats = torch.zeros(len(rows), dtype=torch.float64)
+        with torch.no_grad():
             for d in range(draws):
                 rng = Rows.of(stream(SEED, "evaluation", d), windows, rows, device)
-                answer = family.nelbo(denoiser, x, rng=rng)
-                nats[rows.start : rows.stop] += answer.nats.double().cpu() / draws
-    per_token = mean(nats.numpy() / length)
+                nats += family.nelbo(denoiser, x, rng=rng).nats.double().cpu() / draws
+        return list(zip(nats.tolist(), [int(tokens.bytes_in(row)) for row in ids], strict=True))
+
+    each: list[tuple[float, int]] = []
+    for start in range(0, windows, batch_size):
+        rows = range(start, min(start + batch_size, windows))
+        each += pieces(len(rows), partial(found, rows))
+    nats, num_bytes = np.array(each).T
+    per_token = mean(nats / length)
     scale = length * windows / num_bytes.sum() / math.log(2)
     return Evaluation(
         kind=family.kind,

@@ -27,6 +27,7 @@ from isodiff.errors import InputError, nearest
 from isodiff.evaluate.foretelling import batched, target_nats, written
 from isodiff.evaluate.intervals import wilson
 from isodiff.evaluate.items import Target, boundary, target, windows
+from isodiff.evaluate.pieces import Kept
 from isodiff.evaluate.scoring import Scorer
 from isodiff.evaluate.tasks import Protocol
 from isodiff.families.base import HOLE, Sampler, sample
@@ -132,11 +133,12 @@ class Isodiff(LM):
             ]
             if pieces:
                 numbers, own, targets = map(list, zip(*pieces, strict=True))
-                if shared:
-                    nats = self.scorer.mean(targets, own, self.draws)
-                else:
-                    found = target_nats(self.scorer, targets, own, None)
-                    nats, self.nfe = found.nats, self.nfe + found.num_forwards
+                with Kept("scoring", len(targets), "requests") as pieces:
+                    if shared:
+                        nats = self.scorer.mean(targets, own, self.draws, pieces=pieces)
+                    else:
+                        found = target_nats(self.scorer, targets, own, None, pieces=pieces)
+                        nats, self.nfe = found.nats, self.nfe + found.num_forwards
                 np.add.at(total, numbers, nats)
         return (-total).tolist()
 

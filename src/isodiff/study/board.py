@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
 
 from isodiff.study.plan import Planned
+from isodiff.ticker import Ticker
 from isodiff.units import clock, short
 
 
@@ -18,8 +18,7 @@ class Board:
         self.before = len(runs) - len(waiting)
         self.share = [0.0] * len(waiting)
         self.ended = {"done": 0, "diverged": 0, "failed": 0}
-        self.start = self.last = time.monotonic()
-        self.terminal = sys.stderr.isatty()
+        self.ticker = Ticker()
 
     def advance(self, index: int, share: float) -> None:
         """A run has done this share of its FLOPs."""
@@ -31,20 +30,17 @@ class Board:
         self.share[index] = 1.0
         self.ended[status] += 1
         if message:
-            run = self.waiting[index]
-            clear = "\r\x1b[K" if self.terminal else ""
-            print(f"{clear}run {run.id} {status}: {message}", file=sys.stderr)
+            self.ticker.clear()
+            print(f"run {self.waiting[index].id} {status}: {message}", file=sys.stderr)
         self.show()
 
-    def show(self, *, always: bool = False) -> None:
-        """Rewrite the line, or in a log write it now and then."""
-        now = time.monotonic()
-        if not always and now - self.last < (0.5 if self.terminal else 30):
+    def show(self, *, last: bool = False) -> None:
+        """Write the line if it is time to, and always at the end."""
+        if not self.ticker.due() and not last:
             return
-        self.last = now
         work = [run.seconds for run in self.waiting]
         spent = sum(s * w for s, w in zip(self.share, work, strict=True)) / sum(work)
-        left = (now - self.start) * (1 - spent) / spent if spent > 0 else float("nan")
+        left = self.ticker.seconds * (1 - spent) / spent if spent > 0 else float("nan")
         flops = sum(
             (1 - s) * r.trained_flops for s, r in zip(self.share, self.waiting, strict=True)
         )
@@ -54,14 +50,8 @@ class Board:
             f"{finished}/{self.total} runs, {bad} failed, {short(flops, 'FLOP')} left, "
             f"ETA {clock(left) if left == left else 'unknown'}"
         )
-        print(
-            f"\r\x1b[K{text}" if self.terminal else text,
-            end="" if self.terminal else "\n",
-            file=sys.stderr,
-        )
+        self.ticker.say(text, last=last)
 
     def close(self) -> None:
         """The last state, and a new line."""
-        self.show(always=True)
-        if self.terminal:
-            print(file=sys.stderr)
+        self.show(last=True)

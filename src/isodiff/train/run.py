@@ -127,13 +127,14 @@ def measure(spec: RunSpec, vocab_size: int) -> Size:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A trained run, ready to evaluate or sample."""
+    """A trained run, ready to evaluate or sample; its weights are those of `step`."""
 
     spec: RunSpec
     family: Family
     network: Transformer
     corpus: Corpus
     folder: Path
+    step: int
 
 
 def load(folder: Path, *, corpus: Path | None = None, device: str = "cpu") -> Trained:
@@ -151,7 +152,7 @@ def load(folder: Path, *, corpus: Path | None = None, device: str = "cpu") -> Tr
     found = checkpoint.steps(folder / "checkpoint")
     if not found:
         raise InputError(f"{folder} has no checkpoint yet; train it first")
-    checkpoint.verified(found[-1], spec.id)
+    state = checkpoint.verified(found[-1], spec.id)
     family = make_family(spec.family, text.vocab_size)
     network = make_network(spec, family)
     checkpoint.load(found[-1], network)
@@ -159,7 +160,7 @@ def load(folder: Path, *, corpus: Path | None = None, device: str = "cpu") -> Tr
         average = Average(network, spec.recipe.ema)
         checkpoint.load_average(found[-1], average)
         network.load_state_dict(average.weights)
-    return Trained(spec, family, network.to(device).eval(), text, folder)
+    return Trained(spec, family, network.to(device).eval(), text, folder, state["step"])
 
 
 def check_corpus(spec: RunSpec, corpus: Corpus, place: Path) -> None:
