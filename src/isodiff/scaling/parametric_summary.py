@@ -158,7 +158,8 @@ def optima(family: FamilyFit) -> list[dict[str, Any]]:
     """Optimal N, D and loss per decade from the smallest compute to ten times the largest."""
     log_c = family.runs.log("flops")
     first, last = math.ceil(log_c.min() / math.log(10)), log_c.max() / math.log(10)
-    decades = 10.0 ** np.arange(first, math.floor(last + math.log10(BEYOND) + 1e-9) + 1)
+    powers = range(first, math.floor(last + math.log10(BEYOND) + 1e-9) + 1)
+    decades = np.array([float(f"1e{power}") for power in powers])  # some 10.0 ** power are none
     best = family.surface.optimum(np.log(decades), family.runs.cost)
     new = np.exp(family.new_runs(np.log(best.nats)))
     return [
