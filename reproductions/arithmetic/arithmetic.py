@@ -1,6 +1,6 @@
 """Do small networks of four families learn to answer sums in words, from a base run to exact answers?
 
-    python reproductions/arithmetic/arithmetic.py        # about 80 minutes on two fast cores; writes result.json
+    python reproductions/arithmetic/arithmetic.py        # about 80 minutes on two cores; writes result.json
     python reproductions/arithmetic/arithmetic.py FOLDER # keeps runs and answers there, and goes on from them
     python reproductions/arithmetic/arithmetic.py FOLDER block # that family alone, in its place
 
