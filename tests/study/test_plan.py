@@ -1,5 +1,10 @@
 """Budgets, steps and time of a plan."""
 
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,7 +12,8 @@ from hypothesis import strategies as st
 from isodiff.errors import InputError
 from isodiff.families import FAMILIES
 from isodiff.network.shape import LAPTOP, Backbone, Shape
-from isodiff.study.plan import fit_to, key, makespan
+from isodiff.study import plan
+from isodiff.study.plan import SLACK, fit_to, key, makespan
 from isodiff.train.run import describe, make_family, measure
 from isodiff.train.spec import Recipe, RunSpec
 
@@ -70,3 +76,17 @@ def test_minutes_are_filled_exactly():
     assert factor * 6000 * 0.01 + 3 * 1.3 == pytest.approx(600)
     with pytest.raises(InputError, match="evaluating 3 runs alone takes"):
         fit_to(runs, seconds, 1, 4.0)
+
+
+def test_the_minutes_that_are_asked_for_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = {"budget": 1e9, "seed": 0, "family": {"name": "x"}}
+    runs = [{"spec": spec, "steps": 1000, "start": 0}]
+    seconds = {key(spec): {"step": 0.9, "evaluation": 1.0}}
+    monkeypatch.setattr(plan, "describe", lambda *_, **__: runs)
+    monkeypatch.setattr(plan, "calibrated", lambda *_: seconds)
+    unused: Any = SimpleNamespace(members=[None])
+    with pytest.raises(InputError, match=r"1 minutes, 0\.0 of them for calibration") as refused:
+        plan.plan(unused, Path(), unused, 1.0)
+    asked = re.search(r"allow (\d+) minutes", str(refused.value))
+    assert asked and int(asked[1]) == 2
+    assert fit_to(runs, seconds, 1, int(asked[1]) * 60 * SLACK) * 1000 >= 100

@@ -85,14 +85,16 @@ def plan(
     seconds = calibrated(loose, corpus, workers)
     count = len(workers.members)
     if minutes is not None:
-        minutes = max(0.0, minutes - (time.monotonic() - began) / 60)
-        factor = fit_to(loose, seconds, count, minutes * 60 * SLACK)
+        spent = (time.monotonic() - began) / 60
+        left = max(0.0, minutes - spent)
+        factor = fit_to(loose, seconds, count, left * 60 * SLACK)
         short_of = min(loose, key=lambda run: run["steps"])
         if short_of["steps"] * factor < MIN_STEPS:
-            need = MIN_STEPS / short_of["steps"] / factor
+            need = math.ceil(spent + left * MIN_STEPS / short_of["steps"] / factor)
             raise InputError(
-                f"{minutes:g} minutes give {short_of['steps'] * factor:.0f} steps to the largest shapes; "
-                f"runs need >= {MIN_STEPS}: allow about {minutes * need:.0f} minutes or drop shapes"
+                f"{minutes:g} minutes, {spent:.1f} of them for calibration, give "
+                f"{short_of['steps'] * factor:.0f} steps to the largest shapes; "
+                f"runs need >= {MIN_STEPS}: allow {need} minutes or drop shapes"
             )
         study = study.scaled(factor)
     runs = []
