@@ -24,11 +24,7 @@ from isodiff.record import provenance
 
 QUESTIONS, TESTED, AT_ONCE = 40_000, 400, 2
 SHAPE, BASE, BUDGET = "2x64x4", "2e11", "1.2e13"
-MORE = {
-    "masked": "4.8e13",
-    "block": "4.8e13",
-    "uniform": "6.4e13",
-}  # these learn the sum itself last
+MORE = {"masked": "4.8e13", "block": "4.8e13", "uniform": "6.4e13"}  # these learn the sum last
 LEAST = {"block": "3e11"}  # 100 steps are the least, and blocks are shown twice
 COMMON = ["--threads", "1", "--recipe.batch-size", "16"]
 FAMILIES: dict[str, tuple[list[str], dict[str, list[str]]]] = {
@@ -121,9 +117,8 @@ def main(folder: Path, families: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    place, families = sys.argv[1:2], sys.argv[2:]
-    if place:
-        main(Path(place[0]), families or list(FAMILIES))
+    if len(sys.argv) > 1:
+        main(Path(sys.argv[1]), sys.argv[2:] or list(FAMILIES))
     else:
-        with tempfile.TemporaryDirectory() as temporary:
-            main(Path(temporary), list(FAMILIES))
+        with tempfile.TemporaryDirectory() as place:
+            main(Path(place), list(FAMILIES))
