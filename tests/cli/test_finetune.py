@@ -28,6 +28,8 @@ def place(tmp_path_factory):
         ("masked", ["--steps", "4", "--order", "confidence"]),
         ("uniform", ["--steps", "4"]),
         ("block", ["--steps", "2"]),
+        ("interpolating", ["--steps", "2"]),
+        ("hybrid", ["--steps", "4"]),
         ("gaussian", ["--steps", "3"]),
     ],
 )
