@@ -32,14 +32,14 @@ from numpy.typing import NDArray
 from isodiff.data.corpora import prepare
 from isodiff.evaluate.choices import Entry, entries
 from isodiff.evaluate.items import Item, Target, option
-from isodiff.evaluate.race import Rules, race
 from isodiff.evaluate.scoring import Group, Scorer, Scores
+from isodiff.evaluate.sequential_test import Rules, race
 from isodiff.network.shape import Shape
 from isodiff.record import provenance
 from isodiff.rng import Key, stream
+from isodiff.runs.build import Trained, corpus_identity, describe, load, make_family
+from isodiff.runs.spec import Recipe, RunSpec
 from isodiff.train.loop import train
-from isodiff.train.run import Trained, corpus_identity, describe, load, make_family
-from isodiff.train.spec import Recipe, RunSpec
 
 Table = NDArray[np.float64]
 DRAWS = 128

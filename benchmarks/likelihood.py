@@ -35,7 +35,7 @@ from isodiff import likelihood, load
 from isodiff.cli import main as isodiff
 from isodiff.record import provenance
 from isodiff.rng import Rows, stream
-from isodiff.train.run import Trained
+from isodiff.runs.build import Trained
 
 LENGTH, WINDOWS, REPLICATES, DRAWS = 128, 4, 10, 64
 Estimate = Callable[[Trained, Tensor, int], tuple[Tensor, float]]

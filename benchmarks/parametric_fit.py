@@ -4,7 +4,7 @@ r"""The parametric law on Chinchilla's 240 points, 1000 replicates, beside `chin
     python benchmarks/parametric_fit.py --other other/bin/python \
         --out benchmarks/results/parametric_fit_cpu.json
 
-Both minimise Huber's loss (delta 1e-3) of log loss. `chinchilla` has no bootstrap: its fit from one start,
+Both minimize Huber's loss (delta 1e-3) of log loss. `chinchilla` has no bootstrap: its fit from one start,
 the optimum found before, is timed on a few sets of runs drawn again and multiplied by 1000; it spreads starts
 over all cores, and is also timed from its own lattice of starts. Rounds are interleaved.
 """
@@ -23,7 +23,7 @@ import numpy as np
 
 from isodiff.record import provenance
 from isodiff.scaling import fit_parametric, published_points
-from isodiff.scaling.huber import rho
+from isodiff.scaling.fitting.huber import rho
 
 REPLICATES = 1000
 OTHER = r"""

@@ -126,10 +126,10 @@ class Stopwatch:
         inside, forward, logits = 0.0, model.forward, HeadPrediction.logits
 
         def counted(function: Callable[..., object]) -> Callable[..., object]:
-            def call(*given: object) -> object:
+            def call(*args: object) -> object:
                 nonlocal inside
                 start = self.now()
-                answer = function(*given)
+                answer = function(*args)
                 inside += self.now() - start
                 return answer
 

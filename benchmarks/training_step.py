@@ -29,9 +29,9 @@ from isodiff.network.shape import Backbone, Shape
 from isodiff.network.transformer import Transformer
 from isodiff.record import provenance
 from isodiff.rng import Rows, stream
+from isodiff.runs.spec import Recipe
 from isodiff.train.optimizer import adamw
 from isodiff.train.precision import autocast, resolve
-from isodiff.train.spec import Recipe
 
 V, SHAPE = 257, Shape.parse("4.7M")
 

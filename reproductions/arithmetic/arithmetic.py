@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from isodiff.evaluate.questions import read_questions
+from isodiff.data.qa_format import read_questions
 from isodiff.record import provenance
 
 QUESTIONS, TESTED, AT_ONCE = 40_000, 400, 2

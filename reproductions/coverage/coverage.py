@@ -16,12 +16,12 @@ import numpy as np
 
 from isodiff.record import provenance
 from isodiff.scaling import Point
-from isodiff.scaling.bootstrap import interval
-from isodiff.scaling.cost import SIX
-from isodiff.scaling.newton import minimise
-from isodiff.scaling.parametric import Runs, ordered, replicate
-from isodiff.scaling.resample import Resampling
-from isodiff.scaling.surface import Surface
+from isodiff.scaling.fitting.bootstrap import interval
+from isodiff.scaling.fitting.newton import minimize
+from isodiff.scaling.fitting.resample import Resampling
+from isodiff.scaling.laws.loss_surface import Surface
+from isodiff.scaling.laws.parametric import Runs, ordered, replicate
+from isodiff.scaling.laws.token_flops import SIX
 
 TRIALS, REPLICATES = 400, 200
 E, A, B, ALPHA, BETA = 1.8172, 477.8, 2143.0, 0.3473, 0.3672
@@ -73,7 +73,7 @@ def coverage(kind: tuple[int, int, float, float, str], resampling: Resampling) -
     for trial in range(TRIALS):
         runs = Runs(ordered(study(*kind, trial)))
         start = runs.design.from_families([TRUE])[None]
-        best = minimise(runs.design.terms, start, runs.log_nats).best
+        best = minimize(runs.design.terms, start, runs.log_nats).best
         rng = np.random.default_rng([7, trial])
         theta = replicate(runs, best, REPLICATES, rng, resampling)
         surface = Surface.of(runs.design.of_family(theta, 0))

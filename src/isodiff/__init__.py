@@ -1,7 +1,7 @@
 """isodiff: language-model families compared at matched compute.
 
 The names below are loaded when first used, so `import isodiff` imports neither torch nor scipy. Verbs live in
-their modules: `isodiff.train.loop.train`, `isodiff.evaluate.validation.evaluate`,
+their modules: `isodiff.train.loop.train`, `isodiff.runs.validation.evaluate`,
 `isodiff.study.runner.run_study`.
 """
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from isodiff.evaluate.likelihood import likelihood
     from isodiff.families import FAMILIES, Family, blank, sample
     from isodiff.network.shape import Backbone, Shape
-    from isodiff.scaling.isoflop import fit_isoflop
-    from isodiff.scaling.parametric import fit_parametric
-    from isodiff.scaling.repeated import fit_repeated
+    from isodiff.runs.build import load
+    from isodiff.runs.spec import Recipe, RunSpec, Validation
+    from isodiff.scaling.laws.data_constrained import fit_repeated
+    from isodiff.scaling.laws.isoflop import fit_isoflop
+    from isodiff.scaling.laws.parametric import fit_parametric
     from isodiff.study.study import Study, read_study
-    from isodiff.train.run import load
-    from isodiff.train.spec import Recipe, RunSpec, Validation
 
 PUBLIC = {
     "prepare": "isodiff.data.corpora",
@@ -33,15 +33,15 @@ PUBLIC = {
     "sample": "isodiff.families",
     "Backbone": "isodiff.network.shape",
     "Shape": "isodiff.network.shape",
-    "fit_isoflop": "isodiff.scaling.isoflop",
-    "fit_parametric": "isodiff.scaling.parametric",
-    "fit_repeated": "isodiff.scaling.repeated",
+    "fit_isoflop": "isodiff.scaling.laws.isoflop",
+    "fit_parametric": "isodiff.scaling.laws.parametric",
+    "fit_repeated": "isodiff.scaling.laws.data_constrained",
     "Study": "isodiff.study.study",
     "read_study": "isodiff.study.study",
-    "load": "isodiff.train.run",
-    "Recipe": "isodiff.train.spec",
-    "RunSpec": "isodiff.train.spec",
-    "Validation": "isodiff.train.spec",
+    "load": "isodiff.runs.build",
+    "Recipe": "isodiff.runs.spec",
+    "RunSpec": "isodiff.runs.spec",
+    "Validation": "isodiff.runs.spec",
 }
 
 __all__ = [

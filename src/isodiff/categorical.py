@@ -39,7 +39,7 @@ class Truncation:
     """Which part of a prediction is drawn from; the default is all of it, as predicted.
 
     Attributes:
-        temperature: p^(1/temperature), normalised; 0 takes the likeliest token.
+        temperature: p^(1/temperature), normalized; 0 takes the likeliest token.
         top_k: the k likeliest tokens only (arXiv 1805.04833).
         top_p: the smallest set of likeliest tokens with this mass (nucleus, arXiv 1904.09751).
         min_p: tokens of at least this share of the likeliest one's probability (arXiv 2407.01082).

@@ -1,4 +1,4 @@
-"""What a run stands on, as BibTeX: its family, its optimiser, the parts of its network.
+"""What a run stands on, as BibTeX: its family, its optimizer, the parts of its network.
 
 `references.bib` holds one entry per source; an entry's key is its arXiv number where it has one.
 """
@@ -24,8 +24,8 @@ def keys_of(spec: dict[str, Any], reference: str) -> list[str]:
     """Sources of a run, most specific first; `reference` is its family's line of sources."""
     recipe, backbone = spec["recipe"], spec["backbone"]
     parts = {
-        "2505.01618": recipe.get("parametrisation") == "complete_p",
-        "2203.03466": recipe.get("parametrisation") == "complete_p",
+        "2505.01618": recipe.get("parametrization") == "complete_p",
+        "2203.03466": recipe.get("parametrization") == "complete_p",
         "2405.18392": recipe["schedule"] == "wsd",
         "1711.05101": True,
         "2104.09864": True,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from isodiff.data.text import Bytes
-from isodiff.report.trace import Film, Take, write_film
+from isodiff.report.film import Film, Take, write_film
 from tests.cli.tiny_runs import answer, corpus, trained
 
 PROMPT = "<script>document.title='broken'</script>\n<b>caf\u00e9</b>\t\u65e5\u202e"
@@ -121,9 +121,9 @@ def test_it_begins_with_what_was_given(visit, shown):
     page = opened(visit, shown.path, **STILL)
     page.locator("#scrub").fill("0")
     assert texts(page) == [PROMPT + SUFFIX] * 3
-    given = len((PROMPT + SUFFIX).encode())
-    assert page.locator(".stage .given").count() == 3 * given
-    assert page.locator(".stage .hole").count() == 3 * (120 - given)
+    observed = len((PROMPT + SUFFIX).encode())
+    assert page.locator(".stage .given").count() == 3 * observed
+    assert page.locator(".stage .hole").count() == 3 * (120 - observed)
     assert page.locator(".stage .filled, .stage .changed").count() == 0
     legend = page.locator(".legend li:visible").all_inner_texts()
     assert [words.split()[0] for words in legend] == ["given", "not", "filled"]

@@ -26,7 +26,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
 
 
 def luminance(page, selector: str, part: str) -> float:
-    """Of a computed colour, 0 to 1, roughly."""
+    """Of a computed color, 0 to 1, roughly."""
     color = page.locator(selector).first.evaluate(f"node => getComputedStyle(node).{part}")
     return sum(map(float, color[color.index("(") + 1 : -1].split(",")[:3])) / (3 * 255)
 

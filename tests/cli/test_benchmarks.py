@@ -97,7 +97,7 @@ def test_pronouns_and_passages(folder, runs, family):
 
 
 @pytest.mark.parametrize("family", ["autoregressive", "masked"])
-def test_zero_shot_perplexity_of_a_detokenised_text(folder, runs, family):
+def test_zero_shot_perplexity_of_a_detokenized_text(folder, runs, family):
     """Read by the rules that the task states: the same as of the text without the marks."""
     marked, plain = folder / "marked.txt", folder / "plain.txt"
     marked.write_text(" = = Union = = \n the people 's union , 1 @,@ 000 strong . \n")
@@ -106,7 +106,7 @@ def test_zero_shot_perplexity_of_a_detokenised_text(folder, runs, family):
     same = answer("evaluate", runs[family], plain, "--task", "plain_text")
     assert said["num_bytes"] == same["num_bytes"] + 1  # the space at its start
     assert said["bits_per_byte"] == pytest.approx(same["bits_per_byte"], rel=0.1)
-    assert said["protocol"].startswith("detokenisation wikitext; windows of at most 32 tokens")
+    assert said["protocol"].startswith("detokenization wikitext; windows of at most 32 tokens")
     assert said["kind"] == same["kind"] == FAMILIES[family].kind
     assert (runs[family] / "tasks" / "wikitext.json").exists()
 
@@ -143,8 +143,8 @@ def test_bad_input_is_one_line(folder, runs, capsys, words, message):
         "long": lines(folder, "long", [{"query": "q", "choices": ["x" * 40, "y"], "gold": 0}]),
         "nowhere": folder / "nowhere.jsonl",
     }
-    given = [word.format(**files) for word in words]
-    assert main(["evaluate", str(runs["masked"]), *given]) == 2
+    observed = [word.format(**files) for word in words]
+    assert main(["evaluate", str(runs["masked"]), *observed]) == 2
     said = capsys.readouterr().err.strip()
     assert message in said and "\n" not in said
 

@@ -7,7 +7,7 @@ import pytest
 
 from isodiff.cli import main
 from isodiff.data.corpora import prepare
-from isodiff.train.metrics import read_metrics
+from isodiff.runs.metrics import read_metrics
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import pytest
 import tiny_runs
 
 from isodiff.cli import main
+from isodiff.data.qa_format import write_questions
 from isodiff.evaluate.arithmetic import arithmetic
-from isodiff.evaluate.questions import write_questions
 
 SMALL = ["--threads", "1", "--validation.windows", "4", "--validation.draws", "1"]
 

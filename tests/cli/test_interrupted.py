@@ -9,9 +9,9 @@ import pytest
 import tiny_runs
 
 from isodiff.cli import main
+from isodiff.data.qa_format import write_questions
 from isodiff.evaluate.arithmetic import arithmetic
-from isodiff.evaluate.pieces import Kept, anew
-from isodiff.evaluate.questions import write_questions
+from isodiff.runs.resumable import Kept, anew
 
 ITEMS = [
     {"query": f"Congress of {year}:", "choices": ["the Senate", "a house"], "gold": 0}
@@ -126,7 +126,7 @@ def test_it_says_how_far_it_is(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("isodiff.ticker.LOG_SECONDS", 0.0)
+    monkeypatch.setattr("isodiff.progress.LOG_SECONDS", 0.0)
     words = [str(folder / "choices.jsonl"), "--task", "piqa", "--batch-tokens", "40"]
     assert main(["evaluate", str(masked), *words]) == 0
     lines = capsys.readouterr().err.splitlines()

@@ -133,7 +133,7 @@ def test_a_family_that_nobody_knows_here_has_no_speed(
         (["x.yaml", "--device", "h100"], "plan without a study"),
         ([*PRINTED, "--device", "h1000"], "no device 'h1000'; did you mean 'h100'?"),
         ([*PRINTED, "--throughput", "0"], "--throughput is 0.0"),
-        ([*PRINTED, "--utilisation", "40"], "--utilisation is 40.0; it is a share of the peak"),
+        ([*PRINTED, "--utilization", "40"], "--utilization is 40.0; it is a share of the peak"),
         ([*PRINTED, "--vocab-size", "0"], "--vocab-size is 0"),
         ([*PRINTED, "--data-limit", "nan"], "--data-limit is nan"),
         (["x.yaml"], "x.yaml does not exist"),

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from isodiff.cli import main
+from isodiff.data.qa_format import read_questions
 from isodiff.evaluate.arithmetic import arithmetic
-from isodiff.evaluate.questions import read_questions
 
 
 def test_both_files_are_written_and_read_again(

@@ -11,7 +11,7 @@ from tiny_runs import answer, corpus, trained
 from isodiff.cli import main
 from isodiff.cli.sample import Options
 from isodiff.data.text import Bytes
-from isodiff.report.trace import SHOWN
+from isodiff.report.film import SHOWN
 
 
 @pytest.fixture(scope="module")

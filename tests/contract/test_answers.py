@@ -9,7 +9,7 @@ from networks import FAMILIES, Recorder, V, tiny
 
 from isodiff.errors import InputError
 from isodiff.evaluate.answers import answers, batches, up_to_end
-from isodiff.families.base import HOLE, Family, sample
+from isodiff.families.base import UNDECIDED, Family, sample
 from isodiff.rng import Streams
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -25,7 +25,7 @@ def test_an_answer_depends_on_its_own_number_alone(family: Family) -> None:
     assert len({tuple(one.ids) for one in found}) > 1
     again = answers(family, model, PROMPTS, sampler, room=ROOM, eos=EOS, seed=1, batch_size=2)
     for row, (one, other) in enumerate(zip(found, again, strict=True)):
-        start = torch.cat([torch.from_numpy(PROMPTS[row]), torch.full((ROOM,), HOLE)])[None]
+        start = torch.cat([torch.from_numpy(PROMPTS[row]), torch.full((ROOM,), UNDECIDED)])[None]
         rng = Streams(1, 1, first=row)
         tokens, nfe = sample(family, model, start, sampler, rng=rng)
         alone, ended = up_to_end(tokens[0, len(PROMPTS[row]) :].numpy(), EOS)
@@ -55,7 +55,7 @@ def test_an_answer_ends_at_its_first_end_or_hole() -> None:
     for ids, kept, ended in (
         ([1, 3, 2, 3], [1], True),
         ([3], [], True),
-        ([1, HOLE, 3], [1], False),
+        ([1, UNDECIDED, 3], [1], False),
         ([1, 2], [1, 2], False),
     ):
         answer, found = up_to_end(np.array(ids), EOS)

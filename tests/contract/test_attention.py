@@ -7,8 +7,8 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from isodiff.network.attention import (
-    Acquainted,
     Attention,
+    BidirectionalPrefix,
     BlockCausal,
     Causal,
     Full,
@@ -27,17 +27,17 @@ PATTERNS = [
     *(BlockCausal(3, reach) for reach in (1, 2, 64)),
 ]
 each_pattern = pytest.mark.parametrize("pattern", PATTERNS, ids=str)
-PER_ROW = [Acquainted(base, (0, 1, 2, 3, 5)) for base in (Causal(), TwoStream(1))]
+PER_ROW = [BidirectionalPrefix(base, (0, 1, 2, 3, 5)) for base in (Causal(), TwoStream(1))]
 
 
 def written_out(pattern: Attention, n: int) -> torch.Tensor:
     index = torch.arange(n)
     allowed = pattern.allowed(index[:, None], index[None, :], n)
-    return allowed if isinstance(pattern, Acquainted) else allowed.expand(n, n)
+    return allowed if isinstance(pattern, BidirectionalPrefix) else allowed.expand(n, n)
 
 
 @pytest.mark.parametrize("pattern", PER_ROW, ids=str)
-def test_patterns_may_differ_by_sequence(pattern: Acquainted) -> None:
+def test_patterns_may_differ_by_sequence(pattern: BidirectionalPrefix) -> None:
     """Entry by entry, pairs included, on every path, with and without gradients."""
     n = 12
     first, want = (6 if isinstance(pattern.base, TwoStream) else 0), written_out(pattern, n)
@@ -47,7 +47,7 @@ def test_patterns_may_differ_by_sequence(pattern: Acquainted) -> None:
                 both = first <= i < first + clean and first <= j < first + clean
                 assert bool(want[row, i, j]) == (both or bool(written_out(pattern.base, n)[i, j]))
     assert pattern.pairs_in(5, n) == int(want.sum())
-    assert [Acquainted(pattern.base, (c,)).pairs(n) for c in pattern.clean] == want.sum(
+    assert [BidirectionalPrefix(pattern.base, (c,)).pairs(n) for c in pattern.clean] == want.sum(
         (1, 2)
     ).tolist()
     q, k, v = torch.randn(3, 5, 2, n, 8, dtype=torch.float64, generator=stream(2))

@@ -9,9 +9,9 @@ import torch
 from networks import FAMILIES, Recorder, V, samplers, tiny
 from torch import Tensor
 
-from isodiff.families.base import HOLE, Family, Sampler, blank, sample
-from isodiff.families.block import BlockByBlock, Blockwise
-from isodiff.families.interpolating import Interpolating, TwoPhase
+from isodiff.families.base import UNDECIDED, Family, Sampler, blank, sample
+from isodiff.families.block import BlockSampler, Blockwise
+from isodiff.families.interpolating import Interpolating, InterpolatingSampler
 from isodiff.network.attention import BlockCausal, Causal
 from isodiff.network.view import Replaying, View
 from isodiff.rng import Streams
@@ -28,12 +28,12 @@ each_sampler = pytest.mark.parametrize(("family", "sampler"), SAMPLERS.values(),
 def prompts(family: Family) -> torch.Tensor:
     """Five prompts of different lengths; with holes anywhere where the family can fill them."""
     generator = torch.Generator().manual_seed(0)
-    given = torch.randint(V, (5, L), generator=generator)
-    given = given.where(torch.arange(L) < torch.tensor([0, 1, 4, 4, 11])[:, None], HOLE)
+    observed = torch.randint(V, (5, L), generator=generator)
+    observed = observed.where(torch.arange(L) < torch.tensor([0, 1, 4, 4, 11])[:, None], UNDECIDED)
     if family.name in ("autoregressive", "block"):
-        return given
-    places = torch.stack([torch.randperm(L, generator=generator) for _ in given])
-    return given.gather(1, places)
+        return observed
+    places = torch.stack([torch.randperm(L, generator=generator) for _ in observed])
+    return observed.gather(1, places)
 
 
 @pytest.mark.parametrize(("family", "sampler"), CACHED.values(), ids=CACHED)
@@ -44,7 +44,7 @@ def test_a_cache_changes_no_text(family: Family, sampler: Sampler, prompted: boo
     frames = {}
     for name, denoiser in (("cache", model), ("no cache", Replaying(model))):
         with torch.no_grad():
-            walk = family.walk(denoiser, start, sampler, rng=Streams(0, 5))
+            walk = family.denoise(denoiser, start, sampler, rng=Streams(0, 5))
             frames[name] = [frame.tokens for frame in walk]
     assert len(frames["cache"]) == len(frames["no cache"]) > 2
     for with_cache, without in zip(frames["cache"], frames["no cache"], strict=True):
@@ -74,26 +74,26 @@ def test_a_cache_changes_no_prediction() -> None:
 @pytest.mark.parametrize(
     "sampler",
     [
-        BlockByBlock(steps=None),
-        BlockByBlock(steps=1, window=4),
-        BlockByBlock(steps=3, window=6, stop=2),
-        BlockByBlock(steps=4, window=9, repetition=1.6, span=8),
+        BlockSampler(steps=None),
+        BlockSampler(steps=1, window=4),
+        BlockSampler(steps=3, window=6, stop=2),
+        BlockSampler(steps=4, window=9, repetition=1.6, span=8),
     ],
     ids=str,
 )
 @pytest.mark.parametrize("size", [1, 3, 4])
-def test_blocks_with_holes_windows_and_early_ends(sampler: BlockByBlock, size: int) -> None:
+def test_blocks_with_holes_windows_and_early_ends(sampler: BlockSampler, size: int) -> None:
     """Beyond any length: rows at different blocks, some of them finished; the cache changes no text."""
     length, family = 23, Blockwise(vocab_size=V, block_size=size)
     model, start = tiny(family), blank(6, length)
-    given = torch.randint(V, (6, length), generator=torch.Generator().manual_seed(3))
+    observed = torch.randint(V, (6, length), generator=torch.Generator().manual_seed(3))
     for row, places in enumerate(([], [0], [1, 2][: size - 1], range(7), range(size, 0), [0, 1])):
-        start[row, list(places)] = given[row, list(places)]
-    start[5, 2 * size :] = HOLE
+        start[row, list(places)] = observed[row, list(places)]
+    start[5, 2 * size :] = UNDECIDED
     frames, counts = [], []
     for denoiser in (model, Replaying(model)):
         with torch.no_grad():
-            walk = list(family.walk(denoiser, start, sampler, rng=Streams(0, 6)))
+            walk = list(family.denoise(denoiser, start, sampler, rng=Streams(0, 6)))
         frames.append(torch.stack([frame.tokens for frame in walk]))
         counts.append(torch.stack([frame.evaluated for frame in walk]).sum(0))
     assert torch.equal(frames[0], frames[1]) and torch.equal(counts[0], counts[1])
@@ -125,7 +125,7 @@ def test_blocks_shown_piece_by_piece_make_the_predictions_of_the_whole(reach: in
 def nats_of_a_walk(family: Interpolating, start: Tensor, alpha_0: float) -> tuple[Tensor, ...]:
     """The text written, the order in which it was shown, and -log p of every token as it was drawn."""
     recorder = Recorder(tiny(family))
-    sampler = TwoPhase(steps=1, alpha_0=alpha_0)
+    sampler = InterpolatingSampler(steps=1, alpha_0=alpha_0)
     x, _ = sample(family, recorder, start, sampler, rng=Streams(0, len(start)))
     nats = torch.zeros(x.shape)
     for view, prediction in zip(recorder.views, recorder.predictions, strict=True):
@@ -141,12 +141,12 @@ def test_sampling_is_shown_what_training_shows(variant: Literal["A", "B"], alpha
     """All holes at once are the diffusion term, from left to right they are the sequential term."""
     family = Interpolating(vocab_size=V, alpha_0=0.5, variant=variant)
     start = torch.randint(V, (4, L), generator=torch.Generator().manual_seed(2))
-    start[:, [1, 4, 5, 9]] = HOLE
+    start[:, [1, 4, 5, 9]] = UNDECIDED
     x, order, nats = nats_of_a_walk(family, start, alpha_0)
     k = torch.full((4,), 4)
     term = family.diffusion_nats if alpha_0 == 1 else family.sequential_nats
     torch.testing.assert_close(nats, term(tiny(family), x, order, k).detach())
-    assert bool((nats[start == HOLE] > 0).all())
+    assert bool((nats[start == UNDECIDED] > 0).all())
 
 
 @each_sampler
@@ -169,13 +169,13 @@ def test_evaluations_are_counted(family: Family, sampler: Sampler) -> None:
     shown: list[int] = []
     forward = model.forward
 
-    def counted(*given):
-        shown.append(len(given[0].inputs))
-        return forward(*given)
+    def counted(*observed):
+        shown.append(len(observed[0].inputs))
+        return forward(*observed)
 
     model.forward = counted
     with torch.no_grad():
-        frames = list(family.walk(model, start, sampler, rng=Streams(3, 5)))
+        frames = list(family.denoise(model, start, sampler, rng=Streams(3, 5)))
     evaluated = [int(frame.evaluated.sum()) for frame in frames]
     assert len(shown) == sum(count > 0 for count in evaluated)
     busy = [count for count in evaluated if count]
@@ -188,7 +188,7 @@ def test_evaluations_are_counted(family: Family, sampler: Sampler) -> None:
 def test_what_the_prompt_gives_is_kept(family: Family) -> None:
     start = prompts(family)
     got, nfe = sample(family, tiny(family), start, family.sampler_with(4), rng=Streams(0, 5))
-    assert torch.equal(got[start != HOLE], start[start != HOLE])
+    assert torch.equal(got[start != UNDECIDED], start[start != UNDECIDED])
     assert bool((got >= 0).all())
     full, none = sample(family, tiny(family), got, family.sampler_with(4), rng=Streams(0, 5))
     assert torch.equal(full, got) and int(none.sum()) == 0

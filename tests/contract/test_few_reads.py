@@ -6,7 +6,7 @@ import pytest
 import torch
 from networks import BACKBONES, FAMILIES, V, tiny
 
-from isodiff.network.attention import Acquainted, Attention, Causal, Full, TwoStream
+from isodiff.network.attention import Attention, BidirectionalPrefix, Causal, Full, TwoStream
 from isodiff.network.shape import Backbone
 from isodiff.network.view import View
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("float64")
     "pattern",
     [
         *(Full(), Causal(), TwoStream(2), TwoStream(3, hidden=2)),
-        Acquainted(Causal(), (3, 0, 12)),
+        BidirectionalPrefix(Causal(), (3, 0, 12)),
     ],
     ids=repr,
 )

@@ -7,10 +7,10 @@ import torch
 from networks import BACKBONES, FAMILIES, Recorder, tiny, tokens
 from torch.utils.flop_counter import FlopCounterMode
 
+from isodiff.cost.flops import conventions, forward_flops, training_flops
 from isodiff.errors import InputError
 from isodiff.families.base import Family
-from isodiff.network.attention import Acquainted, plain
-from isodiff.network.flops import conventions, forward_flops, training_flops
+from isodiff.network.attention import BidirectionalPrefix, plain
 from isodiff.network.shape import Backbone, Shape
 from isodiff.network.view import View
 from isodiff.rng import Rows, stream
@@ -59,7 +59,9 @@ def test_dense_count_is_the_flop_counter(family: Family, backbone: Backbone) -> 
         assert [w.num_read for w in planned] == [w.num_read for w in views]
         plan = training_flops(planned, shape=shape, backbone=backbone, vocab_size=v, timed=timed)
         assert plan[1] == dense
-        if not isinstance(views[0].attention, Acquainted):  # there pairs vary from step to step
+        if not isinstance(
+            views[0].attention, BidirectionalPrefix
+        ):  # there pairs vary from step to step
             assert plan[0] == exact
 
 

@@ -30,7 +30,7 @@ WITHOUT_TORCH = [
 
 # (file, text): the only places outside families/ that name a family, each for its reason.
 NAMING_EXCEPTIONS = {
-    ("scaling/isoflop.py", "autoregressive"),  # the reference curve of compute ratios
+    ("scaling/laws/isoflop.py", "autoregressive"),  # the reference curve of compute ratios
     ("scaling/published.py", "autoregressive"),  # translation of the published file's column
     ("scaling/published.py", "ar"),
     ("scaling/published.py", "masked"),

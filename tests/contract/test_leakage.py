@@ -10,8 +10,8 @@ from torch import Tensor
 from isodiff.families.base import Family
 from isodiff.families.masked import Masked
 from isodiff.network.attention import (
-    Acquainted,
     Attention,
+    BidirectionalPrefix,
     BlockCausal,
     Causal,
     Full,
@@ -25,7 +25,7 @@ MASKING = [name for name in FAMILIES if not name.startswith(("uniform", "hybrid"
 PATTERNS = [
     *((Full(), 6), (Causal(), 6), (TwoStream(1), 8), (TwoStream(2), 8), (TwoStream(3), 8)),
     *((TwoStream(3, hidden=2), 8), (TwoStream(2, hidden=2), 8), (BlockCausal(2), 5)),
-    *((Acquainted(Causal(), (3,)), 6), (Acquainted(TwoStream(1), (3,)), 8)),
+    *((BidirectionalPrefix(Causal(), (3,)), 6), (BidirectionalPrefix(TwoStream(1), (3,)), 8)),
 ]
 
 
@@ -35,7 +35,7 @@ def allowed(pattern: Attention, n: int) -> Tensor:
     once = pattern.allowed(index[:, None], index[None, :], n).expand(1, n, n)[0]
     twice = once.double() @ once.double() > 0
     # The second adds something only to the noisy copies of acquainted clean tokens, which nobody reads.
-    unread = index < (3 if pattern == Acquainted(TwoStream(1), (3,)) else 0)
+    unread = index < (3 if pattern == BidirectionalPrefix(TwoStream(1), (3,)) else 0)
     assert torch.equal(twice[~unread], once[~unread])
     return twice
 

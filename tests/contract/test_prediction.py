@@ -108,7 +108,7 @@ def test_uniform_statistics_are_what_they_say() -> None:
     same(b, log_y[range(M), z])
 
 
-def test_low_precision_is_normalised_in_float32() -> None:
+def test_low_precision_is_normalized_in_float32() -> None:
     head, _ = pair(torch.bfloat16)
     log_p = head.log_probs()
     assert log_p.dtype == torch.float32

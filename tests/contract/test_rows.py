@@ -8,7 +8,7 @@ import pytest
 import torch
 from networks import FAMILIES, tiny, tokens
 
-from isodiff.families.base import HOLE, Family, blank, sample
+from isodiff.families.base import UNDECIDED, Family, blank, sample
 from isodiff.rng import Rows, stream
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -71,7 +71,7 @@ def test_losses_are_reproducible_and_depend_on_the_stream(family: Family) -> Non
 def test_frames_of_a_walk_are_kept_apart(family: Family) -> None:
     """A film may keep every yield: none is changed afterwards, and what is decided stays decided."""
     frames, copies = [], []
-    walk = family.walk(tiny(family), blank(TOTAL, LENGTH), family.sampler_with(4), rng=rows())
+    walk = family.denoise(tiny(family), blank(TOTAL, LENGTH), family.sampler_with(4), rng=rows())
     for frame, _ in walk:
         frames.append(frame)
         copies.append(frame.clone())
@@ -79,7 +79,7 @@ def test_frames_of_a_walk_are_kept_apart(family: Family) -> None:
     assert ((frames[-1] >= 0) & (frames[-1] < family.vocab_size)).all()
     if family.num_states > family.vocab_size and family.name != "hybrid":
         for before, after in itertools.pairwise(frames):
-            decided = before != HOLE
+            decided = before != UNDECIDED
             assert torch.equal(before[decided], after[decided])
 
 

@@ -142,11 +142,11 @@ def test_text8(tmp_path):
     (tmp_path / "a.txt").write_text("\n\n".join(story(i) for i in range(100)), encoding="utf-8")
     with pytest.raises(InputError, match=r"a.txt: character 'S' at offset 0"):
         prepare([tmp_path / "a.txt"], tmp_path / "out", tokenizer="text8")
-    corpus = prepare([tmp_path / "a.txt"], tmp_path / "out", tokenizer="text8:normalise")
+    corpus = prepare([tmp_path / "a.txt"], tmp_path / "out", tokenizer="text8:normalize")
     found = "".join(everything(corpus))
     assert set(found) <= set(" abcdefghijklmnopqrstuvwxyz") and "story" in found
-    assert corpus.tokenizer.name == "text8:normalise" and corpus.manifest.exact_bytes
-    assert prepare([tmp_path / "a.txt"], tmp_path / "out", tokenizer="text8:normalise")
+    assert corpus.tokenizer.name == "text8:normalize" and corpus.manifest.exact_bytes
+    assert prepare([tmp_path / "a.txt"], tmp_path / "out", tokenizer="text8:normalize")
 
 
 def lossy_tokenizer(path):
@@ -273,7 +273,7 @@ def test_progress_reports_documents_and_speed(folder, tmp_path, monkeypatch, cap
     prepare([folder], tmp_path / "out")
     lines = capsys.readouterr().err.splitlines()
     assert lines[99].startswith("reading: 100 documents, ") and lines[99].endswith(" MB/s")
-    assert lines[-1].startswith("tokenising: 100 documents")
+    assert lines[-1].startswith("tokenizing: 100 documents")
 
 
 def test_speeches(tmp_path):

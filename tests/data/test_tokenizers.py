@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, observed, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Library
 from tokenizers import decoders, models, pre_tokenizers
@@ -36,7 +36,7 @@ def write_gpt2_files(folder, tokenizer, names):
 @settings(max_examples=100, deadline=None)
 @example("<|endoftext|> spelt out")
 @example("\ufeff\x00\r\n")
-@given(text=TEXTS)
+@observed(text=TEXTS)
 def test_round_trip_and_exact_bytes(tokenizer, text):
     ids = tokenizer.encode(text)
     assert ids.dtype == np.int64
@@ -48,14 +48,14 @@ def test_round_trip_and_exact_bytes(tokenizer, text):
 
 @pytest.mark.parametrize("tokenizer", [Bytes(), Text8(), BPE], ids=["bytes", "text8", "bpe"])
 @settings(max_examples=100, deadline=None)
-@given(ids=st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 310), max_size=30))
+@observed(ids=st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 310), max_size=30))
 def test_decode_takes_any_ids(tokenizer, ids):
     assert isinstance(tokenizer.decode(ids), str)
 
 
 @pytest.mark.parametrize("tokenizer", [Bytes(), Text8(), BPE], ids=["bytes", "text8", "bpe"])
 @settings(max_examples=200, deadline=None)
-@given(data=st.data())
+@observed(data=st.data())
 def test_spellings_put_together_are_the_text(tokenizer, data):
     """For any tokens, so for those of a character in part too."""
     ids = data.draw(st.lists(st.integers(0, tokenizer.vocab_size - 1), max_size=20))
@@ -121,10 +121,10 @@ def test_text8_ids_and_refusal():
         ("…", " "),
     ],
 )
-def test_text8_normalise(text, wanted):
-    tokenizer = Text8(normalised=True)
-    assert tokenizer.normalise(text) == wanted
-    assert tokenizer.normalise(wanted) == wanted
+def test_text8_normalize(text, wanted):
+    tokenizer = Text8(normalized=True)
+    assert tokenizer.normalize(text) == wanted
+    assert tokenizer.normalize(wanted) == wanted
     assert tokenizer.decode(tokenizer.encode(text)) == wanted
 
 
@@ -209,7 +209,7 @@ def test_not_a_tokenizer_file(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("byte", "did you mean 'bytes'"), ("text8:x", "text8:normalise"), ("nowhere.json", "path")],
+    [("byte", "did you mean 'bytes'"), ("text8:x", "text8:normalize"), ("nowhere.json", "path")],
 )
 def test_unknown_tokenizers(name, hint):
     with pytest.raises(InputError, match=hint):

@@ -11,10 +11,10 @@ import pytest
 
 from isodiff.cli.plan import workloads
 from isodiff.scaling import fit_isoflop, fit_parametric, fit_repeated, published_points
-from isodiff.scaling.known_laws import known_laws
-from isodiff.scaling.needs import Setting
-from isodiff.scaling.next_runs import next_runs
-from isodiff.scaling.planning import plan
+from isodiff.scaling.laws.load import known_laws
+from isodiff.scaling.planning.experimental_design import next_runs
+from isodiff.scaling.planning.hardware import Setting
+from isodiff.scaling.planning.recommend import plan
 
 PAGE = (Path(__file__).parents[2] / "docs" / "laws.md").read_text(encoding="utf-8")
 WORDS = {"or", "null", "name", "least", "most", "family", "number"}

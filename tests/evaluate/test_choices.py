@@ -6,15 +6,15 @@ import torch
 
 from isodiff.data.text import Bytes
 from isodiff.evaluate.choices import Entry, choose, drawing, entries
-from isodiff.evaluate.foretelling import foretell, target_nats, written
-from isodiff.evaluate.intervals import wilson
+from isodiff.evaluate.cloze import foretell, target_nats, written
 from isodiff.evaluate.items import Item, Target, option
-from isodiff.evaluate.race import Rules
 from isodiff.evaluate.scoring import Scorer
+from isodiff.evaluate.sequential_test import Rules
 from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.masked import Masked
 from isodiff.network.view import Prediction, Table, View
 from isodiff.rng import stream
+from isodiff.runs.intervals import wilson
 from tests.contract.networks import FAMILIES, V, tiny
 from tests.evaluate.test_scoring import enumerated
 
@@ -126,15 +126,15 @@ def test_accuracy_and_accuracy_per_byte(family):
 
 
 class Surprising:
-    """After a context, letters are as likely as `given`; without one as `alone`."""
+    """After a context, letters are as likely as `observed`; without one as `alone`."""
 
-    def __init__(self, given: Fixed, alone: Fixed) -> None:
-        self.vocab_size, self.given, self.alone = given.vocab_size, given, alone
+    def __init__(self, observed: Fixed, alone: Fixed) -> None:
+        self.vocab_size, self.observed, self.alone = observed.vocab_size, observed, alone
 
     def __call__(self, view: View) -> Prediction:
         known = (view.inputs == ord("q")).any(-1, keepdim=True).expand(view.inputs.shape).flatten()
         known = known if view.read is None else known[view.read]
-        return Table(torch.where(known[:, None], self.given.log_p, self.alone.log_p))
+        return Table(torch.where(known[:, None], self.observed.log_p, self.alone.log_p))
 
 
 @pytest.mark.parametrize("family", [Autoregressive, Masked])

@@ -16,7 +16,7 @@ from isodiff.evaluate.generation import (
     quality,
     repetition,
 )
-from isodiff.evaluate.judge import Scores
+from isodiff.evaluate.reference_model import Scores
 from isodiff.record import Mean
 
 

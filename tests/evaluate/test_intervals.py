@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from isodiff.errors import InputError
-from isodiff.evaluate.intervals import Share, wilson
+from isodiff.runs.intervals import Share, wilson
 
 NEWCOMBE = {  # Statistics in Medicine 17, 857 (1998), Table I, method 3
     (81, 263): (0.2553, 0.3662),

@@ -17,8 +17,8 @@ NAMES = [name for name in FAMILIES if "d3pm" not in name and "sedd" not in name]
 
 
 def rows(keys, starts, length, places=None):
-    given = torch.zeros(len(keys)) if places is None else places
-    return FromStart(0, keys, given, starts=starts, length=length)
+    observed = torch.zeros(len(keys)) if places is None else places
+    return FromStart(0, keys, observed, starts=starts, length=length)
 
 
 def test_numbers_count_from_the_start_whatever_the_length():

@@ -17,8 +17,8 @@ from isodiff.evaluate.documents import Window, by_shape, encoded, evaluate_docum
 from isodiff.evaluate.likelihood import likelihood
 from isodiff.network.shape import Shape
 from isodiff.rng import Rows, stream
-from isodiff.train.run import Trained, make_family, make_network
-from isodiff.train.spec import RunSpec
+from isodiff.runs.build import Trained, make_family, make_network
+from isodiff.runs.spec import RunSpec
 
 TEXT = "We hold these truths to be self-evident, that all are created equal."
 

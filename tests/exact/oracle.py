@@ -73,13 +73,13 @@ class LeaveOneOut:
     """p(x_i | z without z_i) for noise of level `view.time`; with `own`, p(x_i | z).
 
     `process` says how much of the noise is random tokens, all of it by default; a mask tells nothing.
-    Positions `given` have no noise.
+    Positions `observed` have no noise.
     """
 
     toy: Toy
     own: bool = False
     process: HybridNoise | None = None
-    given: tuple[int, ...] = ()
+    observed: tuple[int, ...] = ()
 
     @property
     def vocab_size(self) -> int:
@@ -96,7 +96,7 @@ class LeaveOneOut:
             for key in range(n):
                 if reach[query, key] and (self.own or key != query):
                     same = view.inputs[:, key, None] == x[:, view.positions[key]]
-                    noisy = int(view.positions[key]) not in self.given
+                    noisy = int(view.positions[key]) not in self.observed
                     told = (1 - m) * same + random / v if noisy else same.to(weight)
                     weight = torch.where(view.inputs[:, key, None] < v, weight * told, weight)
             w = weight @ one_hot(x[:, view.positions[query]], v).to(weight)
@@ -147,12 +147,12 @@ class Known:
 class Bayes:
     """p(x_i | z) for Gaussian noise: or, where evidence is shown, p(x_i | z without z_i) and that.
 
-    Positions `given` have no noise.
+    Positions `observed` have no noise.
     """
 
     toy: Toy
     latent: Latent
-    given: tuple[int, ...] = ()
+    observed: tuple[int, ...] = ()
 
     @property
     def vocab_size(self) -> int:
@@ -165,7 +165,7 @@ class Bayes:
         z = view.inputs[..., :width] * ((1 - m) / width + m).sqrt()
         far = (z[:, :, None] - (1 - m)[..., None].sqrt() * vectors).square().sum(-1)
         each = (-far / (2 * m))[:, torch.arange(x.shape[1]), x]
-        for i in self.given:  # without noise, one vector is at hand and the others are not
+        for i in self.observed:  # without noise, one vector is at hand and the others are not
             each[..., i] = torch.where(
                 far[:, i].gather(1, x[:, i].expand(len(far), -1)) < 1e-12, 0, -1e4
             )

@@ -31,7 +31,7 @@ X = Toy.random(V, L, seed=0).sequences
 ALL = (0, 1, 2)
 
 
-def given(free: tuple[int, ...], rows: int) -> Tensor | None:
+def observed(free: tuple[int, ...], rows: int) -> Tensor | None:
     """All positions but `free`, in every row; None for none."""
     known = torch.ones(rows, L, dtype=torch.bool)
     known[:, list(free)] = False
@@ -60,7 +60,7 @@ def each(value: Tensor) -> Tensor:
     return value.repeat_interleave(len(X), 0)
 
 
-def cell_centres(chance: Tensor) -> Tensor:
+def cell_centers(chance: Tensor) -> Tensor:
     """The u that draws each category."""
     return chance.cumsum(0) - chance / 2
 
@@ -69,7 +69,7 @@ def masked_bound(denoiser: Denoiser, free: tuple[int, ...] = ALL) -> Tensor:
     k, order = product(torch.arange(1, len(free) + 1), orders(L))
     x, rows = paired(X, len(k))
     rng = Scripted(rows, antithetic=[each(k)], permutation=[each(order)])
-    nats = Masked(vocab_size=V).nelbo(denoiser, x, rng=rng, given=given(free, rows)).nats
+    nats = Masked(vocab_size=V).nelbo(denoiser, x, rng=rng, observed=observed(free, rows)).nats
     assert rng.exhausted()
     return expected(nats, torch.full((len(k),), 1 / len(k)))
 
@@ -84,7 +84,7 @@ def block_bound(denoiser: Denoiser, block_size: int, free: tuple[int, ...] = ALL
     x, rows = paired(X, len(level))
     rng = Scripted(rows, scattered=[each(level)], permutation=[each(order)])
     family = Blockwise(vocab_size=V, block_size=block_size, low=0.7, high=1.0)  # training only
-    nats = family.nelbo(denoiser, x, rng=rng, given=given(free, rows)).nats
+    nats = family.nelbo(denoiser, x, rng=rng, observed=observed(free, rows)).nats
     assert rng.exhausted()
     return expected(nats, torch.full((len(level),), 1 / len(level)))
 
@@ -116,17 +116,17 @@ def interpolating_bound(
         if alpha_0 == 1:
             antithetic.append(each(1 + count))
         else:
-            strata.append(each(cell_centres(chance)[count]))
+            strata.append(each(cell_centers(chance)[count]))
         permutation.append(each(order))
     if alpha_0 < 1:
         count, order = outcome.pop(0), outcome.pop(0)
         weights = weights * kept[count] / len(orders(L))
-        strata.append(each(cell_centres(kept)[count]))
+        strata.append(each(cell_centers(kept)[count]))
         permutation.append(each(order))
     assert abs(float(weights.sum()) - 1) < 1e-14
     x, rows = paired(X, len(weights))
     rng = Scripted(rows, strata=strata, antithetic=antithetic, permutation=permutation)
-    nats = family.nelbo(denoiser, x, rng=rng, given=given(free, rows)).nats
+    nats = family.nelbo(denoiser, x, rng=rng, observed=observed(free, rows)).nats
     assert rng.exhausted()
     return expected(nats, weights)
 
@@ -172,7 +172,7 @@ def uniform_bound(
     x, rows = paired(X, len(weights))
     rng = Scripted(rows, strata=[each(strata)], uniform=[each(u), each(v), each(noise)])
     family = Uniform(vocab_size=V, alpha_end=alpha_end)
-    nats = family.nelbo(denoiser, x, rng=rng, given=given(free, rows)).nats
+    nats = family.nelbo(denoiser, x, rng=rng, observed=observed(free, rows)).nats
     assert rng.exhausted()
     prior = len(free) * UniformState(V, Linear(alpha_end)).prior_nats()
     return expected(nats - prior, weights) + prior  # the weights cover [0, 1 - alpha_end] only
@@ -203,14 +203,14 @@ def hybrid_bound(family: Hybrid, denoiser: Denoiser, free: tuple[int, ...] = ALL
     uniform = [widened(u, free, 1e-9), v, *(widened(numbers, free, 0.5) for numbers in noise)]
     x, rows = paired(X, len(weights))
     rng = Scripted(rows, strata=[each(strata)], uniform=[each(numbers) for numbers in uniform])
-    nats = family.nelbo(denoiser, x, rng=rng, given=given(free, rows)).nats
+    nats = family.nelbo(denoiser, x, rng=rng, observed=observed(free, rows)).nats
     assert rng.exhausted()
     return expected(nats, weights)
 
 
 def autoregressive_bound(denoiser: Denoiser, free: tuple[int, ...] = ALL) -> Tensor:
     family, rng = Autoregressive(vocab_size=V), Scripted(len(X))
-    return family.nelbo(denoiser, X, rng=rng, given=given(free, len(X))).nats
+    return family.nelbo(denoiser, X, rng=rng, observed=observed(free, len(X))).nats
 
 
 def others(free: tuple[int, ...]) -> tuple[int, ...]:

@@ -43,13 +43,13 @@ def scores(family: Family, denoiser: Denoiser, x: Tensor, **options: Any) -> Sco
 
 def trials(family: Family, denoiser: Denoiser, x: Tensor, num: int = 400, **options: Any) -> Score:
     """`num` independent estimates for the one text x."""
-    given = options.pop("given", None)
+    observed = options.pop("given", None)
     return scores(
         family,
         denoiser,
         x.expand(num, -1),
         keys=[(trial,) for trial in range(num)],
-        given=None if given is None else given.expand(num, -1),
+        observed=None if observed is None else observed.expand(num, -1),
         batch_size=4096,
         **options,
     )

@@ -95,7 +95,7 @@ def test_weights_of_steps_tend_to_one_over_k() -> None:
         assert float(weights @ torch.arange(1.0, 10)) == pytest.approx(9, rel=1e-12)
 
 
-def test_sedd_of_normalised_scores_is_the_nelbo() -> None:
+def test_sedd_of_normalized_scores_is_the_nelbo() -> None:
     """Token by token, for the same masks."""
     numbers = Rows.of(stream(0, "sedd"), len(X)), Rows.of(stream(0, "sedd"), len(X))
     sedd, nelbo = (Masked(vocab_size=V, objective=name) for name in ("sedd", "nelbo"))

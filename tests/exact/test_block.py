@@ -14,8 +14,8 @@ from torch import Tensor
 
 from isodiff.data.toy import Toy
 from isodiff.errors import InputError
-from isodiff.families.base import HOLE, blank, sample
-from isodiff.families.block import RANGES, BlockByBlock, Blockwise, entropy
+from isodiff.families.base import UNDECIDED, blank, sample
+from isodiff.families.block import RANGES, BlockSampler, Blockwise, entropy
 from isodiff.network.attention import BlockCausal, TwoStream, sizes
 from isodiff.network.view import Table, View
 from isodiff.rng import Rows, stream
@@ -46,8 +46,8 @@ def outcomes(family: Blockwise) -> tuple[Tensor, Tensor, Scripted]:
     *ks, order = product(*(torch.arange(n) for n in sizes(L, family.block_size)), orders(L))
     k = torch.stack(ks, -1)
     chance = torch.stack([q[b][k[:, b]] for b in range(len(q))]).prod(0) / len(orders(L))
-    centres = torch.stack([(q[b].cumsum(0) - q[b] / 2)[k[:, b]] for b in range(len(q))], -1)
-    return 1 + k, chance, Scripted(len(k), scattered=[centres], permutation=[order])
+    centers = torch.stack([(q[b].cumsum(0) - q[b] / 2)[k[:, b]] for b in range(len(q))], -1)
+    return 1 + k, chance, Scripted(len(k), scattered=[centers], permutation=[order])
 
 
 @pytest.mark.parametrize("size", [2, 3])
@@ -103,7 +103,7 @@ def test_one_pass_measures_the_variance_under_every_range(size: int, objective) 
 def test_the_search_takes_the_range_of_least_variance() -> None:
     family = Blockwise(vocab_size=V, block_size=3, objective="nelbo")
     x = TOY.sample(Rows.of(stream(0, "x"), 4000))
-    best, why = family.tuned(MODEL, x, rng=Rows.of(stream(0), 4000))
+    best, why = family.adapt(MODEL, x, rng=Rows.of(stream(0), 4000))
     table = {(low, high): variance for low, high, variance in why["variances"]}
     assert table[best.low, best.high] == min(table.values()) < 0.7 * table[0.0, 1.0]
     assert replace(best, low=0.0, high=1.0) == family
@@ -136,7 +136,7 @@ def test_only_the_last_block_of_the_clean_copy_is_hidden() -> None:
 def test_first_hitting_is_exact_and_costs_one_evaluation_per_token(size: int) -> None:
     family = Blockwise(vocab_size=V, block_size=size)
     rng = Rows.of(stream(1, "hitting", size), DRAWS)
-    x, nfe = sample(family, Optimal(TOY), blank(DRAWS, L), BlockByBlock(steps=None), rng=rng)
+    x, nfe = sample(family, Optimal(TOY), blank(DRAWS, L), BlockSampler(steps=None), rng=rng)
     assert bool((nfe == L).all())
     assert p_value(x, TOY.p.flatten()) > 1e-3
 
@@ -144,23 +144,23 @@ def test_first_hitting_is_exact_and_costs_one_evaluation_per_token(size: int) ->
 @pytest.mark.parametrize(
     ("size", "given"), [(2, (1,)), (3, (1,)), (3, (2,)), (2, (0,)), (1, (0, 1)), (2, (2,))]
 )
-def test_infilling_draws_from_the_conditional_or_is_refused(size, given) -> None:
+def test_infilling_draws_from_the_conditional_or_is_refused(size, observed) -> None:
     """Anything may be given before the first block with a hole, and in it."""
     family = Blockwise(vocab_size=V, block_size=size)
     start = blank(DRAWS, L)
     keep = torch.ones_like(TOY.p)
-    for place in given:
+    for place in observed:
         start[:, place] = 2
         keep *= (torch.arange(V) == 2).view([-1 if axis == place else 1 for axis in range(L)])
     rng = Rows.of(stream(2, "fill"), DRAWS)
-    if given[-1] // size > 0 and given != (0, 1):
+    if observed[-1] // size > 0 and observed != (0, 1):
         with pytest.raises(InputError, match="nothing may be given in a block after one with a"):
-            sample(family, Optimal(TOY), start, BlockByBlock(steps=None), rng=rng)
+            sample(family, Optimal(TOY), start, BlockSampler(steps=None), rng=rng)
         return
-    x, nfe = sample(family, Optimal(TOY), start, BlockByBlock(steps=None), rng=rng)
+    x, nfe = sample(family, Optimal(TOY), start, BlockSampler(steps=None), rng=rng)
     law = (keep * TOY.p).flatten()
     assert p_value(x, law / law.sum()) > 1e-3
-    assert bool((nfe == L - len(given)).all())
+    assert bool((nfe == L - len(observed)).all())
 
 
 class Clockwork:
@@ -184,7 +184,7 @@ def test_a_text_ends_at_its_stop_token() -> None:
     start = blank(4, 10)
     start[1, :2] = 4  # given: not an end of what is written
     start[2, :6] = torch.tensor([0, 1, 2, 3, 4, 1])
-    sampler = BlockByBlock(steps=None, stop=4)
+    sampler = BlockSampler(steps=None, stop=4)
     x, nfe = sample(family, model, start, sampler, rng=Rows.of(stream(0), 4))
     assert x[2].tolist() == [0, 1, 2, 3, 4, 1, 0, 0, 0, 0] and nfe[2] == 4
     for row, first in ((0, [0, 1, 2]), (1, [4, 4, 2]), (3, [0, 1, 2])):
@@ -201,7 +201,7 @@ def test_stopping_changes_no_text_before_the_stop() -> None:
     for stop in (None, 2):
         rng = Rows.of(stream(3), 2000)
         x, nfe = sample(
-            family, Optimal(TOY), blank(2000, L), BlockByBlock(steps=2, stop=stop), rng=rng
+            family, Optimal(TOY), blank(2000, L), BlockSampler(steps=2, stop=stop), rng=rng
         )
         texts.append((x, nfe))
     (free, cost), (stopped, less) = texts
@@ -216,15 +216,15 @@ def test_a_text_that_repeats_itself_is_given_up_in_plain_sight() -> None:
     family = Blockwise(vocab_size=5, block_size=2)
     model = Clockwork([0, 1, 2, 3, 4, 4, 4, 4, 4, 4, 4, 4], 5)
     for threshold, written in ((None, 12), (0.1, 8), (1.0, 8), (1.1, 6), (1.39, 4), (0.0, 12)):
-        sampler = BlockByBlock(steps=1, repetition=threshold, span=4)
+        sampler = BlockSampler(steps=1, repetition=threshold, span=4)
         x, nfe = sample(family, model, blank(3, 12), sampler, rng=Rows.of(stream(0), 3))
         assert bool((x[:, :written] == model.text[:written]).all())
-        assert bool((x[:, written:] == HOLE).all()), (threshold, x)
+        assert bool((x[:, written:] == UNDECIDED).all()), (threshold, x)
         assert bool((nfe == written // 2).all())
 
 
 def test_entropy_of_a_histogram() -> None:
-    tokens = torch.tensor([[0, 0, 0, 0], [0, 1, 0, 1], [3, 2, 1, 0], [0, HOLE, 0, HOLE]])
+    tokens = torch.tensor([[0, 0, 0, 0], [0, 1, 0, 1], [3, 2, 1, 0], [0, UNDECIDED, 0, UNDECIDED]])
     ln2 = torch.tensor(2.0).log()
     torch.testing.assert_close(
         entropy(tokens, 4), torch.stack([0 * ln2, ln2, 2 * ln2, ln2 / 2]), rtol=1e-12, atol=1e-15
@@ -234,7 +234,7 @@ def test_entropy_of_a_histogram() -> None:
 def test_a_window_hides_the_blocks_before_it() -> None:
     """The oracle for three tokens sees only the last two blocks: p(x_2 | x_1)."""
     family = Blockwise(vocab_size=V, block_size=1)
-    sampler = BlockByBlock(steps=1, window=2)
+    sampler = BlockSampler(steps=1, window=2)
 
     class InOneLayer(Optimal):
         """One layer: what a key saw of earlier blocks is not in it."""
@@ -260,9 +260,9 @@ def test_a_window_hides_the_blocks_before_it() -> None:
     [
         (lambda: Blockwise(vocab_size=V, block_size=0), "block_size must be at least 1, got 0"),
         (lambda: Blockwise(vocab_size=V, low=0.5, high=0.5), "0 <= low < high <= 1 is needed"),
-        (lambda: Blockwise(vocab_size=V, tune_every=-1), "tune_every must not be negative"),
-        (lambda: BlockByBlock(span=0), "span must be at least 1, got 0"),
-        (lambda: BlockByBlock(window=0), "window must be at least 1, got 0"),
+        (lambda: Blockwise(vocab_size=V, adapt_every=-1), "adapt_every must not be negative"),
+        (lambda: BlockSampler(span=0), "span must be at least 1, got 0"),
+        (lambda: BlockSampler(window=0), "window must be at least 1, got 0"),
     ],
 )
 def test_impossible_options_are_refused(make, message: str) -> None:

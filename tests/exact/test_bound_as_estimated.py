@@ -41,7 +41,9 @@ HYBRIDS = {
 BOUNDS = {
     "autoregressive": lambda toy, free=ALL: autoregressive_bound(Optimal(toy, shift=1), free),
     "masked": lambda toy, free=ALL: masked_bound(Optimal(toy), free),
-    "uniform": lambda toy, free=ALL: uniform_bound(LeaveOneOut(toy, given=others(free)), free=free),
+    "uniform": lambda toy, free=ALL: uniform_bound(
+        LeaveOneOut(toy, observed=others(free)), free=free
+    ),
     **{
         f"interpolating-{variant}-{a}": lambda toy, free=ALL, a=a, variant=variant: (
             interpolating_bound(Optimal(toy), a, variant, free)
@@ -55,7 +57,7 @@ BOUNDS = {
     },
     **{
         name: lambda toy, free=ALL, f=f: hybrid_bound(
-            f, LeaveOneOut(toy, process=f.process, given=others(free)), free
+            f, LeaveOneOut(toy, process=f.process, observed=others(free)), free
         )
         for name, f in HYBRIDS.items()
     },

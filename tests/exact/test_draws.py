@@ -72,7 +72,7 @@ def test_draws_do_not_depend_on_the_scale_of_the_weights() -> None:
     assert torch.equal(draw(weights, u), draw(1024 * weights, u))
 
 
-def test_temperature_is_a_normalised_power() -> None:
+def test_temperature_is_a_normalized_power() -> None:
     p = torch.rand(5, 9, dtype=torch.float64, generator=stream(2)).softmax(-1)
     want = p**2 / (p**2).sum(-1, keepdim=True)
     torch.testing.assert_close(Truncation(temperature=0.5).weights(p.log()), want)

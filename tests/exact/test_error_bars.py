@@ -87,10 +87,10 @@ def test_mask_counts(block_size: int, consistent: bool) -> None:
 
 def test_mask_counts_of_some_tokens() -> None:
     denoiser, x = Rough(LONG), LONG.sequences[333]
-    given = torch.arange(9) % 4 == 1
+    observed = torch.arange(9) % 4 == 1
     family = Masked(vocab_size=2)
-    truth = float(scores(family, denoiser, x[None], given=given[None], method="subsets").nats)
-    honest(trials(family, denoiser, x, given=given, method="masks", budget=257), truth)
+    truth = float(scores(family, denoiser, x[None], observed=observed[None], method="subsets").nats)
+    honest(trials(family, denoiser, x, observed=observed, method="masks", budget=257), truth)
 
 
 @pytest.mark.parametrize("groups", [2, 4])

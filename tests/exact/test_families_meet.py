@@ -16,10 +16,10 @@ from scripted import Scripted, orders
 from isodiff.data.toy import Toy
 from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.base import blank, sample
-from isodiff.families.block import BlockByBlock, Blockwise
+from isodiff.families.block import BlockSampler, Blockwise
 from isodiff.families.hybrid import Hybrid
 from isodiff.families.interpolating import Interpolating
-from isodiff.families.masked import Masked, Unmasking
+from isodiff.families.masked import Masked, MaskedSampler
 from isodiff.families.uniform import Uniform
 from isodiff.network.shape import Backbone, Shape
 from isodiff.network.transformer import Transformer
@@ -163,10 +163,10 @@ def test_one_block_samples_what_masked_samples(steps: int | None) -> None:
     block, masked = Blockwise(vocab_size=V, block_size=L), Masked(vocab_size=V)
     order, numbers = rng().uniform(L), Rows.of(stream(1), B).uniform(L)
     script = Scripted(B, uniform=[order, numbers])
-    got = sample(block, network(), blank(B, L), BlockByBlock(steps=steps), rng=script)
+    got = sample(block, network(), blank(B, L), BlockSampler(steps=steps), rng=script)
     assert script.exhausted()
     script = Scripted(B, uniform=[order] + [numbers] * L)
-    want = sample(masked, network(), blank(B, L), Unmasking(steps=steps), rng=script)
+    want = sample(masked, network(), blank(B, L), MaskedSampler(steps=steps), rng=script)
     assert torch.equal(got[0], want[0]) and torch.equal(got[1], want[1])
 
 
@@ -196,7 +196,7 @@ def test_blocks_of_one_token_sample_what_autoregressive_samples(steps: int | Non
     numbers = torch.rand(200, 4, dtype=torch.float64, generator=stream(3))
     block, ar = Blockwise(vocab_size=3, block_size=1), Autoregressive(vocab_size=3)
     rng = Scripted(200, uniform=[numbers] * 2)
-    got, _ = sample(block, Optimal(toy), blank(200, 4), BlockByBlock(steps=steps), rng=rng)
+    got, _ = sample(block, Optimal(toy), blank(200, 4), BlockSampler(steps=steps), rng=rng)
     assert rng.exhausted()
     rng = Scripted(200, uniform=[numbers])
     want, _ = sample(ar, Optimal(toy, shift=1), blank(200, 4), ar.sampler(), rng=rng)

@@ -38,7 +38,7 @@ def bound(
     *,
     output_prior: bool = True,
     nodes: int = 48,
-    given: tuple[int, ...] = (),
+    observed: tuple[int, ...] = (),
 ) -> Tensor:
     """E[nelbo] of every sequence. Its two terms see the same noise, which their sum does not mind."""
     family = Gaussian(
@@ -47,7 +47,7 @@ def bound(
     eps, weight = noises()
     x, noise = X.repeat(len(eps), 1), eps.repeat_interleave(len(X), 0)[:, None, :, None]
     known = torch.zeros_like(x, dtype=torch.bool)
-    known[:, list(given)] = True
+    known[:, list(observed)] = True
     total = torch.zeros(len(X))
     for node, share in zip(*numpy.polynomial.legendre.leggauss(nodes), strict=True):
         rng = Scripted(
@@ -55,7 +55,7 @@ def bound(
             strata=[torch.full((len(x),), (1 + node) / 2)],
             normal=[noise.expand(-1, 2, -1, -1)],
         )
-        nats = family.nelbo(Bayes(toy, latent, given), x, rng=rng, given=known).nats
+        nats = family.nelbo(Bayes(toy, latent, observed), x, rng=rng, observed=known).nats
         assert rng.exhausted()
         total += share / 2 * (weight @ nats.view(len(eps), len(X)))
     return total
@@ -74,11 +74,13 @@ def test_bound_of_the_exact_denoiser_is_the_nll_of_every_sequence(
 
 @pytest.mark.parametrize("output_prior", [True, False])
 @pytest.mark.parametrize("given", [0, 1])
-def test_with_a_token_given_it_is_the_nll_of_the_other(given: int, output_prior: bool) -> None:
-    nats = bound(TRUE, Known.circle(V), output_prior=output_prior, given=(given,))
+def test_with_a_token_given_it_is_the_nll_of_the_other(observed: int, output_prior: bool) -> None:
+    nats = bound(TRUE, Known.circle(V), output_prior=output_prior, observed=(observed,))
     known = torch.full_like(X, V)
-    known[:, given] = X[:, given]
-    p = TRUE.conditional(known, torch.full((len(X),), 1 - given)).gather(1, X[:, 1 - given, None])
+    known[:, observed] = X[:, observed]
+    p = TRUE.conditional(known, torch.full((len(X),), 1 - observed)).gather(
+        1, X[:, 1 - observed, None]
+    )
     torch.testing.assert_close(nats, -p.squeeze(1).log(), rtol=0, atol=1e-6)
 
 

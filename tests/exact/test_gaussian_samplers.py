@@ -18,8 +18,8 @@ from torch import Tensor
 
 from isodiff.data.toy import Toy
 from isodiff.errors import InputError
-from isodiff.families.base import HOLE, blank, sample
-from isodiff.families.gaussian import Denoising, Gaussian
+from isodiff.families.base import UNDECIDED, blank, sample
+from isodiff.families.gaussian import Gaussian, GaussianSampler
 from isodiff.process import gaussian as process
 from isodiff.rng import Rows, Streams, stream
 
@@ -109,7 +109,7 @@ def law_of(latent: Known, steps: int, method: str) -> Tensor:
     return ode_law(latent, steps, method)
 
 
-def drawn(sampler: Denoising, prompt: Tensor, *purpose: str | int) -> tuple[Tensor, Tensor]:
+def drawn(sampler: GaussianSampler, prompt: Tensor, *purpose: str | int) -> tuple[Tensor, Tensor]:
     rng = Rows.of(stream(0, *purpose), len(prompt))
     return sample(FAMILY, Bayes(TOY, CURVED), prompt, sampler, rng=rng)
 
@@ -122,7 +122,7 @@ def p_value(x: Tensor, law: Tensor) -> float:
 @pytest.mark.parametrize("steps", [1, 2, 3, 6])
 @pytest.mark.parametrize("method", ["ancestral", "ddim", "dpm"])
 def test_frequencies_follow_the_law(method: str, steps: int) -> None:
-    x, nfe = drawn(Denoising(steps=steps, method=method), blank(DRAWS, L), method, steps)
+    x, nfe = drawn(GaussianSampler(steps=steps, method=method), blank(DRAWS, L), method, steps)
     assert bool((nfe == steps).all())
     law = law_of(CURVED, steps, method)
     assert p_value(x, law) > 1e-3
@@ -159,7 +159,7 @@ def test_many_ancestral_steps_draw_from_p() -> None:
     toy = Toy.random(3, 3, seed=0)
     family = Gaussian(vocab_size=3, embedding_width=2, output_prior=False)
     denoiser, rng = Bayes(toy, Known.circle(3, high=8.0)), Rows.of(stream(4), 4000)
-    x, _ = sample(family, denoiser, blank(4000, 3), Denoising(steps=150), rng=rng)
+    x, _ = sample(family, denoiser, blank(4000, 3), GaussianSampler(steps=150), rng=rng)
     counts = torch.bincount(x @ torch.tensor([9, 3, 1]), minlength=27)
     expected = 4000 * toy.p.flatten()
     assert scipy.stats.chisquare(counts.numpy(), expected.numpy()).pvalue > 1e-3
@@ -168,31 +168,31 @@ def test_many_ancestral_steps_draw_from_p() -> None:
 def test_guidance_by_one_token_is_the_posterior_mean_given_it() -> None:
     """Weight 1 and the exact denoiser: the guided x_hat is E[e(x) | z, x_0], at every z."""
     z, gamma = torch.randn(50, L, 1, generator=stream(5)), torch.tensor(-0.5)
-    prompt = torch.tensor([[1, HOLE]]).expand(50, L)
+    prompt = torch.tensor([[1, UNDECIDED]]).expand(50, L)
     denoiser = Bayes(TOY, CURVED)
     prediction, pull = FAMILY.look(denoiser, z, gamma, CURVED.table(), None, prompt)
     assert pull is not None
     x_hat = (prediction.probs() @ CURVED.table()).view(z.shape)
-    given = sequences_given(z.squeeze(-1), gamma) * (TOY.sequences[:, 0] == 1)
-    want = given / given.sum(-1, keepdim=True) @ VECTORS
+    observed = sequences_given(z.squeeze(-1), gamma) * (TOY.sequences[:, 0] == 1)
+    want = observed / observed.sum(-1, keepdim=True) @ VECTORS
     torch.testing.assert_close(process.guided(x_hat, pull, gamma).squeeze(-1), want)
 
 
 def test_guided_infilling_draws_from_the_conditional() -> None:
     prompt = blank(DRAWS // 4, L)
     prompt[:, 0] = 1
-    x, _ = drawn(Denoising(steps=100), prompt, "infill")
+    x, _ = drawn(GaussianSampler(steps=100), prompt, "infill")
     assert bool((x[:, 0] == 1).all())
     law = TOY.p * torch.tensor([[0.0], [1.0]])
     assert p_value(x, law.flatten() + 1e-300) > 1e-3
-    blind, _ = drawn(Denoising(steps=100, guidance=0.0), prompt, "infill")
+    blind, _ = drawn(GaussianSampler(steps=100, guidance=0.0), prompt, "infill")
     assert p_value(blind, law.flatten() + 1e-300) < 1e-6  # the test can tell
 
 
 def test_a_text_does_not_depend_on_the_prompts_beside_it() -> None:
     """Guided and free rows in one batch."""
-    mixed = torch.tensor([[HOLE, HOLE], [1, HOLE], [0, 1]])
-    denoiser, sampler = Bayes(TOY, CURVED), Denoising(steps=5)
+    mixed = torch.tensor([[UNDECIDED, UNDECIDED], [1, UNDECIDED], [0, 1]])
+    denoiser, sampler = Bayes(TOY, CURVED), GaussianSampler(steps=5)
     together, nfe = sample(FAMILY, denoiser, mixed, sampler, rng=Streams(0, 3))
     assert nfe.tolist() == [5, 5, 0]
     for i in range(3):
@@ -201,11 +201,11 @@ def test_a_text_does_not_depend_on_the_prompts_beside_it() -> None:
         assert torch.equal(alone[0], together[i])
 
 
-def test_a_score_temperature_below_one_favours_likely_texts() -> None:
+def test_a_score_temperature_below_one_favors_likely_texts() -> None:
     best = int(TOY.p.flatten().argmax())
     shares = []
     for temperature in (1.0, 0.7):
-        sampler = Denoising(steps=30, score_temperature=temperature)
+        sampler = GaussianSampler(steps=30, score_temperature=temperature)
         x, _ = drawn(sampler, blank(DRAWS // 4, L), "temperature")
         shares.append(float((x @ torch.tensor([V, 1]) == best).double().mean()))
     assert shares[1] > shares[0] + 0.05
@@ -221,4 +221,4 @@ def test_a_score_temperature_below_one_favours_likely_texts() -> None:
 )
 def test_impossible_samplers_are_refused(options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Denoising(**options)
+        GaussianSampler(**options)

@@ -22,10 +22,10 @@ from isodiff.evaluate.estimators.chain import growing
 from isodiff.evaluate.likelihood import ANY_ORDER, likelihood
 from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.base import Family, blank, sample
-from isodiff.families.block import BlockByBlock, Blockwise
+from isodiff.families.block import BlockSampler, Blockwise
 from isodiff.families.gaussian import Gaussian
 from isodiff.families.interpolating import Interpolating
-from isodiff.families.masked import Masked, Unmasking
+from isodiff.families.masked import Masked, MaskedSampler
 from isodiff.families.uniform import Uniform
 from isodiff.network.attention import sizes
 from isodiff.network.view import Denoiser, Prediction, View
@@ -102,10 +102,10 @@ def test_all_orders_are_the_mean_of_chains() -> None:
 @pytest.mark.parametrize(
     ("family", "sampler", "method"),
     [
-        (MASKED, Unmasking(steps=None), "orders"),
-        (MASKED, Unmasking(steps=None, order="margin"), "margin"),
-        (MASKED, Unmasking(steps=None, order="entropy"), "entropy"),
-        (BLOCKS, BlockByBlock(steps=None), "orders"),
+        (MASKED, MaskedSampler(steps=None), "orders"),
+        (MASKED, MaskedSampler(steps=None, order="margin"), "margin"),
+        (MASKED, MaskedSampler(steps=None, order="entropy"), "entropy"),
+        (BLOCKS, BlockSampler(steps=None), "orders"),
     ],
     ids=["masked", "margin", "entropy", "block"],
 )
@@ -247,8 +247,8 @@ def test_the_autoregressive_likelihood() -> None:
 @pytest.mark.parametrize("method", ["subsets", *EXACT])
 def test_of_some_tokens_given_the_others(family: Family, method: str) -> None:
     """-log p(x_1, x_3 | x_0, x_2), or with blocks of three -log p(x_1 | x_0, x_2) p(x_3 | x_0, x_1, x_2)."""
-    given = torch.tensor([True, False, True, False]).expand(len(X), -1)
-    found = scores(family, Optimal(TOY), X, given=given, method=method)
+    observed = torch.tensor([True, False, True, False]).expand(len(X), -1)
+    found = scores(family, Optimal(TOY), X, observed=observed, method=method)
     both = TOY.p.sum((1, 3))[X[:, 0], X[:, 2]].log() - TOY.log_p(X)
     first = TOY.p.sum((1, 3))[X[:, 0], X[:, 2]] / TOY.p.sum(3)[X[:, 0], X[:, 1], X[:, 2]]
     second = TOY.p.sum(3)[X[:, 0], X[:, 1], X[:, 2]] / TOY.p[tuple(X.T)]

@@ -11,12 +11,12 @@ from oracle import LeaveOneOut, Optimal
 from test_sampler_frequencies import DRAWS, TOY, L, V, p_value
 
 from isodiff.errors import InputError
-from isodiff.families.autoregressive import Autoregressive, LeftToRight
-from isodiff.families.base import HOLE, Sampler, blank, sample
-from isodiff.families.hybrid import Hybrid, Mending
-from isodiff.families.interpolating import Interpolating, TwoPhase
-from isodiff.families.masked import Masked, Unmasking, sureness
-from isodiff.families.uniform import Renewing, Uniform, likeliest
+from isodiff.families.autoregressive import Autoregressive, AutoregressiveSampler
+from isodiff.families.base import UNDECIDED, Sampler, blank, sample
+from isodiff.families.hybrid import Hybrid, HybridSampler
+from isodiff.families.interpolating import Interpolating, InterpolatingSampler
+from isodiff.families.masked import Masked, MaskedSampler, sureness
+from isodiff.families.uniform import Uniform, UniformSampler, likeliest
 from isodiff.network.view import Denoiser, Table, View
 from isodiff.process.categorical import UniformState
 from isodiff.rng import Rows, stream
@@ -34,21 +34,21 @@ def rows(*purpose: str | int) -> Rows:
 @pytest.mark.parametrize(
     "sampler",
     [
-        Unmasking(steps=None),
-        Unmasking(steps=None, block=1),
-        Unmasking(steps=6, block=1),
-        Unmasking(steps=None, order="confidence"),
-        Unmasking(steps=4, order="entropy", block=2),
-        Unmasking(steps=L, order="margin"),
+        MaskedSampler(steps=None),
+        MaskedSampler(steps=None, block=1),
+        MaskedSampler(steps=6, block=1),
+        MaskedSampler(steps=None, order="confidence"),
+        MaskedSampler(steps=4, order="entropy", block=2),
+        MaskedSampler(steps=L, order="margin"),
     ],
     ids=str,
 )
-def test_one_token_at_a_time_is_exact_with_the_true_conditionals(sampler: Unmasking) -> None:
+def test_one_token_at_a_time_is_exact_with_the_true_conditionals(sampler: MaskedSampler) -> None:
     """Any order that looks only at what is decided factorises p; confidence looks at the draw as well."""
     x, nfe = sample(MASKED, Optimal(TOY), blank(DRAWS, L), sampler, rng=rows("single"))
     assert bool((nfe == L).all())
     if sampler.order == "confidence":
-        assert p_value(x, TRUTH) < 1e-6  # favours likely tokens: not a sampler of p
+        assert p_value(x, TRUTH) < 1e-6  # favors likely tokens: not a sampler of p
     else:
         assert p_value(x, TRUTH) > 1e-3
 
@@ -56,7 +56,7 @@ def test_one_token_at_a_time_is_exact_with_the_true_conditionals(sampler: Unmask
 def test_first_hitting_of_both_phases_is_exact() -> None:
     for alpha_0 in (1.0, 0.5, 0.0):
         family = Interpolating(vocab_size=V, alpha_0=1.0)
-        sampler = TwoPhase(steps=None, alpha_0=alpha_0)
+        sampler = InterpolatingSampler(steps=None, alpha_0=alpha_0)
         x, nfe = sample(
             family, Optimal(TOY), blank(DRAWS, L), sampler, rng=rows("both", str(alpha_0))
         )
@@ -84,7 +84,7 @@ def test_infilling_draws_from_the_conditional(family) -> None:
 @pytest.mark.parametrize("remask", [0.05, 0.5, 1.0])
 def test_remasking_keeps_the_marginals(remask: float) -> None:
     """Many steps of remasking with the true conditionals still draw from p."""
-    sampler = Unmasking(steps=200, remask=remask)
+    sampler = MaskedSampler(steps=200, remask=remask)
     x, nfe = sample(MASKED, Optimal(TOY), blank(4000, L), sampler, rng=Rows.of(stream(5), 4000))
     assert p_value(x, TRUTH) > 1e-3
     assert float(nfe.double().mean()) > L  # tokens are decided more than once
@@ -92,7 +92,7 @@ def test_remasking_keeps_the_marginals(remask: float) -> None:
 
 @pytest.mark.parametrize("kappa", [0.9, 0.5])
 def test_predictor_corrector_keeps_the_marginals(kappa: float) -> None:
-    sampler = Renewing(steps=150, kappa=kappa)
+    sampler = UniformSampler(steps=150, kappa=kappa)
     x, _ = sample(UNIFORM, LeaveOneOut(TOY), blank(4000, L), sampler, rng=Rows.of(stream(6), 4000))
     assert p_value(x, TRUTH) > 1e-3
 
@@ -116,7 +116,7 @@ def hybrid_law(denoiser: Denoiser, steps: int) -> torch.Tensor:
 
 def test_temperature_of_hybrid_noise_acts_on_the_prediction() -> None:
     denoiser = LeaveOneOut(TOY, process=HYBRID.process)
-    sampler = Mending(steps=3, temperature=0.5)
+    sampler = HybridSampler(steps=3, temperature=0.5)
     x, _ = sample(HYBRID, denoiser, blank(DRAWS, L), sampler, rng=rows("tempered"))
     assert p_value(x, hybrid_law(Tempered(denoiser, 0.5), 3)) > 1e-3
     assert p_value(x, hybrid_law(denoiser, 3)) < 1e-6
@@ -126,7 +126,7 @@ def test_temperature_of_hybrid_noise_acts_on_the_prediction() -> None:
 def test_self_correction_has_the_law_of_its_rounds(rounds: int, changes: int) -> None:
     """A text that a round leaves alone is final, others go on: the laws of both are enumerated."""
     denoiser = LeaveOneOut(TOY, process=HYBRID.process)
-    sampler = Mending(
+    sampler = HybridSampler(
         steps=2,
         corrections=rounds,
         changes=changes,
@@ -165,9 +165,9 @@ def test_self_correction_mends_what_it_was_given_to_mend_and_stops() -> None:
     start = blank(200, 6)
     start[:, 2] = 2
     start[0] = 1  # nothing to write, nothing to mend
-    sampler = Mending(steps=1, corrections=30, correction_temperature=1.0, patience=2)
+    sampler = HybridSampler(steps=1, corrections=30, correction_temperature=1.0, patience=2)
     with torch.no_grad():
-        walk = HYBRID.walk(Fixed(), start, sampler, rng=Rows.of(stream(4), 200))
+        walk = HYBRID.denoise(Fixed(), start, sampler, rng=Rows.of(stream(4), 200))
         text, *frames = [(z.clone(), rows.clone()) for z, rows in walk]
     assert torch.equal(text[1], torch.arange(200) > 0)
     z, live, best = text[0], text[1], torch.full((200,), -1.0)
@@ -176,7 +176,7 @@ def test_self_correction_mends_what_it_was_given_to_mend_and_stops() -> None:
         assert torch.equal(shown, live)
         changed = after != z
         assert int(changed.sum(-1).max()) <= 1 and not bool(changed[:, 2].any())
-        agreement = ((after == 0) & (start == HOLE)).sum(-1) / 5
+        agreement = ((after == 0) & (start == UNDECIDED)).sum(-1) / 5
         stale = torch.where(agreement > best, 0, stale + 1)
         best, z = torch.maximum(best, agreement), after
         goes_on = live & changed.any(-1) & (stale <= 2)
@@ -193,7 +193,7 @@ def test_the_tail_takes_the_likeliest_token() -> None:
             UNIFORM,
             LeaveOneOut(TOY),
             blank(50, L),
-            Renewing(steps=1, tail=tail),
+            UniformSampler(steps=1, tail=tail),
             rng=Rows.of(stream(2), 50),
         )
         assert bool((x[:, 0] == best).all())
@@ -231,7 +231,7 @@ def test_rare_tokens_are_drawn_as_often_as_they_should() -> None:
         Masked(vocab_size=v),
         Fixed(),
         blank(400, 256),
-        Unmasking(steps=1000),
+        MaskedSampler(steps=1000),
         rng=Rows.of(stream(9), 400),
     )
     n, want = x.numel(), float(1 - p[0].double())
@@ -266,7 +266,7 @@ def test_sureness_orders_as_named() -> None:
 
 def test_a_text_ends_at_its_stop_token() -> None:
     family = Autoregressive(vocab_size=V)
-    sampler = LeftToRight(stop=2)
+    sampler = AutoregressiveSampler(stop=2)
     x, nfe = sample(
         family, Optimal(TOY, shift=1), blank(2000, L), sampler, rng=Rows.of(stream(3), 2000)
     )
@@ -279,17 +279,23 @@ def test_a_text_ends_at_its_stop_token() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (lambda: Unmasking(steps=0), "steps must be at least 1, got 0"),
+        (lambda: MaskedSampler(steps=0), "steps must be at least 1, got 0"),
         (lambda: Sampler(top_p=0.0), r"top_p must lie in \(0, 1\], got 0.0"),
         (lambda: Sampler(temperature=-1.0), "temperature must not be negative"),
-        (lambda: Renewing(steps=None), "uniform noise needs a number of steps"),
-        (lambda: Unmasking(steps=None, remask=0.1), "remask needs steps"),
+        (lambda: UniformSampler(steps=None), "uniform noise needs a number of steps"),
+        (lambda: MaskedSampler(steps=None, remask=0.1), "remask needs steps"),
         (lambda: Masked(vocab_size=V, d3pm_steps=0), "d3pm_steps must be at least 1, got 0"),
-        (lambda: Mending(steps=None), "hybrid noise needs a number of steps"),
-        (lambda: Mending(corrections=-1), "corrections and patience must not be negative"),
-        (lambda: Mending(changes=0), "changes at least 1"),
-        (lambda: Mending(correction_noise=0.0), r"correction_noise must lie in \(0, 1\), got 0.0"),
-        (lambda: Mending(correction_temperature=-1.0), "correction_temperature must not be neg"),
+        (lambda: HybridSampler(steps=None), "hybrid noise needs a number of steps"),
+        (lambda: HybridSampler(corrections=-1), "corrections and patience must not be negative"),
+        (lambda: HybridSampler(changes=0), "changes at least 1"),
+        (
+            lambda: HybridSampler(correction_noise=0.0),
+            r"correction_noise must lie in \(0, 1\), got 0.0",
+        ),
+        (
+            lambda: HybridSampler(correction_temperature=-1.0),
+            "correction_temperature must not be neg",
+        ),
         (lambda: Hybrid(vocab_size=V, p_u=0.1, shift=0.0), "give one of them"),
         (lambda: Hybrid(vocab_size=V, p_u=1.0), r"p_u must be 0 or lie in \[1e-09, 1\), got 1.0"),
         (lambda: Hybrid(vocab_size=V, shift=1000.0), "shift must lie within \\+-30, got 1000.0"),
@@ -307,7 +313,7 @@ def test_impossible_samplers_are_refused(options, message: str) -> None:
 
 
 def test_impossible_prompts_are_refused() -> None:
-    hole_first = torch.tensor([[HOLE, 1, HOLE]])
+    hole_first = torch.tensor([[UNDECIDED, 1, UNDECIDED]])
     ar = Autoregressive(vocab_size=V)
     with pytest.raises(InputError, match="nothing may be given after a hole"):
         sample(ar, Optimal(TOY, shift=1), hole_first, ar.sampler(), rng=Rows.of(stream(0), 1))
@@ -315,7 +321,7 @@ def test_impossible_prompts_are_refused() -> None:
         sample(
             MASKED,
             Optimal(TOY),
-            torch.tensor([[7, HOLE, 0]]),
-            Unmasking(),
+            torch.tensor([[7, UNDECIDED, 0]]),
+            MaskedSampler(),
             rng=Rows.of(stream(0), 1),
         )

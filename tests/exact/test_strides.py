@@ -14,7 +14,7 @@ from torch import Tensor
 from isodiff.data.toy import Toy
 from isodiff.errors import InputError
 from isodiff.families.base import blank, sample
-from isodiff.families.interpolating import Interpolating, TwoPhase
+from isodiff.families.interpolating import Interpolating, InterpolatingSampler
 from isodiff.rng import Rows, stream
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -24,14 +24,14 @@ X = TOY.sequences
 Groups = list[list[int]]
 
 
-def law(orders: list[Groups], given: dict[int, int] | None = None) -> Tensor:
+def law(orders: list[Groups], observed: dict[int, int] | None = None) -> Tensor:
     """Over V^L sequences: groups one after the other, independent within, averaged over `orders`."""
-    given = given or {}
+    observed = observed or {}
     total = torch.zeros(len(X))
     for groups in orders:
         known = torch.full_like(X, V)
         chance = torch.ones(len(X))
-        for place, token in given.items():
+        for place, token in observed.items():
             known[:, place] = token
             chance *= X[:, place] == token
         for group in groups:
@@ -48,41 +48,44 @@ def shuffled(groups: Groups) -> list[Groups]:
 
 
 CASES = {
-    "together": (TwoPhase(order="strided", steps=1), [[[0, 1, 2, 3, 4, 5]]]),
-    "strided": (TwoPhase(order="strided", steps=2), shuffled([[0, 2, 4], [1, 3, 5]])),
-    "strided, uneven": (TwoPhase(order="strided", steps=4), shuffled([[0, 4], [1, 5], [2], [3]])),
+    "together": (InterpolatingSampler(order="strided", steps=1), [[[0, 1, 2, 3, 4, 5]]]),
+    "strided": (InterpolatingSampler(order="strided", steps=2), shuffled([[0, 2, 4], [1, 3, 5]])),
+    "strided, uneven": (
+        InterpolatingSampler(order="strided", steps=4),
+        shuffled([[0, 4], [1, 5], [2], [3]]),
+    ),
     "strided, half": (
-        TwoPhase(order="strided", steps=2, alpha_0=0.5),
+        InterpolatingSampler(order="strided", steps=2, alpha_0=0.5),
         [[[0, 2, 4], [1], [3], [5]], [[1, 3, 5], [0], [2], [4]]],
     ),
     "strided in blocks": (
-        TwoPhase(order="strided", steps=4, block=3),
+        InterpolatingSampler(order="strided", steps=4, block=3),
         [
             [*first, *([i + 3 for i in group] for group in first)]
             for first in shuffled([[0, 2], [1]])
         ],
     ),
-    "anchored": (TwoPhase(order="anchored", steps=3), [[[0], [3], [1, 4], [2, 5]]]),
+    "anchored": (InterpolatingSampler(order="anchored", steps=3), [[[0], [3], [1, 4], [2, 5]]]),
     "anchored, a third": (
-        TwoPhase(order="anchored", steps=3, alpha_0=2 / 3),
+        InterpolatingSampler(order="anchored", steps=3, alpha_0=2 / 3),
         [[[0], [3], [1, 4], [2], [5]]],
     ),
     "anchored in blocks": (
-        TwoPhase(order="anchored", steps=4, block=4),
+        InterpolatingSampler(order="anchored", steps=4, block=4),
         [[[0], [2], [1, 3], [4], [5]]],
     ),
     "anchored in odd blocks": (
-        TwoPhase(order="anchored", steps=4, block=3),
+        InterpolatingSampler(order="anchored", steps=4, block=3),
         [[[0], [2], [1], [3], [5], [4]]],
     ),
-    "random in blocks": (TwoPhase(steps=2, block=3), [[[0, 1, 2], [3, 4, 5]]]),
+    "random in blocks": (InterpolatingSampler(steps=2, block=3), [[[0, 1, 2], [3, 4, 5]]]),
 }
 
 
 @pytest.mark.parametrize("variant", ["A", "B"])
 @pytest.mark.parametrize(("sampler", "orders"), CASES.values(), ids=CASES)
 def test_frequencies_follow_the_law_of_the_groups(
-    sampler: TwoPhase, orders: list[Groups], variant: Literal["A", "B"]
+    sampler: InterpolatingSampler, orders: list[Groups], variant: Literal["A", "B"]
 ) -> None:
     family = Interpolating(vocab_size=V, variant=variant)
     rng = Rows.of(stream(0, "strides", str(sampler)), DRAWS)
@@ -99,7 +102,7 @@ def test_one_token_at_a_time_is_exact() -> None:
     family = Interpolating(vocab_size=V)
     for order in ("strided", "anchored"):
         for steps in (None, L):
-            sampler = TwoPhase(order=order, steps=steps)
+            sampler = InterpolatingSampler(order=order, steps=steps)
             rng = Rows.of(stream(1, order), DRAWS)
             x, nfe = sample(family, Optimal(TOY), blank(DRAWS, L), sampler, rng=rng)
             assert bool((nfe == L).all())
@@ -113,7 +116,9 @@ def test_strides_are_counted_over_holes(variant: Literal["A", "B"]) -> None:
     start = blank(DRAWS, L)
     start[:, 1], start[:, 4] = 1, 0
     rng = Rows.of(stream(2), DRAWS)
-    x, nfe = sample(family, Optimal(TOY), start, TwoPhase(order="strided", steps=2), rng=rng)
+    x, nfe = sample(
+        family, Optimal(TOY), start, InterpolatingSampler(order="strided", steps=2), rng=rng
+    )
     want = law(shuffled([[0, 3], [2, 5]]), {1: 1, 4: 0})
     assert p_value(x, want / want.sum(), V) > 1e-3
     assert bool((nfe == 2).all())
@@ -121,6 +126,6 @@ def test_strides_are_counted_over_holes(variant: Literal["A", "B"]) -> None:
 
 def test_impossible_blocks_are_refused() -> None:
     with pytest.raises(InputError, match="block must be at least 1, got 0"):
-        TwoPhase(block=0)
+        InterpolatingSampler(block=0)
     with pytest.raises(InputError, match=r"alpha_0 must lie in \[0, 1\], got 1.5"):
-        TwoPhase(alpha_0=1.5)
+        InterpolatingSampler(alpha_0=1.5)

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("float64")
 CASE: dict[str, Any] = json.loads((Path(__file__).parent / "plaid.json").read_text())
 
 
-def given(name: str) -> Tensor:
+def observed(name: str) -> Tensor:
     return torch.tensor(CASE[name])
 
 
@@ -44,13 +44,13 @@ class Published:
         return self
 
     def table(self) -> Tensor:
-        return normalize(given("matrix"), dim=-1)
+        return normalize(observed("matrix"), dim=-1)
 
     def ends(self) -> tuple[Tensor, Tensor]:
-        return given("gamma_0"), given("gamma_1")
+        return observed("gamma_0"), observed("gamma_1")
 
     def progress(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        return given("share"), given("slope")
+        return observed("share"), observed("slope")
 
     def __call__(self, view: View) -> Table:
         assert view.evidence is not None and view.table is not None
@@ -60,25 +60,25 @@ class Published:
     @staticmethod
     def logits(view: View) -> Tensor:
         assert view.evidence is not None and view.table is not None
-        return given("output") + view.evidence @ view.table.T
+        return observed("output") + view.evidence @ view.table.T
 
 
 def test_input_logits_and_terms_of_the_bound() -> None:
-    x, t = given("x"), given("share")
+    x, t = observed("x"), observed("share")
     family = Gaussian(vocab_size=len(CASE["matrix"]), embedding_width=5, self_conditioning=False)
     denoiser = Published([])
-    noise, nothing = given("noise"), torch.zeros_like(x).bool()
+    noise, nothing = observed("noise"), torch.zeros_like(x).bool()
     nats = family.nats(denoiser, x, t, noise, nothing, twice=False).mean(-1)
     (view,) = denoiser.views
     tolerance = {
         "rtol": 1e-7,
         "atol": 1e-7,
     }  # the official code adds 1e-8 to the length of a vector
-    torch.testing.assert_close(view.inputs, given("shown"), **tolerance)
-    torch.testing.assert_close(denoiser.logits(view), given("logits"), **tolerance)
-    want = torch.cat([given("reconstruction"), given("diffusion")])
+    torch.testing.assert_close(view.inputs, observed("shown"), **tolerance)
+    torch.testing.assert_close(denoiser.logits(view), observed("logits"), **tolerance)
+    want = torch.cat([observed("reconstruction"), observed("diffusion")])
     torch.testing.assert_close(nats, want, **tolerance)
-    torch.testing.assert_close(family.prior_nats(denoiser), given("prior"), **tolerance)
+    torch.testing.assert_close(family.prior_nats(denoiser), observed("prior"), **tolerance)
 
 
 @pytest.mark.parametrize("step", CASE["steps"], ids=lambda step: str(step["gamma_t"]))

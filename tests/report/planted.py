@@ -12,7 +12,7 @@ import numpy as np
 
 from isodiff.record import identity
 from isodiff.scaling import fit_isoflop, record_points
-from isodiff.scaling.frontier_summary import summary
+from isodiff.scaling.pareto_summary import summary
 
 FAMILIES = {"autoregressive": 1.0, "masked": 2.0, "uniform": 2.9, "interpolating": 1.6}
 SIZES = (9_000, 21_000, 50_000, 118_000)

@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 
-from isodiff.report.trace import SHOWN, Film, Take, html, piece
+from isodiff.report.film import SHOWN, Film, Take, html, piece
 from tests.report.reading import Page
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;"

@@ -111,7 +111,7 @@ def test_nulls_stand_for_what_is_not_known(tmp_path):
     assert all(row.multiplier is None for row in verdict(study).rows)
 
 
-def test_more_families_than_colours(tmp_path):
+def test_more_families_than_colors(tmp_path):
     families = {f"family-{i}": 1 + 0.1 * i for i in range(9)}
     write_study(tmp_path, families=families, budgets=(1e11,), sizes=(9000, 21000, 50000))
     drawn = svg(specification(isoflop(read_study(tmp_path), narrow=False)))

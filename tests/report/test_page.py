@@ -129,7 +129,7 @@ def test_only_the_page_s_own_script_may_run(source):
     assert "default-src 'none'" in policy and f"script-src 'sha256-{digest}'" in policy
 
 
-def test_drawings_are_in_colours_that_both_themes_know(source):
+def test_drawings_are_in_colors_that_both_themes_know(source):
     known = {light for light, _ in PALETTE} | set(INKS)
     drawn = {
         attributes[part]
@@ -154,7 +154,7 @@ def contrast(one: str, other: str) -> float:
 
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
-def test_colours_stand_out_from_the_paper(theme):
+def test_colors_stand_out_from_the_paper(theme):
     inks = {name: (light, dark) for light, (name, dark) in INKS.items()}
     paper = inks["paper"][theme]
     assert contrast(inks["ink"][theme], paper) >= 7

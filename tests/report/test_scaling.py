@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from isodiff.errors import InputError
+from isodiff.report.extrapolation import setting
 from isodiff.report.folder import read_study
 from isodiff.report.page import build_report
-from isodiff.report.planned import setting
 from isodiff.report.scaling import scaling
 from isodiff.report.tables import Part
 from isodiff.study.laws import fit_all

@@ -6,10 +6,10 @@ import math
 import pytest
 
 from isodiff.report.folder import read_study
+from isodiff.report.ranking import Row
 from isodiff.report.schema import Quantity
-from isodiff.report.standing import Row
+from isodiff.report.sentences import errors_sentence, multiplier_sentence
 from isodiff.report.verdict import verdict
-from isodiff.report.wording import errors_sentence, multiplier_sentence
 from tests.report.planted import FAMILIES, write, write_study
 
 

@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import binom, chi2, t
 
 from isodiff.scaling import Point
-from isodiff.scaling.bootstrap import excess_scatter, interval, replicates, scatter
-from isodiff.scaling.curve import Curve, curves
+from isodiff.scaling.fitting.bootstrap import excess_scatter, interval, replicates, scatter
+from isodiff.scaling.fitting.parabola import Curve, curves
 
 
 def noisy_curves(sizes: tuple[int, ...], noise: float = 0.01, seed: int = 0) -> tuple[Curve, ...]:

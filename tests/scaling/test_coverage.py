@@ -51,7 +51,7 @@ def run(planted: Callable[..., list[Point]], **study: float) -> Trials:
         {"sizes": 5, "noise": 0.006},
         {"sizes": 4, "noise": 0.006, "off_center": 0.3},
     ],
-    ids=["five sizes", "four sizes off centre"],
+    ids=["five sizes", "four sizes off center"],
 )
 def test_intervals_cover_the_noise_of_runs(
     planted: Callable[..., list[Point]], study: dict[str, float]

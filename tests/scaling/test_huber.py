@@ -9,9 +9,9 @@ import pytest
 from scipy.stats import binom, chi2
 from surfaces import ALPHA, BETA, A, B, E, planted_surface
 
-from isodiff.scaling.huber import DELTA, aicc, rho, slopes_of_rho, temperature
-from isodiff.scaling.newton import minimise
-from isodiff.scaling.terms import design
+from isodiff.scaling.fitting.huber import DELTA, aicc, rho, slopes_of_rho, temperature
+from isodiff.scaling.fitting.newton import minimize
+from isodiff.scaling.fitting.terms import design
 
 Draw = Callable[..., np.ndarray]
 
@@ -62,12 +62,12 @@ def test_the_likelihood_ratio_is_chi_squared(law: str, scale: float) -> None:
     noise = scale * draws(law, np.random.default_rng(0))(size=(trials, len(points)))
     log_nats = np.log([p.nats for p in points]) + noise
     start = np.repeat(true[None], trials, axis=0)
-    free = minimise(made.terms, start, log_nats)
+    free = minimize(made.terms, start, log_nats)
     residuals = log_nats - made.terms.log_nats(free.theta)[0]
     scales = np.array([temperature(r, 5) for r in residuals])
     for held in ((1,), (4,), (1, 3)):
         fixed = np.isin(np.arange(5), held)
-        bound = minimise(made.terms, start, log_nats, fixed=fixed)
+        bound = minimize(made.terms, start, log_nats, fixed=fixed)
         ratio = 2 * (bound.objective - free.objective) / scales
         kept = (ratio < chi2.ppf(0.95, len(held))).sum()
         assert binom.ppf(1e-3, trials, 0.93) <= kept <= binom.ppf(1 - 1e-3, trials, 0.97)

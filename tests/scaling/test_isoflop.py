@@ -12,7 +12,7 @@ import pytest
 
 from isodiff.errors import InputError
 from isodiff.scaling import Point, fit_isoflop
-from isodiff.scaling.curve import Curve, curves
+from isodiff.scaling.fitting.parabola import Curve, curves
 
 Planted = Callable[..., list[Point]]
 
@@ -331,7 +331,7 @@ def test_any_small_study_gives_strict_json(planted: Planted, seed: int) -> None:
 
 
 def test_a_parabola_through_a_chinchilla_surface_is_biased_as_documented() -> None:
-    """Noise-free: the exponent is right, N* is 5 to 12 % off on a grid four times off centre."""
+    """Noise-free: the exponent is right, N* is 5 to 12 % off on a grid four times off center."""
     e, a, b, alpha, beta = 1.8172, 482.01, 2085.43, 0.3478, 0.3658
     slope = beta / (alpha + beta)
     scale = (alpha * a / beta / b) ** (1 / (alpha + beta))

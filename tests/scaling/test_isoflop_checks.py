@@ -11,8 +11,8 @@ from scipy.optimize import minimize
 from surfaces import TRUTH, planted_surface
 
 from isodiff.scaling import Point, fit_isoflop
-from isodiff.scaling.curve import curves
-from isodiff.scaling.robust import coefficients, threshold, winsorised
+from isodiff.scaling.fitting.parabola import curves
+from isodiff.scaling.fitting.robust import coefficients, threshold, winsorized
 
 Planted = Callable[..., list[Point]]
 
@@ -60,7 +60,7 @@ def test_two_budgets_cannot_be_validated(planted: Planted) -> None:
 
 
 def moved(off: float) -> list[Point]:
-    """A planted surface on sizes centred `off` in ln N from the optimum, 1/8 to 8 times the middle."""
+    """A planted surface on sizes centered `off` in ln N from the optimum, 1/8 to 8 times the middle."""
     points = planted_surface(sizes=9, span=np.log(8))
     return [
         replace(
@@ -122,7 +122,7 @@ def test_the_threshold_is_that_of_normal_noise() -> None:
 
 def test_cut_residuals_keep_the_variance_of_normal_ones() -> None:
     r = 0.02 * np.random.default_rng(0).standard_normal(200_000)
-    assert winsorised(r, 1.345 * 0.02).std() == pytest.approx(0.02, rel=0.01)
+    assert winsorized(r, 1.345 * 0.02).std() == pytest.approx(0.02, rel=0.01)
 
 
 def test_a_few_bad_runs_bend_plain_parabolas_but_not_robust_ones(planted: Planted) -> None:
@@ -130,12 +130,12 @@ def test_a_few_bad_runs_bend_plain_parabolas_but_not_robust_ones(planted: Plante
     bad = [replace(p, nats=p.nats + 0.15) if i in (38, 52) else p for i, p in enumerate(points)]
     assert {p.family for p in points[35:]} == {"masked"}
     found = {}
-    for name, given, huber in (
+    for name, observed, huber in (
         ("good", points, False),
         ("plain", bad, False),
         ("robust", bad, True),
     ):
-        fit = fit_isoflop(given, bootstrap=200, huber=huber)
+        fit = fit_isoflop(observed, bootstrap=200, huber=huber)
         family = fit.families["masked"]
         found[name] = (family.estimate(family.parameters.exponent), fit.multiplier("masked"))
     for which, scale in ((0, 0.01), (1, 0.6)):

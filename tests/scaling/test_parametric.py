@@ -12,9 +12,9 @@ from surfaces import ALPHA, BETA, TRUTH, planted_surface
 
 from isodiff.errors import InputError
 from isodiff.scaling import fit_parametric, published_points
-from isodiff.scaling.checks import influence
-from isodiff.scaling.comparison import compare
-from isodiff.scaling.huber import temperature
+from isodiff.scaling.fitting.huber import temperature
+from isodiff.scaling.laws.parametric_diagnostics import influence
+from isodiff.scaling.laws.shared_constants import compare
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from surfaces import ALPHA, BETA, A, B, E, planted_surface
 
-from isodiff.scaling.bootstrap import interval
-from isodiff.scaling.cost import SIX
-from isodiff.scaling.newton import minimise
-from isodiff.scaling.parametric import Runs, ordered, replicate
-from isodiff.scaling.resample import Resampling
-from isodiff.scaling.surface import Surface
+from isodiff.scaling.fitting.bootstrap import interval
+from isodiff.scaling.fitting.newton import minimize
+from isodiff.scaling.fitting.resample import Resampling
+from isodiff.scaling.laws.loss_surface import Surface
+from isodiff.scaling.laws.parametric import Runs, ordered, replicate
+from isodiff.scaling.laws.token_flops import SIX
 
 TRIALS, REPLICATES = 400, 200
 TRUE = np.array([np.log(A), ALPHA, np.log(B), BETA, np.log(E)])
@@ -32,7 +32,7 @@ def coverage(resampling: Resampling, trials: int = TRIALS, **study: float) -> di
     for trial in range(trials):
         runs = Runs(ordered(planted_surface(seed=trial, **study)))
         start = runs.design.from_families([TRUE])[None]
-        best = minimise(runs.design.terms, start, runs.log_nats).best
+        best = minimize(runs.design.terms, start, runs.log_nats).best
         rng = np.random.default_rng([7, trial])
         theta = replicate(runs, best, REPLICATES, rng, resampling)
         surface = Surface.of(runs.design.of_family(theta, 0))

@@ -14,11 +14,11 @@ from surfaces import ALPHA, BETA, TRUTH, A, B, E, planted_surface
 from isodiff.errors import InputError
 from isodiff.files import write_json
 from isodiff.scaling import Point, fit_isoflop, fit_parametric
-from isodiff.scaling.cost import SIX
-from isodiff.scaling.known_laws import PRINTED, known_laws
-from isodiff.scaling.planning import plan
+from isodiff.scaling.laws.load import PRINTED, known_laws
+from isodiff.scaling.laws.loss_surface import Surface
+from isodiff.scaling.laws.token_flops import SIX
+from isodiff.scaling.planning.recommend import plan
 from isodiff.scaling.published import TABLES
-from isodiff.scaling.surface import Surface
 
 Planted = Callable[..., list[Point]]
 TRUE = Surface.of(np.array([[np.log(A), ALPHA, np.log(B), BETA, np.log(E)]]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isodiff.scaling.power import PowerLaw, fit_loss, line, straight
+from isodiff.scaling.fitting.power_law import PowerLaw, fit_loss, line, straight
 
 RNG = np.random.default_rng(3)
 

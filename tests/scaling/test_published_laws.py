@@ -108,7 +108,7 @@ def test_the_figures_own_axis_flattens_the_law(tmp_path: Path) -> None:
     )
 
 
-def test_points_are_the_digitised_ones() -> None:
+def test_points_are_the_digitized_ones() -> None:
     points = published_points("published:2602.15014").points
     assert Counter(point.family for point in points) == {
         "autoregressive": 32,

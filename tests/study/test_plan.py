@@ -6,20 +6,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import observed, settings
 from hypothesis import strategies as st
 
 from isodiff.errors import InputError
 from isodiff.families import FAMILIES
 from isodiff.network.shape import LAPTOP, Backbone, Shape
+from isodiff.runs.build import describe, make_family, measure
+from isodiff.runs.spec import Recipe, RunSpec
 from isodiff.study import plan
 from isodiff.study.plan import SLACK, fit_to, key, makespan
-from isodiff.train.run import describe, make_family, measure
-from isodiff.train.spec import Recipe, RunSpec
 
 
 @settings(max_examples=60, deadline=None)
-@given(
+@observed(
     name=st.sampled_from(sorted(FAMILIES)),
     shape=st.sampled_from(sorted(LAPTOP)),
     length=st.sampled_from([32, 100, 256]),

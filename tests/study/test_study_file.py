@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from isodiff.errors import InputError
+from isodiff.runs.build import describe, make_family
 from isodiff.study.study import read_study
-from isodiff.train.run import describe, make_family
 
 STUDIES = Path(__file__).parents[2] / "studies"
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from isodiff.data.tokens import Corpus
 from isodiff.network.shape import Shape
-from isodiff.train.run import corpus_identity, describe, make_family, measure
-from isodiff.train.spec import Recipe, RunSpec, Validation
+from isodiff.runs.build import corpus_identity, describe, make_family, measure
+from isodiff.runs.spec import Recipe, RunSpec, Validation
 
 
 def small(corpus: Corpus, family: str = "masked", *, steps: int = 100, **changes: Any) -> RunSpec:

@@ -8,16 +8,16 @@ import torch
 from specs import small
 from test_resume import interrupted, newest
 
+from isodiff.data.qa_format import spelt
 from isodiff.errors import InputError
 from isodiff.evaluate.arithmetic import arithmetic
-from isodiff.evaluate.questions import spelt
 from isodiff.network.padding import Padded
 from isodiff.rng import Rows, stream
+from isodiff.runs.build import load, measure
+from isodiff.runs.spec import RunSpec
 from isodiff.train.examples import HELD_OUT, Examples
+from isodiff.train.initialization import start_from
 from isodiff.train.loop import Run, train
-from isodiff.train.run import load, measure
-from isodiff.train.spec import RunSpec
-from isodiff.train.start import start_from
 
 CPU = torch.device("cpu")
 RECIPE = {"precision": "float32", "learning_rate": 1e-2}
@@ -47,15 +47,15 @@ def tuning(corpus, base, name: str, source: Examples, steps: int = 100, **change
 def test_a_row_is_prompt_answer_ends_and_padding(corpus):
     source = examples(corpus)
     asked = source.trained_on[:5]
-    x, given, lengths = source.rows_of(asked, CPU)
+    x, observed, lengths = source.rows_of(asked, CPU)
     assert x.shape == (5, source.length) and int(lengths.max()) <= source.length
-    for row, known, n, one in zip(x, given, lengths.tolist(), asked, strict=True):
+    for row, known, n, one in zip(x, observed, lengths.tolist(), asked, strict=True):
         prompt, end = len(one.prompt), len(one.prompt) + len(one.answer)
         assert n == prompt + source.room
         assert known.tolist() == [i < prompt or i >= n for i in range(source.length)]
         assert row[:end].tolist() == [*one.prompt, *one.answer]
         assert set(row[end - 1 : n].tolist()) == {corpus.eos}
-    assert int((~given).sum()) == 5 * source.scored
+    assert int((~observed).sum()) == 5 * source.scored
 
 
 def test_batches_are_functions_of_the_step_and_see_everything_but_what_is_held_out(corpus):
@@ -63,8 +63,8 @@ def test_batches_are_functions_of_the_step_and_see_everything_but_what_is_held_o
     assert len(source.held_out) == -(-90 // HELD_OUT) and len(source.trained_on) == 85
     whole = source.batch(7, range(4), CPU)
     part = source.batch(7, range(1, 3), CPU)
-    assert whole.given is not None and part.given is not None
-    assert torch.equal(whole.x[1:3], part.x) and torch.equal(whole.given[1:3], part.given)
+    assert whole.observed is not None and part.observed is not None
+    assert torch.equal(whole.x[1:3], part.x) and torch.equal(whole.observed[1:3], part.observed)
     rows = torch.cat([source.batch(step, range(4), CPU).x for step in range(85)])
     seen = {tuple(row.tolist()) for row in rows}
     assert seen == {tuple(row.tolist()) for row in source.rows_of(source.trained_on, CPU).x}
@@ -122,7 +122,7 @@ def test_the_loss_is_a_mean_over_what_is_scored(corpus, tmp_path):
         ("uniform", {}),
         ("hybrid", {}),
         ("interpolating", {"alpha_0": 0.5}),
-        ("block", {"block_size": 8, "tune_every": 30, "objective": "nelbo"}),
+        ("block", {"block_size": 8, "adapt_every": 30, "objective": "nelbo"}),
         ("gaussian", {"embedding_width": 4}),
     ],
 )

@@ -11,12 +11,12 @@ from specs import small
 
 from isodiff.errors import InputError
 from isodiff.families import FAMILIES
-from isodiff.train.checkpoint import steps as checkpoints
+from isodiff.runs.build import load, measure
+from isodiff.runs.checkpoint import steps as checkpoints
+from isodiff.runs.metrics import read_metrics
+from isodiff.runs.spec import Recipe, num_steps
 from isodiff.train.loop import Run, train
-from isodiff.train.metrics import read_metrics
 from isodiff.train.optimizer import set_rate
-from isodiff.train.run import load, measure
-from isodiff.train.spec import Recipe, num_steps
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -11,10 +11,10 @@ import torch
 from specs import small
 
 from isodiff.errors import InputError
-from isodiff.train import checkpoint
+from isodiff.runs import checkpoint
+from isodiff.runs.build import load
+from isodiff.runs.metrics import read_metrics
 from isodiff.train.loop import train
-from isodiff.train.metrics import read_metrics
-from isodiff.train.run import load
 
 
 def command(corpus, out: Path) -> list[str]:
@@ -36,7 +36,7 @@ KILLED = """
 import os, signal, sys
 import isodiff.cli.train as verb
 from isodiff.cli import main
-from isodiff.train import checkpoint
+from isodiff.runs import checkpoint
 
 where, step = sys.argv[1], int(sys.argv[2])
 

@@ -13,7 +13,7 @@ import tyro
 from isodiff.cli import Answer
 from isodiff.errors import InputError
 from isodiff.evaluate.tasks import Protocol, run_task, task_named
-from isodiff.train.run import load
+from isodiff.runs.build import load
 from isodiff.units import short
 
 

@@ -10,11 +10,11 @@ import tyro
 from isodiff.cli import Answer
 from isodiff.families import family_named
 from isodiff.references import bibtex, keys_of
-from isodiff.train.spec import RunSpec
+from isodiff.runs.spec import RunSpec
 
 
 def run(folder: Annotated[Path, tyro.conf.Positional], /) -> Answer:
-    """BibTeX of what a run used: its family, its optimiser, the parts of its network, isodiff.
+    """BibTeX of what a run used: its family, its optimizer, the parts of its network, isodiff.
 
     Args:
         folder: the run's folder.

@@ -17,7 +17,7 @@ ESCAPES = {r"\f": "\f", r"\n": "\n", r"\r": "\r", r"\t": "\t", r"\0": "\0"}
 
 @dataclass(frozen=True)
 class Prepare:
-    """Split documents into train, validation and test, tokenise them, write token shards.
+    """Split documents into train, validation and test, tokenize them, write token shards.
 
     Documents of equal text always share a split, whatever the order of files. See docs/corpora.md.
     """
@@ -31,7 +31,7 @@ class Prepare:
     out: Path
     """The folder to make. A corpus that is already there is kept if it is the same one."""
     tokenizer: str = "bytes"
-    """bytes, text8, text8:normalise, bpe:SIZE (trained on the training split), gpt2, gpt2:DIR
+    """bytes, text8, text8:normalize, bpe:SIZE (trained on the training split), gpt2, gpt2:DIR
     or the path of a tokenizer.json."""
     separator: str | None = None
     r"""What stands between the documents of a text file, e.g. '\f' or '<|endoftext|>'.

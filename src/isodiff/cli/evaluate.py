@@ -12,9 +12,9 @@ import tyro
 from isodiff.cli import Answer, benchmarks
 from isodiff.data.documents import documents
 from isodiff.evaluate.documents import Evaluation, evaluate_documents
-from isodiff.evaluate.pieces import Kept
-from isodiff.evaluate.validation import evaluate
-from isodiff.train.run import Trained, load
+from isodiff.runs.build import Trained, load
+from isodiff.runs.resumable import Kept
+from isodiff.runs.validation import evaluate
 from isodiff.units import perplexity
 
 SHOWN = 20  # documents in the table

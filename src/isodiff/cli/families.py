@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from isodiff.cli import Answer
+from isodiff.cost.flops import training_flops
 from isodiff.families import FAMILIES
-from isodiff.network.flops import training_flops
 from isodiff.network.shape import Backbone, Shape
 from isodiff.units import short
 

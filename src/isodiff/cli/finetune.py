@@ -17,22 +17,22 @@ import torch
 
 from isodiff.cli import Answer, WorkFailed
 from isodiff.cli.flags import named_run, parse
+from isodiff.data.final_answer import score
+from isodiff.data.qa_format import Question, read_questions, spelt
 from isodiff.data.tokens import Corpus
 from isodiff.evaluate.answers import answers
-from isodiff.evaluate.final_answer import score
-from isodiff.evaluate.intervals import wilson
-from isodiff.evaluate.pieces import Kept
-from isodiff.evaluate.questions import Question, read_questions, spelt
 from isodiff.families import family_named
 from isodiff.families.base import Sampler
 from isodiff.files import read_json, write_json, write_text
 from isodiff.record import provenance
+from isodiff.runs.build import Trained, load, measure
+from isodiff.runs.intervals import wilson
+from isodiff.runs.resumable import Kept
+from isodiff.runs.spec import Recipe, RunSpec, Validation
 from isodiff.train.examples import Examples
+from isodiff.train.initialization import start_from
 from isodiff.train.loop import train
 from isodiff.train.progress import Line
-from isodiff.train.run import Trained, load, measure
-from isodiff.train.spec import Recipe, RunSpec, Validation
-from isodiff.train.start import start_from
 from isodiff.units import clock
 
 USAGE = (

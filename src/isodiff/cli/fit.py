@@ -13,9 +13,9 @@ from isodiff.files import write_json
 from isodiff.record import Convention
 from isodiff.report.law_text import law_text
 from isodiff.scaling import fit_isoflop, fit_parametric, fit_repeated, read_points
-from isodiff.scaling.conventions import Fit, moved, under_each
+from isodiff.scaling.fitting.resample import Resampling
 from isodiff.scaling.points import Parameters, Points
-from isodiff.scaling.resample import Resampling
+from isodiff.scaling.sensitivity import Fit, moved, under_each
 
 
 def run(

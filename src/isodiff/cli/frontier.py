@@ -11,7 +11,7 @@ import tyro
 
 from isodiff.cli import Answer
 from isodiff.errors import InputError
-from isodiff.scaling.frontier_summary import FLOOR, recommendation
+from isodiff.scaling.pareto_summary import FLOOR, recommendation
 from isodiff.study.frontier import measure_frontier
 from isodiff.study.runner import cores
 from isodiff.study.study import FrontierSettings

@@ -13,7 +13,7 @@ from isodiff.cli import Answer
 from isodiff.errors import InputError
 
 if TYPE_CHECKING:
-    from isodiff.scaling.needs import Setting
+    from isodiff.scaling.planning.hardware import Setting
 
 ROWS = 4  # sequences of a step: enough that every family's shares of them come out even
 
@@ -30,7 +30,7 @@ def run(
     data_limit: float | None = None,
     device: str | None = None,
     throughput: float | None = None,
-    utilisation: float | None = None,
+    utilization: float | None = None,
     length: int | None = None,
     vocab_size: int | None = None,
     sampler_steps: int | None = None,
@@ -62,7 +62,7 @@ def run(
             them; one h100 by default.
         throughput: training tokens per second of the whole job, where you measured it: hours are then D over
             this for every family, whatever its size.
-        utilisation: share of the device's peak (dense bfloat16) that training reaches; 0.4 by default, as
+        utilization: share of the device's peak (dense bfloat16) that training reaches; 0.4 by default, as
             published runs do.
         length: tokens of a text, for memory and writing; 2048 by default.
         vocab_size: tokens of the vocabulary, likewise; 32000 by default.
@@ -73,7 +73,7 @@ def run(
         threads: CPU threads of each worker.
     """
     setting = {
-        "utilisation": utilisation,
+        "utilization": utilization,
         "throughput": throughput,
         "length": length,
         "vocab_size": vocab_size,
@@ -114,15 +114,15 @@ def by_law(
             "plan what? give a study.yaml, or --budget FLOPs with --law laws.json (or published:2602.15014)"
         )
     from isodiff.report.plan_text import plan_text
-    from isodiff.scaling.devices import Devices
-    from isodiff.scaling.known_laws import known_laws
-    from isodiff.scaling.needs import Setting
-    from isodiff.scaling.planning import plan
+    from isodiff.scaling.laws.load import known_laws
+    from isodiff.scaling.planning.devices import Devices
+    from isodiff.scaling.planning.hardware import Setting
+    from isodiff.scaling.planning.recommend import plan
 
-    given = {name: value for name, value in options.items() if value is not None}
+    chosen = {name: value for name, value in options.items() if value is not None}
     if device is not None:
-        given["devices"] = Devices.parse(device)
-    setting, laws = Setting(**given), known_laws(law)
+        chosen["devices"] = Devices.parse(device)
+    setting, laws = Setting(**chosen), known_laws(law)
     value = plan(laws, budget, data_limit, workloads(laws, setting))
     return Answer(value, plan_text(value))
 
@@ -138,8 +138,8 @@ def by_results(
     """The runs that finished ones call for."""
     from isodiff.report.next_text import next_text
     from isodiff.scaling import read_points
-    from isodiff.scaling.candidates import shape_sizes
-    from isodiff.scaling.next_runs import next_runs
+    from isodiff.scaling.planning.candidate_runs import shape_sizes
+    from isodiff.scaling.planning.experimental_design import next_runs
 
     if any(source.suffix in (".yaml", ".yml") for source in sources):
         from isodiff.study.study import read_study
@@ -161,7 +161,7 @@ def by_results(
 def workloads(laws: list[dict[str, Any]], setting: Setting) -> Setting:
     """The setting with what the families of the laws show a network, in training and in writing."""
     from isodiff.families import FAMILIES
-    from isodiff.scaling.recipes import base_name
+    from isodiff.scaling.planning.published_rules import base_name
 
     writing, shown = {}, {}
     for name in {name for law in laws for name in law["families"]}:
@@ -169,7 +169,7 @@ def workloads(laws: list[dict[str, Any]], setting: Setting) -> Setting:
         if cls is None:
             continue
         family = cls(vocab_size=setting.vocab_size)  # type: ignore[call-arg]
-        written = family.writing(setting.length, setting.sampler_steps)
+        written = family.sampling_cost(setting.length, setting.sampler_steps)
         if written is not None:
             writing[name] = written
         views = family.training_views(ROWS, setting.length)

@@ -8,8 +8,8 @@ from typing import Annotated
 import tyro
 
 from isodiff.cli import Answer
+from isodiff.data.qa_format import write_questions
 from isodiff.evaluate.arithmetic import Split, arithmetic
-from isodiff.evaluate.questions import write_questions
 
 
 def run(

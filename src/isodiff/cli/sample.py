@@ -15,13 +15,13 @@ import torch
 from isodiff.cli import Answer
 from isodiff.cli.flags import named_run, parse
 from isodiff.errors import InputError
-from isodiff.evaluate.pieces import Kept
 from isodiff.families import blank, family_named, sample
-from isodiff.families.base import HOLE, Making, Sampler, trace
-from isodiff.report.trace import SHOWN, Film, Take, write_film
+from isodiff.families.base import UNDECIDED, Sampler, Trajectory, trace
+from isodiff.report.film import SHOWN, Film, Take, write_film
 from isodiff.rng import Streams
-from isodiff.train.run import Trained, load
-from isodiff.train.spec import RunSpec
+from isodiff.runs.build import Trained, load
+from isodiff.runs.resumable import Kept
+from isodiff.runs.spec import RunSpec
 from isodiff.types import Tokens
 
 USAGE = (
@@ -94,7 +94,7 @@ def run(folder: Path, settings: dict[str, Any], options: Options) -> Answer:
     began = time.monotonic()
     tokens, nfe, makings = drawn(trained, start, sampler, options)
     seconds = time.monotonic() - began
-    written = int((start == HOLE).sum()) * options.num - int((tokens == HOLE).sum())
+    written = int((start == UNDECIDED).sum()) * options.num - int((tokens == UNDECIDED).sum())
     samples = []
     for row, count in zip(tokens.cpu().numpy(), nfe.tolist(), strict=True):
         kept, finished = finish(row, eos if options.to_end else None)
@@ -150,7 +150,7 @@ def finish(row: np.ndarray, eos: int | None) -> tuple[np.ndarray, str]:
 
     "eos", "repetition" (the sampler gave it up) or "length".
     """
-    for token, reason in ((eos, "eos"), (HOLE, "repetition")):
+    for token, reason in ((eos, "eos"), (UNDECIDED, "repetition")):
         ends = [] if token is None else (row == token).nonzero()[0]
         if len(ends):
             return row[: ends[0]], reason
@@ -184,19 +184,19 @@ def canvas(trained: Trained, options: Options) -> Tokens:
         encoded(trained, text, options.hole) for text in (options.prompt, options.suffix)
     )
     holes = length - len(first) - len(last)
-    if holes < 0 or HOLE not in first + last + [HOLE] * holes:
+    if holes < 0 or UNDECIDED not in first + last + [UNDECIDED] * holes:
         raise InputError(
             f"prompt and suffix have {len(first) + len(last)} tokens, which leaves nothing to write of "
             f"{length}; shorten them or give a larger --length"
         )
-    return torch.tensor([first + [HOLE] * holes + last], device=options.device)
+    return torch.tensor([first + [UNDECIDED] * holes + last], device=options.device)
 
 
 def encoded(trained: Trained, text: str, hole: str | None) -> list[int]:
     """Token numbers of a text, its marks as holes."""
     ids: list[int] = []
     for number, part in enumerate(text.split(hole) if hole else [text]):
-        ids += [HOLE] * (number > 0)
+        ids += [UNDECIDED] * (number > 0)
         if part:
             ids += trained.corpus.tokenizer.encode(part).tolist()
     return ids
@@ -204,10 +204,10 @@ def encoded(trained: Trained, text: str, hole: str | None) -> list[int]:
 
 def drawn(
     trained: Trained, start: Tokens, sampler: Sampler, options: Options
-) -> tuple[Tokens, torch.Tensor, list[Making]]:
+) -> tuple[Tokens, torch.Tensor, list[Trajectory]]:
     """All texts, batch by batch, and where a film is asked for how the first came about."""
     tokens, nfe = [blank(0, start.shape[1])], [torch.zeros(0, dtype=torch.long)]
-    makings: list[Making] = []
+    makings: list[Trajectory] = []
 
     def write(first: int, count: int) -> None:
         rng = Streams(options.seed, count, first=first, device=options.device)

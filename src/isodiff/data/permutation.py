@@ -1,6 +1,6 @@
 """A stateless permutation of 0..size-1: shuffled data without a stored order.
 
-A generalised Feistel network on Z_a x Z_b with a b >= size (Black & Rogaway 2002, "Ciphers with
+A generalized Feistel network on Z_a x Z_b with a b >= size (Black & Rogaway 2002, "Ciphers with
 Arbitrary Finite Domains", section 5). Write x = (l, r) with l in Z_a, r in Z_b; the rounds
 
     l <- l + F_k(r) mod a        (even k)                                                 Eq. (1)
@@ -9,7 +9,7 @@ Arbitrary Finite Domains", section 5). Write x = (l, r) with l in Z_a, r in Z_b;
 are bijections whatever F is, so their composition is one. A result >= size is encrypted again
 until it falls inside ("cycle walking", same paper, section 4), which keeps the bijection. With
 a = ceil(sqrt(size)) and b = ceil(size / a) fewer than a points lie outside, so walking is rare.
-F_k is the finaliser of SplitMix64 (Steele, Lea & Flood 2014) under a key from (seed, epoch, k).
+F_k is the finalizer of SplitMix64 (Steele, Lea & Flood 2014) under a key from (seed, epoch, k).
 Not for cryptography.
 """
 
@@ -66,7 +66,7 @@ def noise(key: np.ndarray, k: int, half: np.ndarray) -> np.ndarray:
 
 
 def mix(x: np.ndarray) -> np.ndarray:
-    """The finaliser of SplitMix64: a bijection of 64-bit words that spreads every bit."""
+    """The finalizer of SplitMix64: a bijection of 64-bit words that spreads every bit."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))

@@ -111,7 +111,7 @@ class Untrained:
         """`bpe:SIZE`."""
         return f"bpe:{self.size}"
 
-    def normalise(self, text: str) -> str:
+    def normalize(self, text: str) -> str:
         """Byte-level BPE takes any text as it is."""
         return text
 

@@ -20,7 +20,7 @@ from isodiff.errors import InputError
 
 @dataclass(frozen=True)
 class Text:
-    """Documents that can be read again: sources, how to read and normalise them, where to cut."""
+    """Documents that can be read again: sources, how to read and normalize them, where to cut."""
 
     sources: tuple[str, ...]
     separator: str | None
@@ -30,12 +30,12 @@ class Text:
     piece: int = 0
 
     def __iter__(self) -> Iterator[Document]:
-        """The documents, or their pieces, normalised, in order."""
+        """The documents, or their pieces, normalized, in order."""
         for text, origin in documents(
             self.sources, separator=self.separator, text_field=self.text_field
         ):
             try:
-                text = self.tokenizer.normalise(text)
+                text = self.tokenizer.normalize(text)
             except InputError as error:
                 raise InputError(f"{origin}: {error}") from None
             if text and not text.isspace():

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 END_MARK = "<|endoftext|>"
 NO_TOKEN_MARK = "�"
-FORMS = ("bytes", "text8", "text8:normalise", "bpe:SIZE", "gpt2", "gpt2:DIR", "tokenizer.json")
+FORMS = ("bytes", "text8", "text8:normalize", "bpe:SIZE", "gpt2", "gpt2:DIR", "tokenizer.json")
 
 
 class Tokenizer(ABC):
@@ -45,13 +45,13 @@ class Tokenizer(ABC):
         """SHA-256 of what determines the ids of a text."""
         return hashlib.sha256(self.name.encode()).hexdigest()
 
-    def normalise(self, text: str) -> str:
+    def normalize(self, text: str) -> str:
         """The text this tokenizer stands for, counted in bytes; `InputError` where it cannot."""
         return text
 
     @abstractmethod
     def encode(self, text: str) -> np.ndarray:
-        """Token ids of a normalised text, int64 [n], without `eos`."""
+        """Token ids of a normalized text, int64 [n], without `eos`."""
 
     def encode_batch(self, texts: Sequence[str]) -> Iterable[np.ndarray]:
         """`encode` for several texts."""
@@ -119,7 +119,7 @@ class Bytes(Tokenizer):
 class Text8(Tokenizer):
     """Space and a-z (Mahoney 2006, text8), and the end of document.
 
-    Without `normalised`, any other character is refused. With it, text is first brought to this
+    Without `normalized`, any other character is refused. With it, text is first brought to this
     alphabet by Mahoney's rule: lower case, digits spelt out, every run of anything else one space.
     """
 
@@ -128,26 +128,26 @@ class Text8(Tokenizer):
     token_bytes = np.append(np.ones(27, np.int64), 0)
     digits = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
-    def __init__(self, normalised: bool = False) -> None:
-        self.normalised = normalised
-        self.name = "text8:normalise" if normalised else "text8"
+    def __init__(self, normalized: bool = False) -> None:
+        self.normalized = normalized
+        self.name = "text8:normalize" if normalized else "text8"
 
-    def normalise(self, text: str) -> str:
+    def normalize(self, text: str) -> str:
         """Mahoney's rule, or a refusal that names the first character outside the alphabet."""
-        if self.normalised:
+        if self.normalized:
             text = re.sub("[A-Z]+", lambda run: run[0].lower(), text)
             text = re.sub("[0-9]", lambda digit: f" {self.digits[int(digit[0])]} ", text)
             return re.sub("[^a-z]+", " ", text)
         if wrong := re.search("[^ a-z]", text):
             raise InputError(
                 f"character {wrong[0]!r} at offset {wrong.start()} is not a space or a-z; "
-                "--tokenizer text8:normalise brings text to that alphabet"
+                "--tokenizer text8:normalize brings text to that alphabet"
             )
         return text
 
     def encode(self, text: str) -> np.ndarray:
         """Space is 0, a-z are 1..26."""
-        codes = np.frombuffer(self.normalise(text).encode(), np.uint8).astype(np.int64)
+        codes = np.frombuffer(self.normalize(text).encode(), np.uint8).astype(np.int64)
         return np.where(codes == ord(" "), 0, codes - ord("a") + 1)
 
     def decode_plain(self, ids: np.ndarray) -> str:
@@ -169,8 +169,8 @@ def tokenizer_for(name: str) -> Tokenizer | Untrained:
     match kind, rest:
         case "bytes", "":
             return Bytes()
-        case "text8", "" | "normalise":
-            return Text8(normalised=bool(rest))
+        case "text8", "" | "normalize":
+            return Text8(normalized=bool(rest))
     from isodiff.data import subword
 
     if kind == "bpe":
@@ -182,7 +182,7 @@ def tokenizer_for(name: str) -> Tokenizer | Untrained:
         return subword.from_file(path, name=subword.FILE)
     raise InputError(
         f"no tokenizer {name!r}{nearest(name, FORMS)}; "
-        "give bytes, text8, text8:normalise, bpe:SIZE, gpt2, gpt2:DIR or the path of a tokenizer.json"
+        "give bytes, text8, text8:normalize, bpe:SIZE, gpt2, gpt2:DIR or the path of a tokenizer.json"
     )
 
 
@@ -197,7 +197,7 @@ def load_tokenizer(folder: Path | str) -> Tokenizer:
     folder = Path(folder)
     manifest = read_manifest(folder)
     name = manifest.tokenizer.name
-    if name in ("bytes", "text8", "text8:normalise"):
+    if name in ("bytes", "text8", "text8:normalize"):
         tokenizer = tokenizer_for(name)
     else:
         from isodiff.data import subword

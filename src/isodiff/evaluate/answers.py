@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from isodiff.errors import InputError
-from isodiff.evaluate.pieces import Pieces, anew
-from isodiff.families.base import HOLE, Family, Sampler, sample
+from isodiff.families.base import UNDECIDED, Family, Sampler, sample
 from isodiff.network.view import Denoiser
 from isodiff.rng import Streams
+from isodiff.runs.resumable import Pieces, anew
 
 
 class Written(NamedTuple):
@@ -53,12 +53,12 @@ def answers(
         raise InputError(f"room and batch_size must be at least 1, got {room} and {batch_size}")
 
     def written(rows: Sequence[int]) -> list[tuple[list[int], int]]:
-        given = torch.from_numpy(np.stack([prompts[row] for row in rows]))
-        holes = torch.full((len(rows), room), HOLE)
-        canvas = torch.cat([given, holes], 1).to(device)
+        observed = torch.from_numpy(np.stack([prompts[row] for row in rows]))
+        holes = torch.full((len(rows), room), UNDECIDED)
+        canvas = torch.cat([observed, holes], 1).to(device)
         rng = Streams.of(seed, rows, device=device)
         tokens, nfe = sample(family, denoiser, canvas, sampler, rng=rng)
-        return list(zip(tokens[:, given.shape[1] :].tolist(), nfe.tolist(), strict=True))
+        return list(zip(tokens[:, observed.shape[1] :].tolist(), nfe.tolist(), strict=True))
 
     found: dict[int, Written] = {}
     for rows in batches([len(prompt) for prompt in prompts], batch_size):
@@ -83,7 +83,7 @@ def batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
 
 def up_to_end(ids: NDArray[np.int64], eos: int) -> tuple[NDArray[np.int64], bool]:
     """What stands before the text's end, or before a hole that the sampler left; whether there is an end."""
-    ends = ((ids == eos) | (ids == HOLE)).nonzero()[0]
+    ends = ((ids == eos) | (ids == UNDECIDED)).nonzero()[0]
     if not len(ends):
         return ids, False
     return ids[: ends[0]], bool(ids[ends[0]] == eos)

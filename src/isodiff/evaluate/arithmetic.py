@@ -14,8 +14,8 @@ import hashlib
 import random
 from typing import Literal
 
+from isodiff.data.qa_format import Question
 from isodiff.errors import InputError
-from isodiff.evaluate.questions import Question
 
 HELD_OUT = 10  # one sum in so many
 NAMES = ("Ann", "Ben", "Eva", "Max", "Sue", "Tom")

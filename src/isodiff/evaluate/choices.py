@@ -21,15 +21,15 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from isodiff.data.qa_format import Malformed
 from isodiff.data.text import Tokenizer
 from isodiff.errors import InputError
-from isodiff.evaluate.intervals import wilson
 from isodiff.evaluate.items import Item, Target, shortened, target
-from isodiff.evaluate.pieces import Pieces, anew
-from isodiff.evaluate.questions import Malformed
-from isodiff.evaluate.race import Draw, Outcome, Pair, Rules, race
 from isodiff.evaluate.scoring import Scorer, Scores
+from isodiff.evaluate.sequential_test import Draw, Outcome, Pair, Rules, race
 from isodiff.rng import Key
+from isodiff.runs.intervals import wilson
+from isodiff.runs.resumable import Pieces, anew
 
 CRITERIA = ("accuracy", "accuracy_per_byte", "accuracy_pmi")
 
@@ -73,13 +73,13 @@ def drawing(scorer: Scorer, ready: Sequence[Entry], *, pmi: bool = False) -> Dra
     """Nats, nats per byte, and with `pmi` the difference to the nats without context, under draws."""
     options = [(i, j) for i, entry in enumerate(ready) for j in range(len(entry.targets))]
     keys = [ready[i].key for i, _ in options]
-    given = Scores(scorer, [ready[i].targets[j] for i, j in options], keys)
+    observed = Scores(scorer, [ready[i].targets[j] for i, j in options], keys)
     alone = Scores(scorer, [ready[i].targets[j].alone for i, j in options] if pmi else [], keys)
     number = {pair: place for place, pair in enumerate(options)}
 
     def draw(pairs: Sequence[Pair], draws: range) -> Float[ndarray, "C P D"]:
         some = [number[pair] for pair in pairs]
-        nats = given.draw(some, draws)
+        nats = observed.draw(some, draws)
         num_bytes = np.array([ready[i].num_bytes[j] for i, j in pairs])
         found = [nats, nats / num_bytes[:, None]]
         if pmi:

@@ -24,10 +24,10 @@ from isodiff.data.documents import Document
 from isodiff.data.text import Tokenizer
 from isodiff.errors import InputError
 from isodiff.evaluate.likelihood import likelihood
-from isodiff.evaluate.pieces import Kept
 from isodiff.record import Kind
 from isodiff.rng import Key
-from isodiff.train.run import Trained
+from isodiff.runs.build import Trained
+from isodiff.runs.resumable import Kept
 from isodiff.units import bits_per_byte, perplexity
 
 
@@ -142,7 +142,7 @@ def evaluate_documents(
         found = likelihood(
             run,
             torch.from_numpy(np.stack([ids for _, _, ids in group])).to(device),
-            given=(torch.arange(num) < known).expand(len(group), -1),
+            observed=(torch.arange(num) < known).expand(len(group), -1),
             method=method,
             target_se=None if target_se is None else target_se * math.sqrt(total * (num - known)),
             budget=budget,
@@ -188,7 +188,7 @@ def evaluate_documents(
 def encoded(tokenizer: Tokenizer, document: Document, end: bool) -> tuple[np.ndarray, int]:
     """Tokens of a document and its bytes."""
     try:
-        text = tokenizer.normalise(document.text)
+        text = tokenizer.normalize(document.text)
     except InputError as error:
         raise InputError(f"{document.origin}: {error}") from None
     ids = tokenizer.encode(text)

@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isodiff.errors import InputError
-from isodiff.evaluate.judge import Judge
-from isodiff.evaluate.profile import distance, profiles
-from isodiff.evaluate.validation import mean
+from isodiff.evaluate.ngram_mmd import distance, profiles
+from isodiff.evaluate.reference_model import Judge
 from isodiff.record import Mean
+from isodiff.runs.validation import mean
 
 REPEATED = 16  # bytes; held-out English hardly ever says 16 bytes twice within a few hundred
 WORDS = (1, 2, 3)
@@ -105,8 +105,8 @@ def per(total: NDArray[np.float64], size: NDArray[np.float64]) -> Mean:
 
 def exponential(value: Mean) -> Mean:
     """exp of a mean, its standard error to first order."""
-    centre = math.exp(value.value)
-    return Mean(centre, centre * value.standard_error, value.num)
+    center = math.exp(value.value)
+    return Mean(center, center * value.standard_error, value.num)
 
 
 def over(texts: Sequence[Text], statistic: Callable[[Text], float]) -> Mean:

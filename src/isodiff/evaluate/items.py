@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isodiff.data.qa_format import Malformed
 from isodiff.data.text import Tokenizer
 from isodiff.errors import InputError
-from isodiff.evaluate.questions import Malformed
 
 FORMS = "query, choices, gold; context_options, continuation, gold; or context, continuation"
 

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from isodiff.errors import InputError, nearest
 from isodiff.evaluate.estimators.chain import GROUPS, STATE_DEPENDENT, block_chain, left_to_right
-from isodiff.evaluate.estimators.inquiry import Counting, Found, Inquiry, Limits
-from isodiff.evaluate.estimators.masks import mask_counts
-from isodiff.evaluate.estimators.places import exact, places
-from isodiff.evaluate.estimators.subsets import all_orders, all_subsets
+from isodiff.evaluate.estimators.enumeration import all_orders, all_subsets
+from isodiff.evaluate.estimators.mask_counts import mask_counts
+from isodiff.evaluate.estimators.noise_level import exact, places
+from isodiff.evaluate.estimators.queries import Counting, Found, Inquiry, Limits
 from isodiff.families.base import AnyOrder, Family
 from isodiff.network.view import Denoiser
 from isodiff.record import Kind
@@ -78,7 +78,7 @@ class Run(Protocol):
 def likelihood(
     run: Run,
     x: Tokens,
-    given: Chosen | None = None,
+    observed: Chosen | None = None,
     method: str = "auto",
     target_se: float | None = None,
     budget: int | None = None,
@@ -87,7 +87,7 @@ def likelihood(
     keys: Sequence[Key] | None = None,
     batch_size: int = 64,
 ) -> Score:
-    """Nats of the tokens of each row of `x` that are not `given`, as the run sees them.
+    """Nats of the tokens of each row of `x` that are not `observed`, as the run sees them.
 
     Args:
         run: from `isodiff.load`, or anything with a family and a network.
@@ -106,7 +106,7 @@ def likelihood(
     """
     x = torch.as_tensor(x)
     length = getattr(getattr(run, "spec", None), "length", None)
-    target = torch.ones_like(x, dtype=torch.bool) if given is None else ~given.to(x.device)
+    target = torch.ones_like(x, dtype=torch.bool) if observed is None else ~observed.to(x.device)
     check(run.family, x, target, length)
     if target_se is not None and target_se <= 0:
         raise InputError(f"target_se must be positive, got {target_se:g}")
@@ -129,7 +129,7 @@ def likelihood(
         parts.append(estimator(inquiry, limits))
         costs.append(inquiry.cost)
     nats, se = torch.cat([part.nats for part in parts]), torch.cat([part.se for part in parts])
-    shown = "" if given is None or not bool(given.any()) else ", given tokens shown"
+    shown = "" if observed is None or not bool(observed.any()) else ", given tokens shown"
     cost = torch.cat(costs).round().long()
     return Score(nats, se, cost, parts[0].kind, f"{parts[0].protocol}{shown}, seed {seed}")
 

@@ -28,14 +28,14 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from isodiff.evaluate.estimators.inquiry import Counting, Inquiry, Jobs
-from isodiff.evaluate.estimators.masks import MaskCounts
+from isodiff.evaluate.estimators.mask_counts import MaskCounts
+from isodiff.evaluate.estimators.queries import Counting, Inquiry, Jobs
 from isodiff.evaluate.items import Target
-from isodiff.evaluate.pieces import Pieces, anew
 from isodiff.families.base import AnyOrder, Family
 from isodiff.network.padding import Padded
 from isodiff.network.view import Denoiser
 from isodiff.rng import Key, Placed, Rows, stream
+from isodiff.runs.resumable import Pieces, anew
 
 GOLDEN = (math.sqrt(5) - 1) / 2
 AT_ONCE = 1024
@@ -166,7 +166,7 @@ class Scores:
     def __init__(self, scorer: Scorer, targets: Sequence[Target], keys: Sequence[Key]) -> None:
         self.groups: list[Group] = []
         self.place: dict[int, tuple[int, int]] = {}
-        # Options of an item stay neighbours.
+        # Options of an item stay neighbors.
         order = sorted(range(len(targets)), key=lambda t: -(-len(targets[t]) // 8))
         while order:
             most = max(1, scorer.batch_tokens // len(targets[order[-1]]))

@@ -1,6 +1,6 @@
 """Benchmarks by name: which file each takes, how its parts are joined, what is measured.
 
-A task is a file of JSON lines (items.py) and a joiner, or a text and how it is detokenised. Without a name,
+A task is a file of JSON lines (items.py) and a joiner, or a text and how it is detokenized. Without a name,
 `isodiff evaluate RUN FILE.jsonl` joins with a space and names the result after the file. Nothing is
 fetched: the files are the user's.
 """
@@ -16,16 +16,16 @@ from typing import Any
 from isodiff.data.documents import documents
 from isodiff.errors import InputError, nearest
 from isodiff.evaluate.choices import choose, entries
-from isodiff.evaluate.detokenise import detokenised
+from isodiff.evaluate.cloze import foretell
+from isodiff.evaluate.detokenize import detokenized
 from isodiff.evaluate.documents import evaluate_documents
-from isodiff.evaluate.foretelling import foretell
 from isodiff.evaluate.items import read_items
-from isodiff.evaluate.pieces import Kept
-from isodiff.evaluate.race import Rules
 from isodiff.evaluate.scoring import Scorer
+from isodiff.evaluate.sequential_test import Rules
 from isodiff.files import write_json
 from isodiff.record import provenance
-from isodiff.train.run import Trained
+from isodiff.runs.build import Trained
+from isodiff.runs.resumable import Kept
 
 ANSWER = "\nAnswer: "
 
@@ -36,7 +36,7 @@ class Task:
 
     Attributes:
         joiner: what stands between context and continuation; None: a space, where neither brings white space.
-        rules: of a text whose perplexity is asked for: how it is detokenised; None for a file of items.
+        rules: of a text whose perplexity is asked for: how it is detokenized; None for a file of items.
         separator: between the documents of such a text; None where a file is one.
         about: one line.
     """
@@ -214,15 +214,15 @@ def items_result(
 def text_result(
     run: Trained, file: Path, task: Task, protocol: Protocol, device: str
 ) -> dict[str, Any]:
-    """Likelihood of a text, detokenised as the task says; a limit counts documents."""
+    """Likelihood of a text, detokenized as the task says; a limit counts documents."""
     assert task.rules is not None
     rules = task.rules
     texts = (
-        document._replace(text=detokenised(document.text, rules))
+        document._replace(text=detokenized(document.text, rules))
         for document in documents([file], separator=task.separator)
     )
     found = evaluate_documents(
         run, islice(texts, protocol.limit), budget=protocol.draws, seed=protocol.seed, device=device
     ).to_json()
     del found["documents"]
-    return {**found, "protocol": f"detokenisation {rules}; {found['protocol']}"}
+    return {**found, "protocol": f"detokenization {rules}; {found['protocol']}"}

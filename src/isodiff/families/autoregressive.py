@@ -14,18 +14,18 @@ from typing import ClassVar
 
 import torch
 
+from isodiff.cost.sampling import SamplingCost, shown_one_by_one
 from isodiff.errors import InputError
-from isodiff.families.base import HOLE, Canvas, Family, Likelihood, Sampler, meta
+from isodiff.families.base import UNDECIDED, Family, Likelihood, Sampler, SampleState, meta
 from isodiff.families.scoring import in_place, scored, taken
 from isodiff.network.attention import Causal
 from isodiff.network.view import Denoiser, View, caching
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
-from isodiff.workload import Writing, shown_one_by_one
 
 
 @dataclass(frozen=True, kw_only=True)
-class LeftToRight(Sampler):
+class AutoregressiveSampler(Sampler):
     """One token per network evaluation.
 
     Attributes:
@@ -45,7 +45,7 @@ class Autoregressive(
 ):
     """Left to right, one token at a time."""
 
-    sampler = LeftToRight
+    sampler = AutoregressiveSampler
     variants: ClassVar = {"left to right": {}}
     vocab_size: int
 
@@ -65,37 +65,37 @@ class Autoregressive(
         return View(torch.cat([start, x[:, :-1]], 1), positions, Causal())
 
     def loss(
-        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Nats:
         """-log p(x_i | x_<i) of every token that is not given."""
-        read = scored(given)
+        read = scored(observed)
         nats = denoiser(replace(self.view(x), read=read)).nats(taken(x, read))
         return in_place(nats, read, x)
 
     def nelbo(
-        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Likelihood:
         """-log p(x), exactly; with a prefix given, that of the rest. Given tokens after it are padding.
 
         Raises:
             InputError: tokens are given between others.
         """
-        if given is not None and bool((begins(~given).sum(-1) > 1).any()):
+        if observed is not None and bool((begins(~observed).sum(-1) > 1).any()):
             raise InputError(
                 f"{self.name} reads left to right: nothing may be given between two tokens that "
                 "are scored; infilling needs a masked or uniform family"
             )
-        return Likelihood(self.loss(denoiser, x, rng=rng, given=given).sum(-1), "exact")
+        return Likelihood(self.loss(denoiser, x, rng=rng, observed=observed).sum(-1), "exact")
 
-    def writing(self, length: int, steps: int) -> Writing:
+    def sampling_cost(self, length: int, steps: int) -> SamplingCost:
         """One position at a time."""
         return shown_one_by_one(length)
 
-    def walk(
-        self, denoiser: Denoiser, prompt: Tokens, sampler: LeftToRight, *, rng: Noise
-    ) -> Iterator[Canvas]:
+    def denoise(
+        self, denoiser: Denoiser, prompt: Tokens, sampler: AutoregressiveSampler, *, rng: Noise
+    ) -> Iterator[SampleState]:
         """One token at a time after the prompt; a row ends with the token `stop`, which then fills it."""
-        if bool(((prompt == HOLE)[:, :-1] & (prompt != HOLE)[:, 1:]).any()):
+        if bool(((prompt == UNDECIDED)[:, :-1] & (prompt != UNDECIDED)[:, 1:]).any()):
             raise InputError(
                 f"{self.name} writes from left to right: nothing may be given after a hole; "
                 "infilling needs a masked or uniform family"
@@ -105,7 +105,7 @@ class Autoregressive(
         cache = model.cache(batch, length)
         running = torch.ones(batch, dtype=torch.bool, device=prompt.device)
         shown, u = 0, rng.uniform(length)
-        for i in range(int((prompt != HOLE).sum(-1).min()), length):
+        for i in range(int((prompt != UNDECIDED).sum(-1).min()), length):
             slots = torch.arange(shown, i + 1, device=prompt.device)
             last = torch.arange(1, batch + 1, device=prompt.device) * len(slots) - 1
             inputs = self.view(x[:, : i + 1]).inputs[:, shown:]
@@ -113,15 +113,15 @@ class Autoregressive(
             drawn = model.cached(view, cache).draw(u[:, i], sampler)
             if sampler.stop is not None:
                 drawn = drawn.where(running, sampler.stop)
-            due = (x[:, i] == HOLE) & running
+            due = (x[:, i] == UNDECIDED) & running
             x = x.clone()
-            x[:, i] = drawn.where(x[:, i] == HOLE, x[:, i])
+            x[:, i] = drawn.where(x[:, i] == UNDECIDED, x[:, i])
             if sampler.stop is not None:
                 running = running & ~((x[:, i] == sampler.stop) & due)
             shown = i + 1
-            yield Canvas(x, due)
+            yield SampleState(x, due)
             if sampler.stop is not None and not bool(running.any()):
-                yield Canvas(x.where(x != HOLE, sampler.stop), running)
+                yield SampleState(x.where(x != UNDECIDED, sampler.stop), running)
                 return
 
 

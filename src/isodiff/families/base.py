@@ -17,15 +17,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from isodiff.categorical import Truncation
+from isodiff.cost.sampling import SamplingCost
 from isodiff.errors import InputError, nearest
 from isodiff.network.view import Denoiser, Prediction, Vectors, View
 from isodiff.record import Kind
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
-from isodiff.workload import Writing
 
 FAMILIES: dict[str, type[Family]] = {}
-HOLE = -1
+UNDECIDED = -1
 """A position of a canvas that nobody has decided yet."""
 Changes = list[tuple[int, int]]
 """What one network evaluation changed: positions, each with its new token or HOLE."""
@@ -64,14 +64,14 @@ class Stepped(Sampler):
             raise InputError(f"steps must be at least 1, got {self.steps}")
 
 
-class Canvas(NamedTuple):
+class SampleState(NamedTuple):
     """A text in the making: tokens with holes, and the rows that this network evaluation was for."""
 
     tokens: Tokens
     evaluated: Bool[Tensor, " B"]
 
 
-class Making(NamedTuple):
+class Trajectory(NamedTuple):
     """How one text came about: what stood in its holes before the network was asked, and what it then did.
 
     Attributes:
@@ -92,7 +92,7 @@ class Family(ABC):
     Attributes:
         sampler: class of the family's samplers.
         variants: samplers worth comparing, by name, as options of that class; the first is the plain one.
-        tune_every: optimizer steps between calls of `tuned`; 0 for never.
+        adapt_every: optimizer steps between calls of `adapt`; 0 for never.
     """
 
     name: ClassVar[str]
@@ -102,7 +102,7 @@ class Family(ABC):
     sampler: ClassVar[type[Sampler]] = Sampler
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"plain": {}}
     vocab_size: int
-    tune_every: int = 0
+    adapt_every: int = 0
 
     def __init_subclass__(cls, *, name: str, nickname: str, reference: str, kind: Kind) -> None:
         super().__init_subclass__()
@@ -133,26 +133,26 @@ class Family(ABC):
 
     @abstractmethod
     def loss(
-        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Nats:
-        """Training objective in nats per token; may be reweighted. Its mean is minimised.
+        """Training objective in nats per token; may be reweighted. Its mean is minimized.
 
-        Tokens that are `given` are never noised and never scored: 0 stands there.
+        Tokens that are `observed` are never noised and never scored: 0 stands there.
         """
 
-    def tuned(
-        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+    def adapt(
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> tuple[Family, dict[str, Any]]:
         """The family with the training options that suit the weights so far, and what they were chosen by."""
         return self, {}
 
     @abstractmethod
     def nelbo(
-        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Likelihood:
         """Unbiased estimate of -log p(x) or of a bound on it. Never reweighted, never truncated.
 
-        With tokens that are `given`: of -log p(the others | those), where those are shown as they are.
+        With tokens that are `observed`: of -log p(the others | those), where those are shown as they are.
         """
 
     @classmethod
@@ -161,7 +161,7 @@ class Family(ABC):
         dial = {"steps": steps} if issubclass(cls.sampler, Stepped) else {}
         return cls.sampler(**dial, **options)
 
-    def writing(self, length: int, steps: int) -> Writing | None:
+    def sampling_cost(self, length: int, steps: int) -> SamplingCost | None:
         """What its plain sampler of T steps shows the network for a text of L tokens, on average.
 
         None where the family does not say: what writing costs is then not planned.
@@ -169,9 +169,9 @@ class Family(ABC):
         return None
 
     @abstractmethod
-    def walk(
+    def denoise(
         self, denoiser: Denoiser, prompt: Tokens, sampler: Any, *, rng: Noise
-    ) -> Iterator[Canvas]:
+    ) -> Iterator[SampleState]:
         """Fill the holes of `prompt`: yields the canvas after every network evaluation.
 
         The first yield may be the noise that texts start from, with no row evaluated. The last yield is the
@@ -220,7 +220,7 @@ def sample(
     sampler: Sampler,
     *,
     rng: Noise,
-    watch: Callable[[Canvas], None] | None = None,
+    watch: Callable[[SampleState], None] | None = None,
 ) -> tuple[Tokens, Int[Tensor, " B"]]:
     """The prompt with its holes filled, and how many network evaluations each row took.
 
@@ -231,14 +231,16 @@ def sample(
     """
     if not isinstance(sampler, family.sampler):
         raise InputError(f"{family.name} takes {family.sampler.__qualname__}, got {sampler}")
-    if prompt.numel() and not (int(prompt.min()) >= HOLE and int(prompt.max()) < family.vocab_size):
+    if prompt.numel() and not (
+        int(prompt.min()) >= UNDECIDED and int(prompt.max()) < family.vocab_size
+    ):
         raise InputError(
-            f"a prompt holds token numbers below {family.vocab_size} and {HOLE} for a hole; "
+            f"a prompt holds token numbers below {family.vocab_size} and {UNDECIDED} for a hole; "
             f"got {int(prompt.min())} to {int(prompt.max())}"
         )
     tokens, nfe = prompt, torch.zeros(len(prompt), dtype=torch.long, device=prompt.device)
     with torch.no_grad():
-        for canvas in family.walk(denoiser, prompt, sampler, rng=rng):
+        for canvas in family.denoise(denoiser, prompt, sampler, rng=rng):
             tokens, nfe = canvas.tokens, nfe + canvas.evaluated
             if watch is not None:
                 watch(canvas)
@@ -247,18 +249,18 @@ def sample(
 
 def trace(
     family: Family, denoiser: Denoiser, prompt: Tokens, sampler: Sampler, *, rng: Noise, num: int
-) -> tuple[Tokens, Int[Tensor, " B"], list[Making]]:
+) -> tuple[Tokens, Int[Tensor, " B"], list[Trajectory]]:
     """`sample`, and how each of the first `num` rows came about.
 
     What changes between two evaluations of a row counts with the later one, and what changes after the
     last with the last, so that a row's changes do not depend on the other rows either.
     """
-    seen: list[Canvas] = []
+    seen: list[SampleState] = []
     noise = prompt[:num].cpu()
 
-    def watch(canvas: Canvas) -> None:
+    def watch(canvas: SampleState) -> None:
         nonlocal noise
-        kept = Canvas(*(part[:num].to("cpu", copy=True) for part in canvas))
+        kept = SampleState(*(part[:num].to("cpu", copy=True) for part in canvas))
         if not seen and not bool(canvas.evaluated.any()):
             noise = kept.tokens
         else:
@@ -267,11 +269,11 @@ def trace(
     tokens, nfe = sample(family, denoiser, prompt, sampler, rng=rng, watch=watch)
     rows = []
     ends = zip(prompt[:num].cpu(), noise, tokens[:num].cpu(), strict=True)
-    for row, (given, start, end) in enumerate(ends):
+    for row, (observed, start, end) in enumerate(ends):
         frames = [canvas.tokens[row] for canvas in seen if canvas.evaluated[row]]
         frames = [start, *frames[:-1], end] if frames else [start]
         made = [changes(before, after) for before, after in pairwise(frames)]
-        rows.append(Making(changes(given, start), made))
+        rows.append(Trajectory(changes(observed, start), made))
     return tokens, nfe, rows
 
 
@@ -283,7 +285,7 @@ def changes(before: Int[Tensor, " L"], after: Int[Tensor, " L"]) -> Changes:
 
 def blank(batch: int, length: int, device: torch.device | str = "cpu") -> Tokens:
     """A prompt that says nothing: holes only."""
-    return torch.full((batch, length), HOLE, device=device)
+    return torch.full((batch, length), UNDECIDED, device=device)
 
 
 def meta(*shape: int) -> Any:

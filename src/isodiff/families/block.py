@@ -17,7 +17,7 @@ the integral done, those are k masks of K tokens with probability
     q_k = P(low < M_k <= high) / (K (high - low)),   M_k the k-th smallest of K uniform numbers,      (1)
 
 and the weight K/k as before (process/counts.py, Eq. 6). The bound reported always has low = 0 and high = 1.
-With `tune_every`, training takes, every so many optimizer steps, the range of `RANGES` whose loss per
+With `adapt_every`, training takes, every so many optimizer steps, the range of `RANGES` whose loss per
 block has the least variance, as the paper does. One pass serves all ranges: counts are uniform, weighted by
 K q_k.
 
@@ -41,8 +41,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from isodiff.categorical import draw
+from isodiff.cost.sampling import SamplingCost, expected_events, shown_by_block
 from isodiff.errors import InputError
-from isodiff.families.base import HOLE, Canvas, Family, Likelihood, Stepped, meta
+from isodiff.families.base import UNDECIDED, Family, Likelihood, SampleState, Stepped, meta
 from isodiff.families.unmasking import Event, dense_rank, num_events, steps_drawn
 from isodiff.network.attention import BlockCausal, Full, TwoStream, sizes
 from isodiff.network.view import Denoiser, Prediction, View, caching
@@ -50,7 +51,6 @@ from isodiff.process.categorical import Absorbing
 from isodiff.process.counts import between, by_count, known_first, last_of_blocks
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
-from isodiff.workload import Writing, expected_events, shown_by_block
 
 RANGES = (
     (0.0, 1.0),
@@ -60,7 +60,7 @@ RANGES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class BlockByBlock(Stepped):
+class BlockSampler(Stepped):
     """How blocks are written, and where a text ends.
 
     Attributes:
@@ -90,25 +90,25 @@ class Blockwise(Family, name="block", nickname="bd3lm", reference="arXiv 2503.09
 
     Attributes:
         low, high: range of the mask probabilities in training.
-        tune_every: optimizer steps between searches for the range of least variance; 0 keeps low and high.
+        adapt_every: optimizer steps between searches for the range of least variance; 0 keeps low and high.
     """
 
-    sampler = BlockByBlock
+    sampler = BlockSampler
     variants: ClassVar = {"ancestral": {}}
     vocab_size: int
     block_size: int = 16
     objective: Literal["nelbo", "low_variance"] = "low_variance"
     low: float = 0.0
     high: float = 1.0
-    tune_every: int = 0
+    adapt_every: int = 0
 
     def __post_init__(self) -> None:
         if self.block_size < 1:
             raise InputError(f"block_size must be at least 1, got {self.block_size}")
         if not 0 <= self.low < self.high <= 1:
             raise InputError(f"0 <= low < high <= 1 is needed, got {self.low} and {self.high}")
-        if self.tune_every < 0:
-            raise InputError(f"tune_every must not be negative, got {self.tune_every}")
+        if self.adapt_every < 0:
+            raise InputError(f"adapt_every must not be negative, got {self.adapt_every}")
 
     @property
     def process(self) -> Absorbing:
@@ -159,19 +159,19 @@ class Blockwise(Family, name="block", nickname="bd3lm", reference="arXiv 2503.09
         """The block of each position."""
         return torch.arange(length, device=device) // self.block_size
 
-    def free(self, x: Tokens, given: Chosen | None) -> Int[Tensor, "B N"]:
+    def free(self, x: Tokens, observed: Chosen | None) -> Int[Tensor, "B N"]:
         """K: tokens of every block that are not given."""
-        free = torch.ones_like(x) if given is None else (~given).long()
+        free = torch.ones_like(x) if observed is None else (~observed).long()
         block = self.block(x.shape[1], x.device)
         return x.new_zeros(len(x), int(block[-1]) + 1).index_add(1, block, free)
 
     def corrupted_nats(
-        self, denoiser: Denoiser, x: Tokens, rng: Rows, given: Chosen | None = None
+        self, denoiser: Denoiser, x: Tokens, rng: Rows, observed: Chosen | None = None
     ) -> tuple[Nats, Int[Tensor, "B N"], Float[Tensor, "B N"]]:
         """Nats of k masked tokens in every block, k, and the weight K/k of the bound."""
-        size = self.free(x, given)
+        size = self.free(x, observed)
         k = (1 + draw(self.chances(size), rng.scattered(size.shape[1]))).minimum(size)
-        order = known_first(rng.permutation(x.shape[1]), given)
+        order = known_first(rng.permutation(x.shape[1]), observed)
         masked = last_of_blocks(order, k, self.block_size)
         return self.nats(denoiser, x, masked), k, size / k.clamp_min(1).double()
 
@@ -180,36 +180,38 @@ class Blockwise(Family, name="block", nickname="bd3lm", reference="arXiv 2503.09
         return nats * weight[:, self.block(nats.shape[1], nats.device)].to(nats.dtype)
 
     def loss(
-        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Nats:
         """The bound's integrand over [low, high], or the same with weight 1."""
-        nats, _, weight = self.corrupted_nats(denoiser, x, rng, given)
+        nats, _, weight = self.corrupted_nats(denoiser, x, rng, observed)
         return nats if self.objective == "low_variance" else self.weighted(nats, weight)
 
     def nelbo(
-        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Likelihood:
         """(K/k) times the nats of k masks, in every block, over all of [0, 1]."""
-        nats, _, weight = replace(self, low=0.0, high=1.0).corrupted_nats(denoiser, x, rng, given)
+        nats, _, weight = replace(self, low=0.0, high=1.0).corrupted_nats(
+            denoiser, x, rng, observed
+        )
         return Likelihood(self.weighted(nats, weight).sum(-1), "bound")
 
-    def tuned(
-        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+    def adapt(
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> tuple[Blockwise, dict[str, Any]]:
         """With the range of least variance."""
-        found = self.variances(denoiser, x, rng, given)
+        found = self.variances(denoiser, x, rng, observed)
         low, high = min(found, key=lambda limits: found[limits])
         ranges = [[*limits, variance] for limits, variance in found.items()]
         return replace(self, low=low, high=high), {"low": low, "high": high, "variances": ranges}
 
     def variances(
-        self, denoiser: Denoiser, x: Tokens, rng: Rows, given: Chosen | None = None
+        self, denoiser: Denoiser, x: Tokens, rng: Rows, observed: Chosen | None = None
     ) -> dict[tuple[float, float], float]:
         """Variance of the loss per token of a block, over texts, blocks and masks, for every range."""
         whole = replace(self, low=0.0, high=1.0)
-        nats, k, weight = whole.corrupted_nats(denoiser, x, rng, given)
+        nats, k, weight = whole.corrupted_nats(denoiser, x, rng, observed)
         losses = nats if self.objective == "low_variance" else self.weighted(nats, weight)
-        size = self.free(x, given)
+        size = self.free(x, observed)
         block = self.block(x.shape[1], x.device)
         loss = losses.new_zeros(k.shape).index_add(1, block, losses).double() / size.clamp_min(1)
         found = {}
@@ -220,21 +222,21 @@ class Blockwise(Family, name="block", nickname="bd3lm", reference="arXiv 2503.09
             found[low, high] = float((share * (loss - mean).square()).sum() / share.sum())
         return found
 
-    def writing(self, length: int, steps: int) -> Writing:
+    def sampling_cost(self, length: int, steps: int) -> SamplingCost:
         """The block at hand at each of its events."""
         blocks = sizes(length, self.block_size)
         return shown_by_block(blocks, [expected_events(steps, size) for size in blocks])
 
-    def walk(
-        self, denoiser: Denoiser, prompt: Tokens, sampler: BlockByBlock, *, rng: Noise
-    ) -> Iterator[Canvas]:
+    def denoise(
+        self, denoiser: Denoiser, prompt: Tokens, sampler: BlockSampler, *, rng: Noise
+    ) -> Iterator[SampleState]:
         """Block after block. An evaluation is shown what the cache lacks, up to the end of the row's block.
 
         Raises:
             InputError: something is given in a block after one with a hole.
         """
         (batch, length), x, size = prompt.shape, prompt, self.block_size
-        holes, place = prompt == HOLE, torch.arange(length, device=x.device)
+        holes, place = prompt == UNDECIDED, torch.arange(length, device=x.device)
         reach = None if sampler.window is None else max(1, sampler.window // size)
         pattern = BlockCausal(size, reach)
         event, u = self.events(prompt, sampler, rng), rng.uniform(length)
@@ -254,18 +256,18 @@ class Blockwise(Family, name="block", nickname="bd3lm", reference="arXiv 2503.09
             slots = torch.minimum(start[:, None] + place[:width], end[:, None] - 1)
             fresh = start[:, None] + place[:width] < end[:, None]
             states = x.gather(1, slots)
-            states = states.masked_fill(states == HOLE, self.process.mask)
+            states = states.masked_fill(states == UNDECIDED, self.process.mask)
             read = (due.gather(1, slots) & fresh).flatten().nonzero().squeeze(-1)
             view = View(states, slots, pattern, read=read, slots=slots)
             x = x.masked_scatter(due, model.cached(view, cache).draw(u[due], sampler))
             # The block may not be complete: the next evaluation shows it again.
             start = torch.where(rows, current * size, end - 1)
             x, running = self.ended(x, holes, running, sampler)
-            yield Canvas(x, rows)
+            yield SampleState(x, rows)
 
-    def events(self, prompt: Tokens, sampler: BlockByBlock, rng: Noise) -> Event:
+    def events(self, prompt: Tokens, sampler: BlockSampler, rng: Noise) -> Event:
         """The network evaluation that decides each hole: T steps in every block, empty ones left out."""
-        length, holes = prompt.shape[1], prompt == HOLE
+        length, holes = prompt.shape[1], prompt == UNDECIDED
         block = self.block(length, prompt.device)
         first = block.where(holes, length).amin(-1, keepdim=True)
         if bool((~holes & (block > first)).any()):
@@ -278,13 +280,13 @@ class Blockwise(Family, name="block", nickname="bd3lm", reference="arXiv 2503.09
         return dense_rank(block * ((steps or length) + 1) + steps_drawn(holes, alphas, rng), holes)
 
     def ended(
-        self, x: Tokens, holes: Chosen, running: Bool[Tensor, " B"], sampler: BlockByBlock
+        self, x: Tokens, holes: Chosen, running: Bool[Tensor, " B"], sampler: BlockSampler
     ) -> tuple[Tokens, Bool[Tensor, " B"]]:
         """x, filled with `stop` where the text has one, and the rows that go on."""
-        known = (x != HOLE).long().cumprod(-1).bool()  # up to the first hole
+        known = (x != UNDECIDED).long().cumprod(-1).bool()  # up to the first hole
         if sampler.stop is not None:
             stopped = running & (known & holes & (x == sampler.stop)).any(-1)
-            x = x.masked_fill(stopped[:, None] & (x == HOLE), sampler.stop)
+            x = x.masked_fill(stopped[:, None] & (x == UNDECIDED), sampler.stop)
             running = running & ~stopped
         if sampler.repetition is not None:
             count = known.sum(-1)
@@ -299,5 +301,5 @@ def entropy(tokens: Int[Tensor, "B S"], vocab_size: int) -> Float[Tensor, " B"]:
     """Of the histogram of each row, in nats; holes do not count as tokens."""
     share = torch.zeros(len(tokens), vocab_size + 1, dtype=torch.float64, device=tokens.device)
     one = share.new_full((1, 1), 1 / tokens.shape[1]).expand(tokens.shape)
-    share = share.scatter_add(1, tokens.where(tokens != HOLE, vocab_size), one)[:, :-1]
+    share = share.scatter_add(1, tokens.where(tokens != UNDECIDED, vocab_size), one)[:, :-1]
     return -torch.xlogy(share, share).sum(-1)

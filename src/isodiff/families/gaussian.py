@@ -8,7 +8,7 @@ e(v) and the schedule gamma(t) are learned with the network, which owns them (ne
 shown z_t at unit variance and m = sigma_t^2.
 
 *Output prior.* A position's own evidence, Eq. (5), is added to its logits: the network need only find
-log p(x_i | z without z_i). *Categorical reparametrisation.* x_hat = sum_v p(x_i = v | z) e(v).
+log p(x_i | z without z_i). *Categorical reparametrization.* x_hat = sum_v p(x_i = v | z) e(v).
 *Self-conditioning.* A first look's x_hat, without gradient, is shown beside z in a second look: in training
 for every fourth sequence, in the bound for all. As the first look is not differentiated, those sequences
 teach the network only, and neither vectors nor schedule.
@@ -40,14 +40,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import embedding
 
+from isodiff.cost.sampling import SamplingCost, shown_whole
 from isodiff.errors import InputError
-from isodiff.families.base import HOLE, Canvas, Family, Likelihood, Stepped, meta
+from isodiff.families.base import UNDECIDED, Family, Likelihood, SampleState, Stepped, meta
 from isodiff.network.attention import Full
 from isodiff.network.view import Denoiser, Prediction, Vectors, View, for_rows, latent_of
 from isodiff.process import gaussian as process
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
-from isodiff.workload import Writing, shown_whole
 
 CLEAN = 1 / 4  # chance of a training sequence to be at t = 0
 AGAIN = 4  # every fourth training sequence is looked at twice
@@ -59,7 +59,7 @@ Table = Float[Tensor, "V E"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Denoising(Stepped):
+class GaussianSampler(Stepped):
     """How noise is taken out.
 
     Attributes:
@@ -99,7 +99,7 @@ class Gaussian(
         learned_schedule, learned_embeddings: learned with the network; or a straight line, random vectors.
     """
 
-    sampler = Denoising
+    sampler = GaussianSampler
     variants: ClassVar = {"ancestral": {}, "ddim": {"method": "ddim"}, "dpm": {"method": "dpm"}}
     vocab_size: int
     embedding_width: int = 16
@@ -182,7 +182,7 @@ class Gaussian(
         )
 
     def nats(
-        self, denoiser: Denoiser, x: Tokens, t: Level, noise: Z, given: Chosen, *, twice: bool
+        self, denoiser: Denoiser, x: Tokens, t: Level, noise: Z, observed: Chosen, *, twice: bool
     ) -> Nats:
         """The decoder's nats where t = 0, Eq. (3), and the integrand of Eq. (4) elsewhere; 0 if given."""
         latent = latent_of(denoiser)
@@ -197,21 +197,23 @@ class Gaussian(
         span = ends[1] - ends[0]
         gamma, slope = ends[0] + span * path[0], span * path[1]
         vector = embedding(x, table)
-        noise = noise.masked_fill(given[..., None], 0)
+        noise = noise.masked_fill(observed[..., None], 0)
         z = process.noised(vector, noise, gamma[:, None, None])
         guess = None
         if twice:
             with torch.no_grad():
                 first = denoiser(self.view(z, gamma, table, None, trained=False))
                 guess = first.nats_and_mean(x.flatten(), table)[1].view_as(z)
-                guess = torch.where(given[..., None], vector.to(guess.dtype), guess)
+                guess = torch.where(observed[..., None], vector.to(guess.dtype), guess)
         prediction = denoiser(self.view(z, gamma, table, guess))
         decoder, x_hat = prediction.nats_and_mean(x.flatten(), table)
         error = (vector - x_hat.view_as(vector)).square().sum(-1)
-        rate = process.diffusion_nats(gamma[:, None], slope[:, None], error).masked_fill(given, 0)
-        typical = rate.detach().sum(-1) / (~given).sum(-1).clamp_min(1)
+        rate = process.diffusion_nats(gamma[:, None], slope[:, None], error).masked_fill(
+            observed, 0
+        )
+        typical = rate.detach().sum(-1) / (~observed).sum(-1).clamp_min(1)
         nats = torch.where(t[:, None] == 0, decoder.view_as(x), rate).to(error.dtype)
-        return nats.masked_fill(given, 0)
+        return nats.masked_fill(observed, 0)
 
     def prior_nats(self, denoiser: Denoiser) -> Float[Tensor, ""]:
         """Nats per token of the prior, Eq. (2)."""
@@ -219,10 +221,10 @@ class Gaussian(
         return process.prior_nats(gamma_1, self.embedding_width).to(torch.get_default_dtype())
 
     def loss(
-        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Nats:
         """One term of the bound per sequence, weighted by the inverse of its chance, and the prior."""
-        given = torch.zeros_like(x, dtype=torch.bool) if given is None else given
+        observed = torch.zeros_like(x, dtype=torch.bool) if observed is None else observed
         u, noise = rng.strata(), rng.normal(x.shape[1], self.embedding_width)
         clean = u < CLEAN
         t = torch.where(clean, 0, (u - CLEAN) / (1 - CLEAN))
@@ -233,37 +235,37 @@ class Gaussian(
         for twice in (False, True):
             rows = (again == twice).nonzero().squeeze(-1).to(x.device)
             if len(rows):
-                shown = x[rows], t[rows], noise[rows], given[rows]
+                shown = x[rows], t[rows], noise[rows], observed[rows]
                 nats = self.nats(for_rows(denoiser, rows), *shown, twice=twice)
                 nats = weight[rows].to(nats.dtype) * nats + (prior.detach() if twice else prior)
                 out = out.index_put((rows,), nats)
-        return out.masked_fill(given, 0)
+        return out.masked_fill(observed, 0)
 
     def nelbo(
-        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Likelihood:
         """All three terms for every sequence."""
-        given = torch.zeros_like(x, dtype=torch.bool) if given is None else given
+        observed = torch.zeros_like(x, dtype=torch.bool) if observed is None else observed
         t, row = rng.strata(), torch.arange(len(x), device=x.device).repeat(2)
         noise = torch.cat(rng.normal(2, x.shape[1], self.embedding_width).unbind(1))
-        shown = x[row], torch.cat([torch.zeros_like(t), t]), noise, given[row]
+        shown = x[row], torch.cat([torch.zeros_like(t), t]), noise, observed[row]
         nats = self.nats(for_rows(denoiser, row), *shown, twice=self.self_conditioning)
         reconstruction, diffusion = nats.sum(-1).chunk(2)
-        prior = (~given).sum(-1) * self.prior_nats(denoiser)
+        prior = (~observed).sum(-1) * self.prior_nats(denoiser)
         return Likelihood(reconstruction + diffusion + prior, "bound")
 
-    def writing(self, length: int, steps: int) -> Writing:
+    def sampling_cost(self, length: int, steps: int) -> SamplingCost:
         """All positions at every step, and all of them pass the head."""
         return shown_whole(length, steps, read=steps * length)
 
-    def walk(
-        self, denoiser: Denoiser, prompt: Tokens, sampler: Denoising, *, rng: Noise
-    ) -> Iterator[Canvas]:
+    def denoise(
+        self, denoiser: Denoiser, prompt: Tokens, sampler: GaussianSampler, *, rng: Noise
+    ) -> Iterator[SampleState]:
         """T evaluations, from pure noise to the decoder; first the tokens whose vectors are nearest to it."""
         assert sampler.steps is not None
         latent, length, width = latent_of(denoiser), prompt.shape[1], self.embedding_width
-        table, ends, given = latent.table(), latent.ends(), prompt != HOLE
-        rows = (~given).any(-1)
+        table, ends, observed = latent.table(), latent.ends(), prompt != UNDECIDED
+        rows = (~observed).any(-1)
         if not bool(rows.any()):
             return
         times = torch.linspace(1, 0, sampler.steps, dtype=torch.float64, device=prompt.device)
@@ -271,12 +273,12 @@ class Gaussian(
         z = rng.normal(length, width)[rows]
         near = torch.stack([(one.to(table) @ table.T).argmax(-1) for one in z])
         texts = prompt.index_put((rows,), near)
-        yield Canvas(prompt.where(given, texts), torch.zeros_like(rows))
+        yield SampleState(prompt.where(observed, texts), torch.zeros_like(rows))
         guess = before = None
         some, shown = for_rows(denoiser, rows), prompt[rows]
-        clamped = ((shown != HOLE) & (sampler.condition == "clamp"))[..., None]
+        clamped = ((shown != UNDECIDED) & (sampler.condition == "clamp"))[..., None]
         vector = embedding(shown.clamp_min(0), table)
-        shown = shown.masked_fill(clamped.squeeze(-1), HOLE)  # what guides
+        shown = shown.masked_fill(clamped.squeeze(-1), UNDECIDED)  # what guides
         for now, gamma in enumerate(gammas):
             z = torch.where(clamped, process.alpha(gamma) * vector, z)
             guess = None if guess is None else torch.where(clamped, vector, guess)
@@ -299,17 +301,17 @@ class Gaussian(
                         middle = process.extrapolated(x_hat, before, *gammas[now - 1 : now + 2])
                     before, z = x_hat, process.ode_step(z, middle, gamma, gammas[now + 1])
             texts = prompt.index_put((rows,), drawn.view(-1, length))
-            yield Canvas(prompt.where(given, texts), rows)
+            yield SampleState(prompt.where(observed, texts), rows)
 
     def look(
         self, denoiser: Denoiser, z: Z, gamma: Tensor, table: Table, guess: Z | None, prompt: Tokens
     ) -> tuple[Prediction, Z | None]:
         """p(x | z), and the gradient of sum_k log p(x_k | z) over the tokens that are given, if any."""
-        gamma, given = gamma.expand(len(z)), prompt.flatten() != HOLE
-        if not bool(given.any()):
+        gamma, observed = gamma.expand(len(z)), prompt.flatten() != UNDECIDED
+        if not bool(observed.any()):
             return denoiser(self.view(z, gamma, table, guess)), None
         with torch.enable_grad():
             z = z.detach().requires_grad_()
             prediction = denoiser(self.view(z, gamma, table, guess))
-            nats = prediction.nats(prompt.clamp_min(0).flatten())[given].sum()
+            nats = prediction.nats(prompt.clamp_min(0).flatten())[observed].sum()
             return prediction, -torch.autograd.grad(nats, z)[0]

@@ -45,8 +45,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from isodiff.categorical import Truncation, draw, pick
+from isodiff.cost.sampling import SamplingCost, shown_where_due
 from isodiff.errors import InputError
-from isodiff.families.base import HOLE, Canvas, Family, Likelihood, Stepped, meta
+from isodiff.families.base import UNDECIDED, Family, Likelihood, SampleState, Stepped, meta
 from isodiff.families.scoring import in_place, scored, taken
 from isodiff.network.attention import Full
 from isodiff.network.view import Denoiser, Prediction, View, for_rows
@@ -54,7 +55,6 @@ from isodiff.process.counts import jump_times, own_jump_times
 from isodiff.process.hybrid import HybridNoise, Moment, Peaked, Shifted, divergence
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
-from isodiff.workload import Writing, shown_where_due
 
 Each = Float[Tensor, "B L"]
 Weighting = Literal["elbo", "clip", "dynamic", "dynamic_as_released"]
@@ -62,7 +62,7 @@ P_U = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mending(Stepped):
+class HybridSampler(Stepped):
     """How noise is taken out, and whether the text is then corrected.
 
     Attributes:
@@ -108,7 +108,7 @@ class Hybrid(
         show_time: whether the network is shown the noise level.
     """
 
-    sampler = Mending
+    sampler = HybridSampler
     variants: ClassVar = {"ancestral": {}, "self-correction": {"corrections": 128}}
     vocab_size: int
     p_u: float | None = None
@@ -161,24 +161,24 @@ class Hybrid(
         return (self.view(meta(batch, length), torch.empty(batch, device="meta")),)
 
     def loss(
-        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Nats:
         """The weighted integrand at the moment when the k-th token is corrupted."""
-        moved, m, weight = jump_times(rng, x.shape[1], given)
+        moved, m, weight = jump_times(rng, x.shape[1], observed)
         m, weight = m[:, None].expand(x.shape), weight[:, None].expand(x.shape)
         if self.independent_noise:
             apart = (rng.uniform() < self.independent_noise)[:, None]
-            own = own_jump_times(rng, x.shape[1], given)
+            own = own_jump_times(rng, x.shape[1], observed)
             pairs = zip(own, (moved, m, weight), strict=True)
             moved, m, weight = (torch.where(apart, alone, shared) for alone, shared in pairs)
-        return self.integrand(denoiser, x, moved, m, rng, self.weighting, given) * weight
+        return self.integrand(denoiser, x, moved, m, rng, self.weighting, observed) * weight
 
     def nelbo(
-        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Likelihood:
         """The integrand of Eq. (1). At t = 1 all is masks, and what is left at t = 0 is x: no other term."""
-        moved, m, weight = jump_times(rng, x.shape[1], given)
-        each = self.integrand(denoiser, x, moved, m[:, None].expand(x.shape), rng, "elbo", given)
+        moved, m, weight = jump_times(rng, x.shape[1], observed)
+        each = self.integrand(denoiser, x, moved, m[:, None].expand(x.shape), rng, "elbo", observed)
         return Likelihood((each * weight[:, None]).sum(-1), "bound")
 
     def integrand(
@@ -189,13 +189,13 @@ class Hybrid(
         m: Each,
         rng: Rows,
         weighting: Weighting,
-        given: Chosen | None,
+        observed: Chosen | None,
     ) -> Nats:
         """Weighted D per token and unit of m, with the tokens `moved` turned into noise; 0 if given."""
         process, v, moment = self.process, self.vocab_size, self.process.at(m)
         random, kind = (rng.uniform(x.shape[1]) * v).long(), rng.uniform(x.shape[1])
         z = torch.where(moved, torch.where(kind < moment.share, random, process.mask), x)
-        masked, read = z == process.mask, scored(given)
+        masked, read = z == process.mask, scored(observed)
         prediction = denoiser(self.view(z, m[:, 0], read))
         if self.p_u == 0:  # c is infinite, and nothing but masks has a weight
             nats = in_place(prediction.nats(taken(x, read)), read, x)
@@ -206,7 +206,7 @@ class Hybrid(
             flat = prediction.uniform_statistics(*(taken(part, read) for part in (c, x, seen)))
             total, at_x, at_z = (in_place(value, read, x) for value in flat)
             d = divergence(total, at_x, at_z, moment, z == x, masked)
-        d = d if given is None else d.masked_fill(given, 0)
+        d = d if observed is None else d.masked_fill(observed, 0)
         return (self.weight(moment, z == x, masked, weighting) * d).to(torch.get_default_dtype())
 
     def weight(self, moment: Moment, same: Chosen, masked: Chosen, weighting: Weighting) -> Each:
@@ -222,17 +222,22 @@ class Hybrid(
         token = torch.where(same, self.process.released(moment.m), 1)
         return moment.time * torch.where(masked, 2, token)
 
-    def writing(self, length: int, steps: int) -> Writing:
+    def sampling_cost(self, length: int, steps: int) -> SamplingCost:
         """All positions at each step with a mask that turns clean, or a token that may move."""
         times = self.process.grid(torch.linspace(1, 0, steps + 1, dtype=torch.float64))
         return shown_where_due(length, self.process.due(times).tolist())
 
-    def walk(
-        self, denoiser: Denoiser, prompt: Tokens, sampler: Mending, *, rng: Noise
-    ) -> Iterator[Canvas]:
+    def denoise(
+        self, denoiser: Denoiser, prompt: Tokens, sampler: HybridSampler, *, rng: Noise
+    ) -> Iterator[SampleState]:
         """T steps of Eq. (4) from masks in the holes of `prompt`, then corrections."""
         assert sampler.steps is not None
-        process, v, length, free = self.process, self.vocab_size, prompt.shape[1], prompt == HOLE
+        process, v, length, free = (
+            self.process,
+            self.vocab_size,
+            prompt.shape[1],
+            prompt == UNDECIDED,
+        )
         z = prompt.masked_fill(free, process.mask)
         times = process.grid(torch.linspace(1, 0, sampler.steps + 1, dtype=torch.float64))
         levels = zip(*(part.tolist() for part in process.parts(times)), strict=True)
@@ -259,7 +264,7 @@ class Hybrid(
                 )
             z = torch.where(afresh, fresh, z)
             if bool(rows.any()):
-                yield Canvas(z.masked_fill(z == process.mask, HOLE), rows)
+                yield SampleState(z.masked_fill(z == process.mask, UNDECIDED), rows)
         yield from self.corrections(denoiser, z, free, sampler, rng)
 
     def probabilities(
@@ -272,8 +277,8 @@ class Hybrid(
         return kept(for_rows(denoiser, rows)(self.view(z[rows], shown, read)), truncation)
 
     def corrections(
-        self, denoiser: Denoiser, z: Tokens, free: Chosen, sampler: Mending, rng: Noise
-    ) -> Iterator[Canvas]:
+        self, denoiser: Denoiser, z: Tokens, free: Chosen, sampler: HybridSampler, rng: Noise
+    ) -> Iterator[SampleState]:
         """Self-correction of the positions `free`."""
         t = torch.tensor(sampler.correction_noise, dtype=torch.float64)
         m = float(sum(self.process.parts(t)[1:]))
@@ -292,7 +297,7 @@ class Hybrid(
             rank = score.argsort(dim=-1, descending=True, stable=True).argsort(-1)
             changed = (score > 0) & (rank < sampler.changes)
             z = torch.where(changed, z.masked_scatter(wanted, drawn), z)
-            yield Canvas(z, live)
+            yield SampleState(z, live)
             agrees = torch.zeros_like(free).masked_scatter(wanted, p.argmax(-1) == z[wanted])
             agreement = agrees.sum(-1) / free.sum(-1).clamp_min(1)
             waited = torch.where(agreement > best, 0, waited + 1)

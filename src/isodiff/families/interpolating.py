@@ -16,7 +16,7 @@ The first phase reads the masks of [z]. The second reads the noisy half of [z_0 
 clean tokens see each other both ways; each new one changes them all, so only the second phase is cached.
 
 In training every second row takes the diffusion term, the rest the sequential term, each
-normalised by its share of rows, so that the mean over the batch estimates the sum of both.
+normalized by its share of rows, so that the mean over the batch estimates the sum of both.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from isodiff.categorical import draw
+from isodiff.cost.sampling import SamplingCost, expected_events, shown_twice
 from isodiff.errors import InputError
-from isodiff.families.base import HOLE, Canvas, Family, Likelihood, Stepped, meta
+from isodiff.families.base import UNDECIDED, Family, Likelihood, SampleState, Stepped, meta
 from isodiff.families.unmasking import Event, event_sizes, rank_in_block, steps_drawn
-from isodiff.network.attention import Acquainted, Attention, Causal, TwoStream
+from isodiff.network.attention import Attention, BidirectionalPrefix, Causal, TwoStream
 from isodiff.network.view import Denoiser, Prediction, View, caching, for_rows
 from isodiff.process import counts
 from isodiff.process.categorical import Absorbing
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
-from isodiff.workload import Writing, expected_events, shown_twice
 
 Order = Int[Tensor, "B L"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TwoPhase(Stepped):
+class InterpolatingSampler(Stepped):
     """How much is decided in parallel, and in which order.
 
     Attributes:
@@ -80,7 +80,7 @@ class Interpolating(
 ):
     """Options: alpha_0, the variant of the attention, and the weight of the diffusion term in training."""
 
-    sampler = TwoPhase
+    sampler = InterpolatingSampler
     variants: ClassVar = {
         "two phases": {},
         "strided": {"order": "strided"},
@@ -135,7 +135,7 @@ class Interpolating(
 
     def pattern(self, base: Causal | TwoStream, clean: Int[Tensor, " B"]) -> Attention:
         """Who sees whom, where each sequence begins with so many clean tokens."""
-        return base if self.variant == "B" else Acquainted(base, tuple(clean.tolist()))
+        return base if self.variant == "B" else BidirectionalPrefix(base, tuple(clean.tolist()))
 
     def diffusion_nats(
         self, denoiser: Denoiser, x: Tokens, order: Order, k: Int[Tensor, " B"]
@@ -169,14 +169,14 @@ class Interpolating(
         nats = denoiser(view).nats(x[row, place])
         return nats.new_zeros(x.shape).index_put((row, place), nats)
 
-    def leftover(self, rng: Rows, length: int, given: Chosen | None) -> Int[Tensor, " B"]:
+    def leftover(self, rng: Rows, length: int, observed: Chosen | None) -> Int[Tensor, " B"]:
         """k_0: masks that the diffusion leaves to the second phase."""
-        n = counts.num_free(rng, length, given)
+        n = counts.num_free(rng, length, observed)
         law = partial(counts.binomial, p=1 - self.alpha_0, device=rng.device)
         return draw(counts.by_count(n, length + 1, law), rng.strata())
 
     def loss(
-        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Nats:
         """Both terms, each on its rows, scaled so that the mean over the batch is their sum."""
         length = x.shape[1]
@@ -187,53 +187,53 @@ class Interpolating(
         diffused = (row + 1) * num // total > row * num // total
         out = x.new_zeros(x.shape, dtype=torch.get_default_dtype())
         if share > 0:
-            k, weight = counts.mask_counts(rng, length, kept, given)
-            order = counts.known_first(rng.permutation(length), given)
+            k, weight = counts.mask_counts(rng, length, kept, observed)
+            order = counts.known_first(rng.permutation(length), observed)
             some = for_rows(denoiser, diffused)
             nats = self.diffusion_nats(some, x[diffused], order[diffused], k[diffused])
             if self.objective == "nelbo":
                 nats = nats * weight[diffused, None].to(nats.dtype)
             out = out.index_put((diffused,), nats / share)
         if share < 1:
-            k = self.leftover(rng, length, given)
-            order = counts.known_first(rng.permutation(length), given)
+            k = self.leftover(rng, length, observed)
+            order = counts.known_first(rng.permutation(length), observed)
             some = for_rows(denoiser, ~diffused)
             nats = self.sequential_nats(some, x[~diffused], order[~diffused], k[~diffused])
             out = out.index_put((~diffused,), nats / (1 - share))
         return out
 
     def nelbo(
-        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Likelihood:
         """Both terms on every row."""
         length = x.shape[1]
         total = x.new_zeros(len(x), dtype=torch.get_default_dtype())
         if self.alpha_0 > 0:
-            k, weight = counts.mask_counts(rng, length, 1 - self.alpha_0, given)
-            order = counts.known_first(rng.permutation(length), given)
+            k, weight = counts.mask_counts(rng, length, 1 - self.alpha_0, observed)
+            order = counts.known_first(rng.permutation(length), observed)
             nats = self.diffusion_nats(denoiser, x, order, k)
             total = total + weight.to(nats.dtype) * nats.sum(-1)
         if self.alpha_0 < 1:
-            k = self.leftover(rng, length, given)
-            order = counts.known_first(rng.permutation(length), given)
+            k = self.leftover(rng, length, observed)
+            order = counts.known_first(rng.permutation(length), observed)
             nats = self.sequential_nats(denoiser, x, order, k)
             total = total + nats.sum(-1)
         return Likelihood(total, "bound")
 
-    def writing(self, length: int, steps: int) -> Writing | None:
+    def sampling_cost(self, length: int, steps: int) -> SamplingCost | None:
         """Each token twice; variant A, whose first phase is not cached, is not counted."""
         events = expected_events(steps, length, self.alpha_0)
         return None if self.variant == "A" else shown_twice(length, events, self.alpha_0)
 
-    def walk(
-        self, denoiser: Denoiser, prompt: Tokens, sampler: TwoPhase, *, rng: Noise
-    ) -> Iterator[Canvas]:
+    def denoise(
+        self, denoiser: Denoiser, prompt: Tokens, sampler: InterpolatingSampler, *, rng: Noise
+    ) -> Iterator[SampleState]:
         """The first phase down to the leftover masks, then one token at a time.
 
         A cached network evaluation is shown the tokens decided last time and the masks to decide now, nothing
         else; in the first phase of variant A it is shown all that is known.
         """
-        x, holes, u = prompt, prompt == HOLE, rng.uniform(prompt.shape[1])
+        x, holes, u = prompt, prompt == UNDECIDED, rng.uniform(prompt.shape[1])
         order, event, later = self.schedule(prompt, sampler, rng)
         shown, done = torch.zeros_like(x[:, 0]), (~holes).sum(-1)
         if self.variant == "A":
@@ -241,7 +241,7 @@ class Interpolating(
                 slots = shown, done, done + count
                 x = self.decide(denoiser, self.pattern(Causal(), done), x, order, slots, u, sampler)
                 done = done + count
-                yield Canvas(x, count > 0)
+                yield SampleState(x, count > 0)
             holes = later
         model = caching(denoiser, prompt.device)
         show = partial(model.cached, cache=model.cache(*prompt.shape))
@@ -249,7 +249,7 @@ class Interpolating(
         for count in event_sizes(event, holes).unbind(-1):
             x = self.decide(show, pattern, x, order, (shown, done, done + count), u, sampler)
             shown, done = done, done + count
-            yield Canvas(x, count > 0)
+            yield SampleState(x, count > 0)
 
     def decide(
         self,
@@ -259,7 +259,7 @@ class Interpolating(
         order: Order,
         slots: tuple[Int[Tensor, " B"], Int[Tensor, " B"], Int[Tensor, " B"]],
         u: Float[Tensor, "B L"],
-        sampler: TwoPhase,
+        sampler: InterpolatingSampler,
     ) -> Tokens:
         """x with the tokens of slots done .. end - 1 drawn, where slots shown .. end - 1 are shown."""
         shown, done, end = (slot[:, None] for slot in slots)
@@ -269,7 +269,7 @@ class Interpolating(
         place = order.gather(1, slot)
         now = (slot >= done) & (rank < end - shown)
         states = x.gather(1, place)
-        states = states.where(states != HOLE, self.process.mask)
+        states = states.where(states != UNDECIDED, self.process.mask)
         read = now.flatten().nonzero().squeeze(-1)
         prediction = show(View(states, place, pattern, read=read, slots=slot))
         row, column = now.nonzero(as_tuple=True)
@@ -277,10 +277,10 @@ class Interpolating(
         return x.index_put((row, place), prediction.draw(u[row, place], sampler))
 
     def schedule(
-        self, prompt: Tokens, sampler: TwoPhase, rng: Noise
+        self, prompt: Tokens, sampler: InterpolatingSampler, rng: Noise
     ) -> tuple[Order, Event, Chosen]:
         """The order of the tokens, the event that decides each, and which are left to the second phase."""
-        length, holes = prompt.shape[1], prompt == HOLE
+        length, holes = prompt.shape[1], prompt == UNDECIDED
         alpha_0 = self.alpha_0 if sampler.alpha_0 is None else sampler.alpha_0
         size = sampler.block or length
         place = torch.arange(length, device=prompt.device).expand(prompt.shape)

@@ -5,7 +5,7 @@ r"""Masked diffusion (MDLM, arXiv 2406.07524): tokens turn into masks, the netwo
 
 the mask-count form of MDLM's Eq. (10) (process/counts.py): it needs no noise schedule and no epsilon,
 while published code integrates over t in [0.001, 1] and so reports 0.6 % too low a perplexity.
-`objective` is what training minimises; the reported bound is always the NELBO. `low_variance`: weight 1
+`objective` is what training minimizes; the reported bound is always the NELBO. `low_variance`: weight 1
 instead of L/k (arXiv 2602.15014). `d3pm`: the bound of T = `d3pm_steps` steps (arXiv 2107.03006), which only
 changes the weight of k masks (process/counts.py, Eq. 5), so that no term is 0/0 or left out; the mask has no
 logit, so its terms vanish. `sedd`: score entropy (arXiv 2310.16834). With q = alpha / (1 - alpha), the scores
@@ -38,8 +38,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from isodiff.categorical import draw, pick
+from isodiff.cost.sampling import SamplingCost, expected_events, shown_whole
 from isodiff.errors import InputError
-from isodiff.families.base import HOLE, Canvas, Family, Likelihood, Stepped, meta
+from isodiff.families.base import UNDECIDED, Family, Likelihood, SampleState, Stepped, meta
 from isodiff.families.scoring import in_place
 from isodiff.families.unmasking import Event, dense_rank, num_events, rank_in_block, steps_drawn
 from isodiff.network.attention import Full
@@ -56,11 +57,10 @@ from isodiff.process.counts import (
 )
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
-from isodiff.workload import Writing, expected_events, shown_whole
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unmasking(Stepped):
+class MaskedSampler(Stepped):
     """In which order masks are lifted, and how many at a time.
 
     Attributes:
@@ -99,7 +99,7 @@ class Masked(
 ):
     """Options: the training objective, and the steps of that of D3PM."""
 
-    sampler = Unmasking
+    sampler = MaskedSampler
     variants: ClassVar = {"ancestral": {}, "confidence": {"order": "confidence"}}
     vocab_size: int
     objective: Literal["nelbo", "low_variance", "d3pm", "sedd"] = "low_variance"
@@ -135,27 +135,27 @@ class Masked(
         return in_place(nats, read, x)
 
     def loss(
-        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Nats:
         """The objective at k masks."""
         length = x.shape[1]
-        k, weight = mask_counts(rng, length, given=given)
+        k, weight = mask_counts(rng, length, observed=observed)
         measure = score_entropy if self.objective == "sedd" else Prediction.nats
-        masked = last(known_first(rng.permutation(length), given), k)
+        masked = last(known_first(rng.permutation(length), observed), k)
         nats = self.nats(denoiser, x, masked, measure)
         if self.objective == "d3pm":
-            n = num_free(rng, length, given)
+            n = num_free(rng, length, observed)
             table = by_count(n, length, lambda size: step_weights(size, self.d3pm_steps))
             weight = n * pick(table, (k - 1).clamp_min(0))
         weight = weight[:, None].to(nats.dtype)
         return nats if self.objective == "low_variance" else weight * nats
 
     def nelbo(
-        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Likelihood:
         """(L/k) times the nats of k masks."""
-        k, weight = mask_counts(rng, x.shape[1], given=given)
-        nats = self.nats(denoiser, x, last(known_first(rng.permutation(x.shape[1]), given), k))
+        k, weight = mask_counts(rng, x.shape[1], observed=observed)
+        nats = self.nats(denoiser, x, last(known_first(rng.permutation(x.shape[1]), observed), k))
         return Likelihood(weight.to(nats.dtype) * nats.sum(-1), "bound")
 
     def block(self, length: int, device: torch.device) -> Int[Tensor, " L"]:
@@ -164,25 +164,25 @@ class Masked(
 
     def predict(self, denoiser: Denoiser, x: Tokens, masked: Chosen, read: Chosen) -> Prediction:
         """p(x_i | what is not masked) at the masked positions to read."""
-        return self.prediction(denoiser, x.masked_fill(masked, HOLE), read)
+        return self.prediction(denoiser, x.masked_fill(masked, UNDECIDED), read)
 
     def alphas(self, steps: int) -> Float[Tensor, " T1"]:
         """alpha at the ends of T ancestral steps, from 0 to 1."""
         times = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
         return self.process.alpha(self.process.grid(times))
 
-    def writing(self, length: int, steps: int) -> Writing:
+    def sampling_cost(self, length: int, steps: int) -> SamplingCost:
         """All positions at each event; every token passes the head once."""
         return shown_whole(length, expected_events(steps, length), read=length)
 
-    def walk(
-        self, denoiser: Denoiser, prompt: Tokens, sampler: Unmasking, *, rng: Noise
-    ) -> Iterator[Canvas]:
+    def denoise(
+        self, denoiser: Denoiser, prompt: Tokens, sampler: MaskedSampler, *, rng: Noise
+    ) -> Iterator[SampleState]:
         """Lift the masks of `prompt`'s holes, event by event."""
         if sampler.remask:
             yield from self.remasking(denoiser, prompt, sampler, rng)
             return
-        x, holes = prompt, prompt == HOLE
+        x, holes = prompt, prompt == UNDECIDED
         block, event = self.events(prompt, sampler, rng)
         once = rng.uniform(x.shape[1])  # a position is drawn only when it is lifted
         for number in range(num_events(event, holes)):
@@ -192,14 +192,14 @@ class Masked(
                 x = self.fill(denoiser, x, due, rows, sampler, once)
             else:
                 current = block.masked_fill(~due, -1).amax(-1, keepdim=True)
-                waiting = (x == HOLE) & (block == current)
+                waiting = (x == UNDECIDED) & (block == current)
                 u = rng.uniform(2, x.shape[1])
                 x = self.fill_surest(denoiser, x, waiting, due.sum(-1), rows, sampler, u)
-            yield Canvas(x, rows)
+            yield SampleState(x, rows)
 
-    def events(self, prompt: Tokens, sampler: Unmasking, rng: Noise) -> tuple[Event, Event]:
+    def events(self, prompt: Tokens, sampler: MaskedSampler, rng: Noise) -> tuple[Event, Event]:
         """Block and event of every hole."""
-        length, holes = prompt.shape[1], prompt == HOLE
+        length, holes = prompt.shape[1], prompt == UNDECIDED
         place = torch.arange(length, device=prompt.device)
         block = (place // (sampler.block or length)).expand(prompt.shape)
         count = -(-length // (sampler.block or length))
@@ -219,7 +219,7 @@ class Masked(
         x: Tokens,
         due: Chosen,
         rows: Bool[Tensor, " B"],
-        sampler: Unmasking,
+        sampler: MaskedSampler,
         u: Float[Tensor, "B L"],
     ) -> Tokens:
         """x with the positions `due` drawn; only `rows` visit the network."""
@@ -229,7 +229,7 @@ class Masked(
     def prediction(self, denoiser: Denoiser, x: Tokens, wanted: Chosen) -> Prediction:
         """p(x_i | x) at the positions wanted."""
         positions = torch.arange(x.shape[1], device=x.device)
-        z = x.masked_fill(x == HOLE, self.process.mask)
+        z = x.masked_fill(x == UNDECIDED, self.process.mask)
         return denoiser(View(z, positions, Full(), read=wanted.flatten().nonzero().squeeze(-1)))
 
     def fill_surest(
@@ -239,7 +239,7 @@ class Masked(
         waiting: Chosen,
         count: Int[Tensor, " B"],
         rows: Bool[Tensor, " B"],
-        sampler: Unmasking,
+        sampler: MaskedSampler,
         u: Float[Tensor, "B 2 L"],
     ) -> Tokens:
         """x with the `count` surest of the positions `waiting` drawn, ties broken at random."""
@@ -261,24 +261,24 @@ class Masked(
         return x.masked_scatter(waiting, torch.cat(drawn)).where(waiting & surest, x)
 
     def remasking(
-        self, denoiser: Denoiser, prompt: Tokens, sampler: Unmasking, rng: Noise
-    ) -> Iterator[Canvas]:
+        self, denoiser: Denoiser, prompt: Tokens, sampler: MaskedSampler, rng: Noise
+    ) -> Iterator[SampleState]:
         """T steps that lift masks and put some back; steps that lift nothing cost nothing."""
         assert sampler.steps is not None
-        x, free = prompt, prompt == HOLE
+        x, free = prompt, prompt == UNDECIDED
         for alpha_t, alpha_s in pairwise(self.alphas(sampler.steps).tolist()):
             sigma = min(sampler.remask, (1 - alpha_s) / alpha_t) if alpha_t else 0.0
             chance = (alpha_s - (1 - sigma) * alpha_t) / (1 - alpha_t)
             u = rng.uniform(x.shape[1])
-            lift = (x == HOLE) & (u < chance)
-            back = (x != HOLE) & free & (u < sigma)
+            lift = (x == UNDECIDED) & (u < chance)
+            back = (x != UNDECIDED) & free & (u < sigma)
             rows = lift.any(-1)
             token = rng.uniform(x.shape[1])  # drawn at every step, whoever else is there
             if bool(rows.any()):
                 x = self.fill(denoiser, x, lift, rows, sampler, token)
-            x = x.masked_fill(back, HOLE)
+            x = x.masked_fill(back, UNDECIDED)
             if bool(rows.any()):
-                yield Canvas(x, rows)
+                yield SampleState(x, rows)
 
 
 def sureness(p: Float[Tensor, "M V"], drawn: Int[Tensor, " M"], order: str) -> Float[Tensor, " M"]:

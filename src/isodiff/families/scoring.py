@@ -8,9 +8,9 @@ from torch import Tensor
 from isodiff.types import Chosen, Nats, Tokens
 
 
-def scored(given: Chosen | None) -> Int[Tensor, " M"] | None:
+def scored(observed: Chosen | None) -> Int[Tensor, " M"] | None:
     """Which of the B L positions shown are predictions: those not given; None for all."""
-    return None if given is None else (~given).flatten().nonzero().squeeze(-1)
+    return None if observed is None else (~observed).flatten().nonzero().squeeze(-1)
 
 
 def taken(values: Tensor, read: Int[Tensor, " M"] | None) -> Tensor:

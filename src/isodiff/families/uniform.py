@@ -2,7 +2,7 @@ r"""Uniform-state diffusion (UDLM, arXiv 2412.10193; Duo, 2506.10892): tokens tu
 
     q(z_t | x) = alpha_t x + (1 - alpha_t) / V
 
-With m = 1 - alpha_t, c = V alpha_t / m and y_j = 1 + c x_hat_j, Duo's Rao-Blackwellised bound needs three
+With m = 1 - alpha_t, c = V alpha_t / m and y_j = 1 + c x_hat_j, Duo's Rao-Blackwellized bound needs three
 reductions over the vocabulary, S = sum_j log y_j, a = log y_x, b = log y_z. Per token and unit of m it is
 
     z != x:  [ V b - S + (1+c) log(1+c) + c (b - a) + (V + c) (1/y_z - 1) ] / (V alpha)             (1)
@@ -39,8 +39,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from isodiff.categorical import draw, pick
+from isodiff.cost.sampling import SamplingCost, shown_where_due
 from isodiff.errors import InputError
-from isodiff.families.base import HOLE, Canvas, Family, Likelihood, Stepped, meta
+from isodiff.families.base import UNDECIDED, Family, Likelihood, SampleState, Stepped, meta
 from isodiff.families.scoring import in_place, scored, taken
 from isodiff.network.attention import Full
 from isodiff.network.view import Denoiser, View, for_rows
@@ -49,7 +50,6 @@ from isodiff.process.counts import jump_times, num_free
 from isodiff.process.schedule import Linear
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Time, Tokens
-from isodiff.workload import Writing, shown_where_due
 
 Statistic = Float[Tensor, " M"]
 
@@ -70,7 +70,7 @@ def rate(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Renewing(Stepped):
+class UniformSampler(Stepped):
     """How noise is taken out.
 
     Attributes:
@@ -97,7 +97,7 @@ class Uniform(
 ):
     """Options: where the schedule ends, and whether the network is shown the noise level."""
 
-    sampler = Renewing
+    sampler = UniformSampler
     variants: ClassVar = {"ancestral": {}, "greedy tail": {"tail": "posterior"}}
     vocab_size: int
     alpha_end: float = 0.0
@@ -129,12 +129,12 @@ class Uniform(
         return (View(meta(batch, length), meta(length), Full(), time=time),)
 
     def loss(
-        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Nats:
         """The bound's integrand at the moment when the k-th token is corrupted."""
-        moved, m, weight = jump_times(rng, x.shape[1], given)
+        moved, m, weight = jump_times(rng, x.shape[1], observed)
         noise = (rng.uniform(x.shape[1]) * self.vocab_size).long()
-        z, read = torch.where(moved, noise, x), scored(given)
+        z, read = torch.where(moved, noise, x), scored(observed)
         each, was, now = (taken(part, read) for part in (m[:, None].expand(x.shape), x, z))
         c = self.vocab_size * (1 - each) / each
         prediction = denoiser(self.view(z, m, read))
@@ -144,14 +144,14 @@ class Uniform(
         return in_place(nats, read, x) * weight[:, None].to(nats.dtype)
 
     def nelbo(
-        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, given: Chosen | None = None
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Likelihood:
         """The diffusion term plus the prior term."""
-        nats = self.loss(denoiser, x, rng=rng, given=given).sum(-1)
-        prior = num_free(rng, x.shape[1], given) * self.process.prior_nats()
+        nats = self.loss(denoiser, x, rng=rng, observed=observed).sum(-1)
+        prior = num_free(rng, x.shape[1], observed) * self.process.prior_nats()
         return Likelihood(nats + prior, "bound")
 
-    def writing(self, length: int, steps: int) -> Writing:
+    def sampling_cost(self, length: int, steps: int) -> SamplingCost:
         """All positions at each step at which one may change; those that may pass the head."""
         times = self.process.grid(torch.linspace(1, 0, steps + 1, dtype=torch.float64))
         alphas, nowhere = self.process.alpha(times), times.new_zeros(())
@@ -160,14 +160,14 @@ class Uniform(
             length, [float(leaving(nowhere, float(a), s, self.vocab_size)) for a, s in ends]
         )
 
-    def walk(
-        self, denoiser: Denoiser, prompt: Tokens, sampler: Renewing, *, rng: Noise
-    ) -> Iterator[Canvas]:
+    def denoise(
+        self, denoiser: Denoiser, prompt: Tokens, sampler: UniformSampler, *, rng: Noise
+    ) -> Iterator[SampleState]:
         """T steps from uniformly random tokens in the holes of `prompt`, which come first."""
         assert sampler.steps is not None
-        length, v, free = prompt.shape[1], self.vocab_size, prompt == HOLE
+        length, v, free = prompt.shape[1], self.vocab_size, prompt == UNDECIDED
         z = (rng.uniform(length) * v).long().where(free, prompt)
-        yield Canvas(z, torch.zeros_like(free[:, 0]))
+        yield SampleState(z, torch.zeros_like(free[:, 0]))
         times = self.process.grid(torch.linspace(1, 0, sampler.steps + 1, dtype=torch.float64))
         for alpha_t, alpha_s in pairwise(self.process.alpha(times).tolist()):
             u, which, corrects = rng.uniform(3, length).unbind(1)
@@ -193,7 +193,7 @@ class Uniform(
             noised = free & (corrects >= sampler.kappa) & (renew[:, 0] >= alpha_s)
             z = (renew[:, 1] * v).long().where(noised, z)
             if bool(rows.any()):
-                yield Canvas(z, rows)
+                yield SampleState(z, rows)
 
 
 def leaving(p_z: Tensor, alpha_t: float, alpha_s: Tensor, v: int) -> Tensor:

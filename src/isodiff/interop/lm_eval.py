@@ -24,17 +24,17 @@ import numpy as np
 import torch
 
 from isodiff.errors import InputError, nearest
-from isodiff.evaluate.foretelling import batched, target_nats, written
-from isodiff.evaluate.intervals import wilson
+from isodiff.evaluate.cloze import batched, target_nats, written
 from isodiff.evaluate.items import Target, boundary, target, windows
-from isodiff.evaluate.pieces import Kept
 from isodiff.evaluate.scoring import Scorer
 from isodiff.evaluate.tasks import Protocol
-from isodiff.families.base import HOLE, Sampler, sample
+from isodiff.families.base import UNDECIDED, Sampler, sample
 from isodiff.files import write_json
 from isodiff.record import provenance
 from isodiff.rng import Placed
-from isodiff.train.run import Trained, load
+from isodiff.runs.build import Trained, load
+from isodiff.runs.intervals import wilson
+from isodiff.runs.resumable import Kept
 
 try:
     import lm_eval
@@ -188,7 +188,7 @@ class Isodiff(LM):
             own["stop"] = self.tokenizer.eos
         if "window" in known:
             own["window"] = self.length
-        canvas = np.append(ids, np.full(room, HOLE))
+        canvas = np.append(ids, np.full(room, UNDECIDED))
         return canvas, len(ids), self.trained.family.sampler_with(self.steps, **own)
 
     def cut(self, ids: np.ndarray, settings: dict[str, Any]) -> str:

@@ -171,7 +171,7 @@ class BySequence(Attention):
 
 
 @dataclass(frozen=True, slots=True)
-class Acquainted(BySequence):
+class BidirectionalPrefix(BySequence):
     """`base`, and the first `clean[b]` clean tokens of sequence b all see each other.
 
     Clean tokens start the sequence, or under `TwoStream` its second half: Eso-LM's variant A

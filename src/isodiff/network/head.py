@@ -1,6 +1,6 @@
 """The vocabulary head: hidden states in, a lazy prediction out.
 
-Logits are made only for the positions read and only when a method asks; they are normalised in
+Logits are made only for the positions read and only when a method asks; they are normalized in
 float32 whatever the precision of the matrix product.
 """
 
@@ -31,7 +31,7 @@ class HeadPrediction(Prediction):
     table: Float[Tensor, "V E"] | None = None
 
     def logits(self) -> Float[Tensor, "M V"]:
-        """Unnormalised, float32 or better."""
+        """Unnormalized, float32 or better."""
         logits = F.linear(self.hidden, self.weight, self.bias)
         logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
         if self.evidence is None or self.table is None:
@@ -49,7 +49,7 @@ class HeadPrediction(Prediction):
             yield part.logits(), *(column[piece] for column in columns)
 
     def log_probs(self) -> Float[Tensor, "M V"]:
-        """Normalised log-probabilities."""
+        """Normalized log-probabilities."""
         return self.logits().log_softmax(-1)
 
     def probs(self) -> Float[Tensor, "M V"]:

@@ -1,7 +1,7 @@
 """Texts of different lengths in one batch: what lies beyond a text's end is hidden from it.
 
 Views carry positions, so this is a property of the denoiser and no affair of the family: every pattern is
-narrowed by the positions shown. With tokens beyond the end `given` as well (never noised, never scored), a
+narrowed by the positions shown. With tokens beyond the end `observed` as well (never noised, never scored), a
 row has the likelihood that it has alone.
 """
 

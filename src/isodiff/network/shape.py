@@ -112,7 +112,7 @@ class Backbone:
         norm: LayerNorm without bias, or RMSNorm.
         mlp: GELU with four-fold width; its tanh approximation, as in the paper (differs by less than 5e-4,
             costs three times as much on a CPU); or SwiGLU of about the same number of parameters.
-        qk_norm: normalise queries and keys per head.
+        qk_norm: normalize queries and keys per head.
         tied: share the head's matrix with the embedding.
         adaln: condition every block even where the family shows no noise level (as the paper does).
         rotary_base: slowest rotation, in positions per radian; 10,000 in the literature. Short windows and

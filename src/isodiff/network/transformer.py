@@ -3,7 +3,7 @@
 tokens -> embedding -> depth x [norm, attention, norm, MLP] -> norm -> vocabulary head.
 
 `Backbone(adaln=True, mlp="gelu_tanh")` is the DiT of arXiv 2602.15014 (LayerNorm without bias, biased
-MLP, untied zero-initialised head, adaLN with a conditioning width of 128): its parameter counts are tested.
+MLP, untied zero-initialized head, adaLN with a conditioning width of 128): its parameter counts are tested.
 Departs from it in three points: the head has no row for the mask; without a noise level to show, the
 conditioning input is one constant for the whole batch rather than one per sequence; keys and queries are
 rotated in float32.
@@ -28,15 +28,15 @@ from isodiff.network.shape import Backbone, Shape
 from isodiff.network.view import Cache, Vectors, View
 
 
-def normaliser(backbone: Backbone, width: int) -> nn.Module:
-    """The chosen normalisation, with a weight and no bias."""
+def normalizer(backbone: Backbone, width: int) -> nn.Module:
+    """The chosen normalization, with a weight and no bias."""
     if backbone.norm == "layer":
         return nn.LayerNorm(width, eps=1e-5, bias=False)
     return nn.RMSNorm(width, eps=1e-6)
 
 
 class Block(nn.Module):
-    """Attention and MLP, pre-normalised, on a residual stream; optionally modulated (adaLN-zero)."""
+    """Attention and MLP, pre-normalized, on a residual stream; optionally modulated (adaLN-zero)."""
 
     def __init__(
         self, shape: Shape, backbone: Backbone, condition: int | None, query_scale: float = 1.0
@@ -46,11 +46,11 @@ class Block(nn.Module):
         width, hidden = shape.width, backbone.mlp_width(shape.width)
         self.heads, self.gated = shape.heads, backbone.mlp == "swiglu"
         self.approximate = "tanh" if backbone.mlp == "gelu_tanh" else "none"
-        self.norm1 = normaliser(backbone, width)
+        self.norm1 = normalizer(backbone, width)
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.qk_norm = nn.RMSNorm(width // shape.heads, eps=1e-6) if backbone.qk_norm else None
         self.out = nn.Linear(width, width, bias=False)
-        self.norm2 = normaliser(backbone, width)
+        self.norm2 = normalizer(backbone, width)
         self.up = nn.Linear(width, hidden * (2 if self.gated else 1), bias=not self.gated)
         self.down = nn.Linear(hidden, width, bias=not self.gated)
         self.modulation = None if condition is None else zero(nn.Linear(condition, 6 * width))
@@ -197,7 +197,7 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(
             Block(shape, backbone, condition, query_scale) for _ in range(shape.depth)
         )
-        self.norm = normaliser(backbone, width)
+        self.norm = normalizer(backbone, width)
         self.modulation = None if condition is None else zero(nn.Linear(condition, 2 * width))
         self.head = None if backbone.tied else zero(nn.Linear(width, vocab_size))
 

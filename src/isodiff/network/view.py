@@ -62,7 +62,7 @@ class Prediction(ABC):
 
     @abstractmethod
     def log_probs(self) -> Float[Tensor, "M V"]:
-        """Normalised log-probabilities, float32 or better. The mask is not among them."""
+        """Normalized log-probabilities, float32 or better. The mask is not among them."""
 
     def probs(self) -> Float[Tensor, "M V"]:
         """Probabilities."""

@@ -56,19 +56,19 @@ from isodiff.rng import Rows
 from isodiff.types import Chosen
 
 
-def num_free(rng: Rows, length: int, given: Chosen | None) -> Int[Tensor, " B"]:
+def num_free(rng: Rows, length: int, observed: Chosen | None) -> Int[Tensor, " B"]:
     """n: tokens of each row that are not given."""
-    if given is None:
+    if observed is None:
         return torch.full((len(rng),), length, device=rng.device)
-    return (~given).sum(-1)
+    return (~observed).sum(-1)
 
 
-def known_first(order: Int[Tensor, "B L"], given: Chosen | None) -> Int[Tensor, "B L"]:
+def known_first(order: Int[Tensor, "B L"], observed: Chosen | None) -> Int[Tensor, "B L"]:
     """Each row's order with the given positions in front, from left to right."""
-    if given is None:
+    if observed is None:
         return order
     place = torch.arange(order.shape[-1], device=order.device)
-    return torch.where(given, place, len(place) + order.argsort(-1)).argsort(-1)
+    return torch.where(observed, place, len(place) + order.argsort(-1)).argsort(-1)
 
 
 def left_to_right(order: Int[Tensor, "B L"], k: Int[Tensor, " B"]) -> Int[Tensor, "B L"]:
@@ -137,13 +137,13 @@ def step_weights(length: int, steps: int) -> Float[Tensor, " L"]:
 
 
 def mask_counts(
-    rng: Rows, length: int, kept: float = 0.0, given: Chosen | None = None
+    rng: Rows, length: int, kept: float = 0.0, observed: Chosen | None = None
 ) -> tuple[Int[Tensor, " B"], Float[Tensor, " B"]]:
     """k masks per row, and the weight of the masked tokens' nats: Eq. (2), or (3) for kept > 0.
 
     Both are 0 in a row without a free token.
     """
-    n = num_free(rng, length, given)
+    n = num_free(rng, length, observed)
     if kept == 0:
         k = rng.antithetic(n).minimum(n)
         return k, n / k.clamp_min(1).double()
@@ -167,13 +167,13 @@ def typical_clean(chance: Float[Tensor, " K"]) -> Int[Tensor, ""]:
 
 
 def jump_times(
-    rng: Rows, length: int, given: Chosen | None = None
+    rng: Rows, length: int, observed: Chosen | None = None
 ) -> tuple[Bool[Tensor, "B L"], Float[Tensor, " B"], Float[Tensor, " B"]]:
     """Corrupted tokens, corruption probability m, and weight of the total rate in m: Eqs. (1), (4)."""
-    n = num_free(rng, length, given)
+    n = num_free(rng, length, observed)
     k = (rng.strata() * (n + 1)).long()
     u = rng.uniform(length)
-    u = u if given is None else u.masked_fill(given, torch.inf)  # never
+    u = u if observed is None else u.masked_fill(observed, torch.inf)  # never
     v = rng.uniform()
     ordered = u.sort(-1).values
     at_jump = ordered.gather(-1, (k - 1).clamp_min(0)[:, None]).squeeze(-1)
@@ -185,11 +185,11 @@ def jump_times(
 
 
 def own_jump_times(
-    rng: Rows, length: int, given: Chosen | None = None
+    rng: Rows, length: int, observed: Chosen | None = None
 ) -> tuple[Bool[Tensor, "B L"], Float[Tensor, "B L"], Float[Tensor, "B L"]]:
     """The same where every token has a noise level of its own: Eqs. (1), (4) with L = 1 for each."""
     coin, u = rng.uniform(2, length).unbind(1)
     moved = coin < 0.5
-    moved = moved if given is None else moved & ~given
+    moved = moved if observed is None else moved & ~observed
     m = torch.where(moved, u, 1 - (1 - u).sqrt())
     return moved, m, torch.where(moved, 2 * m, 1)

@@ -78,7 +78,7 @@ def linear(field: str, title: str | None, domain: Domain) -> dict[str, Any]:
 def logarithmic(
     field: str, title: str | None, domain: Domain, form: Callable[[float], str]
 ) -> dict[str, Any]:
-    """A logarithmic channel whose ticks are labelled by `form`."""
+    """A logarithmic channel whose ticks are labeled by `form`."""
     places = ticks(domain)
     words = json.dumps(labels(places, form))
     return {

@@ -1,6 +1,6 @@
 """Benchmarks of a study's runs, side by side: what lies in `tasks/*.json` of each run's folder.
 
-Runs fine-tuned from those of the study may lie in its folder `tuned`; they stand in this table only.
+Runs fine-tuned from those of the study may lie in its folder `adapt`; they stand in this table only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import Field
 from isodiff.files import read_json
 from isodiff.record import Kind
 from isodiff.report.folder import Run, StudyFolder
-from isodiff.report.numerals import MARKS, ratio, scientific, with_error
+from isodiff.report.format import MARKS, ratio, scientific, with_error
 from isodiff.report.schema import Estimated, Part, Record, validated
 from isodiff.report.tables import Cell, Column, Table
 from isodiff.units import short

@@ -9,8 +9,8 @@ import altair as alt
 
 from isodiff.report.axes import apart, around, around_log, linear, logarithmic
 from isodiff.report.folder import Run, StudyFolder
+from isodiff.report.format import scientific, size_interval, with_error
 from isodiff.report.law_schema import Curve, Minimum
-from isodiff.report.numerals import scientific, size_interval, with_error
 from isodiff.report.panels import (
     LOSS,
     Chart,

@@ -18,7 +18,7 @@ from isodiff.report.theme import style_rules
 
 
 def document(name: str, *styles: str, **values: Any) -> str:
-    """NAME.html with NAME.js, and the sheets `styles` below the colours of the theme."""
+    """NAME.html with NAME.js, and the sheets `styles` below the colors of the theme."""
 
     def read(file: str) -> str:
         return files("isodiff.report").joinpath(file).read_text(encoding="utf-8")

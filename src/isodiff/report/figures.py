@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from isodiff.report.curves import isoflop, training
 from isodiff.report.folder import StudyFolder
+from isodiff.report.format import scientific
 from isodiff.report.frontier import caption, chart
 from isodiff.report.laws import laws, multipliers
-from isodiff.report.numerals import scientific
 from isodiff.report.panels import Chart
-from isodiff.scaling.bootstrap import LEVEL
-from isodiff.scaling.isoflop import REFERENCE
+from isodiff.scaling.fitting.bootstrap import LEVEL
+from isodiff.scaling.laws.isoflop import REFERENCE
 
 REFUSALS = {
     "too_few_sizes": "fewer than three sizes",

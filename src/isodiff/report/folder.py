@@ -40,7 +40,7 @@ class StudyFolder:
     """Everything a report says, as read.
 
     Attributes:
-        families: names in the order of the study; a family keeps its colour by this order.
+        families: names in the order of the study; a family keeps its color by this order.
         laws: the JSON of every law that was fitted, by its name.
         runs: by family, budget, size and seed.
     """

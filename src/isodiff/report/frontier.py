@@ -10,7 +10,7 @@ import altair as alt
 
 from isodiff.report import render
 from isodiff.report.axes import around, around_log, linear, logarithmic
-from isodiff.report.numerals import ratio, scientific, with_error
+from isodiff.report.format import ratio, scientific, with_error
 from isodiff.report.panels import (
     Chart,
     Rows,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from isodiff.report.format import interval, listed, plain, scientific, with_error
 from isodiff.report.frontier import NAMES
-from isodiff.report.numerals import interval, listed, plain, scientific, with_error
 from isodiff.report.schema import Estimated, Frontier, SamplerPoint, Setting, Win, validated
 from isodiff.report.tables import Cell, Column, Table, as_text
 from isodiff.units import short

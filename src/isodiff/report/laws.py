@@ -9,8 +9,8 @@ import altair as alt
 
 from isodiff.report.axes import around_log, logarithmic
 from isodiff.report.folder import StudyFolder
+from isodiff.report.format import interval, ratio, scientific, size_interval
 from isodiff.report.law_schema import Minimum
-from isodiff.report.numerals import interval, ratio, scientific, size_interval
 from isodiff.report.panels import (
     NARROW,
     Chart,
@@ -22,7 +22,7 @@ from isodiff.report.panels import (
     panels,
 )
 from isodiff.report.theme import MUTED
-from isodiff.scaling.isoflop import REFERENCE
+from isodiff.scaling.laws.isoflop import REFERENCE
 from isodiff.units import short
 
 

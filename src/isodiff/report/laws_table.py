@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from isodiff.report.folder import StudyFolder
+from isodiff.report.format import interval
 from isodiff.report.law_schema import FamilyFit
-from isodiff.report.numerals import interval
 from isodiff.report.schema import Quantity
 from isodiff.report.tables import Cell, Column, Table
 

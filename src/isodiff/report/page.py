@@ -29,7 +29,7 @@ from isodiff.report.schema import Samples
 from isodiff.report.tables import Part, Table, runs_table
 from isodiff.report.theme import PALETTE
 from isodiff.report.verdict import Verdict, verdict
-from isodiff.scaling.bootstrap import LEVEL
+from isodiff.scaling.fitting.bootstrap import LEVEL
 
 
 @dataclass(frozen=True, slots=True)

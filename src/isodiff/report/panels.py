@@ -51,7 +51,7 @@ def panels(charts: Sequence[Chart], across: int) -> Chart:
 def family_channels(
     families: Sequence[str], shown: Sequence[str], narrow: bool, named: bool = True
 ) -> tuple[alt.Color, alt.StrokeDash, alt.Shape]:
-    """Colour, dash and shape of each family shown; a legend of colours and shapes if `named`."""
+    """Color, dash and shape of each family shown; a legend of colors and shapes if `named`."""
     columns = 2 if narrow else 4
     legend = alt.Legend(title=None, orient="top", columns=columns) if named else None
     places = [families.index(family) for family in shown]
@@ -68,5 +68,5 @@ def family_channels(
 
 
 def specification(chart: Chart) -> dict[str, Any]:
-    """A chart as Vega-Lite, in the colours of `theme`."""
+    """A chart as Vega-Lite, in the colors of `theme`."""
     return {**chart.to_dict(validate=False), "config": config()}

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from isodiff.report.folder import StudyFolder
-from isodiff.scaling.bootstrap import LEVEL
+from isodiff.scaling.fitting.bootstrap import LEVEL
 from isodiff.units import clock
 
 Entries = list[tuple[str, str]]
@@ -37,7 +37,7 @@ def protocol(study: StudyFolder) -> Entries:
             "±",
             "One standard error of the evaluation: the spread over validation windows, noise draws "
             "averaged first. It leaves out the noise between seeds and data orders, and the choice "
-            "of the best of several runs favours low numbers. All runs meet the same windows; the "
+            "of the best of several runs favors low numbers. All runs meet the same windows; the "
             "error of a difference takes them as independent, which is cautious.",
         ),
         (

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from isodiff.report.extrapolation import planned
 from isodiff.report.folder import StudyFolder
+from isodiff.report.format import ratio, shown
 from isodiff.report.law_text import decay
-from isodiff.report.numerals import ratio, shown
-from isodiff.report.planned import planned
 from isodiff.report.tables import Cell, Column, Part, Table
-from isodiff.scaling.bootstrap import LEVEL
+from isodiff.scaling.fitting.bootstrap import LEVEL
 
 Law = dict[str, Any]
 

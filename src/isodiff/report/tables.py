@@ -9,9 +9,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from isodiff.report.folder import Run, StudyFolder
-from isodiff.report.numerals import MARKS, interval, plain, scientific, size_interval, with_error
-from isodiff.report.standing import Row
-from isodiff.scaling.isoflop import REFERENCE
+from isodiff.report.format import MARKS, interval, plain, scientific, size_interval, with_error
+from isodiff.report.ranking import Row
+from isodiff.scaling.laws.isoflop import REFERENCE
 from isodiff.units import clock, short
 
 

@@ -1,8 +1,8 @@
-"""Colours, shapes and dashes of the figures, one of each per family by its order in the study.
+"""Colors, shapes and dashes of the figures, one of each per family by its order in the study.
 
-A figure is drawn once, in the light colours, as a plain SVG. Inside the page a rule per colour
+A figure is drawn once, in the light colors, as a plain SVG. Inside the page a rule per color
 (`style_rules`) gives each its dark counterpart, so the same drawing serves both themes without a
-script. Colours keep a contrast of 3:1 or more to their background; the first five are Okabe and
+script. Colors keep a contrast of 3:1 or more to their background; the first five are Okabe and
 Ito's (jfly.uni-koeln.de/color, 2008), two of them darkened for that.
 """
 
@@ -42,22 +42,22 @@ FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
 
 
 def color(place: int) -> str:
-    """Light colour of the family at this place; past the eighth they repeat."""
+    """Light color of the family at this place; past the eighth they repeat."""
     return PALETTE[place % len(PALETTE)][0]
 
 
 def shape(place: int) -> str:
-    """Point shape of the family at this place; shifted on each repeat of the colours."""
+    """Point shape of the family at this place; shifted on each repeat of the colors."""
     return SHAPES[(place + place // len(PALETTE)) % len(SHAPES)]
 
 
 def dash(place: int) -> list[int]:
-    """Line dash of the family at this place; shifted on each repeat of the colours."""
+    """Line dash of the family at this place; shifted on each repeat of the colors."""
     return DASHES[(place + place // len(PALETTE)) % len(DASHES)]
 
 
 def style_rules() -> str:
-    """CSS: a variable per colour with its dark value, and the rules that put them on drawings."""
+    """CSS: a variable per color with its dark value, and the rules that put them on drawings."""
     names = [(name, light, dark) for light, (name, dark) in INKS.items()]
     names += [(f"family-{i}", light, dark) for i, (light, dark) in enumerate(PALETTE)]
     light = "".join(f"--{name}:{value};" for name, value, _ in names)

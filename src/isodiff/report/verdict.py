@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from isodiff.report.folder import StudyFolder
+from isodiff.report.format import plain
 from isodiff.report.frontier_tables import sentence as frontier_sentence
-from isodiff.report.numerals import plain
-from isodiff.report.standing import Lead, Row, counts, lead, row
-from isodiff.report.tables import Table, as_text, verdict_table
-from isodiff.report.wording import (
+from isodiff.report.ranking import Lead, Row, counts, lead, row
+from isodiff.report.sentences import (
     best_sentence,
     count_sentence,
     errors_sentence,
     multiplier_sentence,
     optimum_sentence,
 )
+from isodiff.report.tables import Table, as_text, verdict_table
 
 LEGEND = (
     "bits per byte: the best run at each budget, +- one standard error of its evaluation (= exact, "

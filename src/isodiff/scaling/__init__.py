@@ -1,11 +1,11 @@
 """Scaling laws: points in, laws with intervals out. Numpy and scipy only, no torch."""
 
-from isodiff.scaling.isoflop import IsoflopFit, fit_isoflop
-from isodiff.scaling.parametric import ParametricFit, fit_parametric
+from isodiff.scaling.laws.data_constrained import RepeatedFit, fit_repeated
+from isodiff.scaling.laws.isoflop import IsoflopFit, fit_isoflop
+from isodiff.scaling.laws.parametric import ParametricFit, fit_parametric
+from isodiff.scaling.point_sources import read_points
 from isodiff.scaling.points import Point, Points, record_points
 from isodiff.scaling.published import published_points
-from isodiff.scaling.repeated import RepeatedFit, fit_repeated
-from isodiff.scaling.sources import read_points
 from isodiff.scaling.table import table_points
 
 __all__ = [

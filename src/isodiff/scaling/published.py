@@ -1,13 +1,13 @@
 """Published points that ship with the package, by arXiv number.
 
 `2602.15014`: "Scaling Beyond Masked Diffusion", 120 runs of four families on SlimPajama (2048
-tokens, vocabulary 32 001), digitised from the IsoFLOP figure of the paper's public project page:
+tokens, vocabulary 32 001), digitized from the IsoFLOP figure of the paper's public project page:
 losses within about 0.002 nats, two overlapping markers at 6e19 left out. The three diffusion
 families are bounds. Parameters are recomputed from width and depth, because the figure's axis
 counts one of the two vocabulary matrices.
 
 `2203.15556`: the runs of Chinchilla (Hoffmann et al. 2022), 245 points that arXiv 2404.10102
-digitised from its figure 4; D = C / 6N. Like that paper's fits, these leave out the five highest
+digitized from its figure 4; D = C / 6N. Like that paper's fits, these leave out the five highest
 losses, which are not at the end of training.
 
 `2305.16264`: 182 runs with repeated data (Muennighoff et al. 2023): parameters, tokens seen,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from isodiff.progress import Ticker
 from isodiff.study.plan import Planned
-from isodiff.ticker import Ticker
 from isodiff.units import clock, short
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from isodiff.errors import InputError
 from isodiff.files import read_json, write_json
 from isodiff.record import find_records, identity, provenance
-from isodiff.scaling.frontier_summary import FLOOR, summary
+from isodiff.scaling.pareto_summary import FLOOR, summary
 from isodiff.scaling.points import family_labels
 from isodiff.study.study import FrontierSettings, Study
 from isodiff.study.workers import Job, Workers

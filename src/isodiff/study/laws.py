@@ -8,12 +8,12 @@ from typing import Any
 
 from isodiff.errors import InputError
 from isodiff.files import write_json
-from isodiff.scaling.conventions import moved, under_each
-from isodiff.scaling.isoflop import fit_isoflop
-from isodiff.scaling.parametric import fit_parametric
+from isodiff.scaling.laws.data_constrained import fit_repeated
+from isodiff.scaling.laws.isoflop import fit_isoflop
+from isodiff.scaling.laws.parametric import fit_parametric
+from isodiff.scaling.point_sources import read_points
 from isodiff.scaling.points import Points
-from isodiff.scaling.repeated import fit_repeated
-from isodiff.scaling.sources import read_points
+from isodiff.scaling.sensitivity import moved, under_each
 
 Fitted = Callable[[Points], dict[str, Any]]
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from isodiff.cost.memory import activation_bytes
 from isodiff.errors import InputError
-from isodiff.memory import activation_bytes
 from isodiff.record import canonical
+from isodiff.runs.spec import MIN_STEPS
 from isodiff.study.study import Study
 from isodiff.study.workers import Job, Workers
-from isodiff.train.spec import MIN_STEPS
 from isodiff.units import clock, short
 
 RUN_OVERHEAD = 0.3  # seconds to open, save and record a run

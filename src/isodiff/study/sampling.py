@@ -11,14 +11,14 @@ import torch
 
 from isodiff.data.text import Tokenizer
 from isodiff.evaluate.generation import Quality, Text, quality
-from isodiff.evaluate.judge import HUGGING_FACE, HuggingFaceJudge, Judge, RunJudge
+from isodiff.evaluate.reference_model import HUGGING_FACE, HuggingFaceJudge, Judge, RunJudge
 from isodiff.evaluate.speed import Drawn, measure
 from isodiff.families import blank, family_named, sample
 from isodiff.families.base import Stepped
 from isodiff.record import Mean
 from isodiff.rng import Streams
+from isodiff.runs.build import Trained, load
 from isodiff.train.result import device_name
-from isodiff.train.run import Trained, load
 
 SEED = 0  # of the texts and of the choice of held-out windows
 SHARES = (16, 4, 1)  # steps by default: the length over these

@@ -22,7 +22,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from isodiff.errors import InputError, nearest
 from isodiff.network.shape import Backbone, Shape
-from isodiff.train.spec import Recipe, Validation, mentioned
+from isodiff.runs.spec import Recipe, Validation, mentioned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +170,7 @@ def read_study(path: Path) -> Study:
 
 
 def explain(error: ValidationError) -> str:
-    """The first problem of a validation, in one line; a misspelt key before the key it leaves missing."""
+    """The first problem of a validation, in one line; a misspelled key before the key it leaves missing."""
     problems = error.errors()
     strange = [p for p in problems if p["type"] == "unexpected_keyword_argument"]
     first = (strange or problems)[0]

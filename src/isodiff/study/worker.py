@@ -17,18 +17,18 @@ from typing import Any
 import torch
 
 from isodiff.allocator import keep_freed_memory
+from isodiff.cost.memory import state_bytes
 from isodiff.data.tokens import Corpus, epochs
 from isodiff.errors import InputError
 from isodiff.families import blank, sample
-from isodiff.memory import state_bytes
 from isodiff.rng import Streams
+from isodiff.runs.build import corpus_identity, describe, load, make_family, measure
+from isodiff.runs.spec import RunSpec
+from isodiff.study.branching import origins, warmed_up
 from isodiff.study.sampling import frontier_point, held_out, samplers
-from isodiff.study.trunks import origins, warmed_up
 from isodiff.train.calibrate import run_seconds
 from isodiff.train.loop import train
 from isodiff.train.progress import Progress
-from isodiff.train.run import corpus_identity, describe, load, make_family, measure
-from isodiff.train.spec import RunSpec
 
 LOCK_SECONDS = 30.0  # an orphan of a killed study needs a step to notice and let go
 

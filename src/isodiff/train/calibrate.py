@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from isodiff.data.tokens import Corpus
+from isodiff.runs.build import measure
+from isodiff.runs.spec import RunSpec
 from isodiff.train.loop import Run
-from isodiff.train.run import measure
-from isodiff.train.spec import RunSpec
 
 WARM_UP = 3
 SECONDS = 0.6

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from isodiff.data.qa_format import Spelt
 from isodiff.data.tokens import Corpus, shuffled
 from isodiff.errors import InputError
-from isodiff.evaluate.questions import Spelt
-from isodiff.evaluate.validation import SEED, Evaluation, mean
 from isodiff.families import Family
 from isodiff.network.view import Denoiser
 from isodiff.record import Mean
 from isodiff.rng import Rows, stream
+from isodiff.runs.validation import SEED, Evaluation, mean
 from isodiff.train.source import Batch
 
 HELD_OUT = 20
@@ -119,8 +119,8 @@ class Examples:
             text = np.append(one.prompt, one.filled(self.room))
             row[: len(text)] = text
         place, end = np.arange(self.length), start + self.room
-        given = (place < start[:, None]) | (place >= end[:, None])
-        parts = (torch.from_numpy(part).to(device) for part in (x, given, end))
+        observed = (place < start[:, None]) | (place >= end[:, None])
+        parts = (torch.from_numpy(part).to(device) for part in (x, observed, end))
         return Batch(*parts)
 
     def batch(self, step: int, rows: range, device: torch.device) -> Batch:
@@ -146,7 +146,7 @@ class Examples:
                 x = self.rows_of(examples[rows.start : rows.stop], device)
                 for d in range(draws):
                     rng = Rows.of(stream(SEED, "evaluation", d), len(examples), rows, device)
-                    answer = family.nelbo(x.denoiser(network), x.x, rng=rng, given=x.given)
+                    answer = family.nelbo(x.denoiser(network), x.x, rng=rng, observed=x.observed)
                     nats[rows.start : rows.stop] += answer.nats.double().cpu() / draws
         per_token = mean(nats.numpy() / self.room)
         tokens = self.corpus.split("train")

@@ -18,22 +18,22 @@ import torch
 
 from isodiff.data.tokens import Corpus
 from isodiff.errors import InputError
-from isodiff.evaluate.validation import Evaluation
 from isodiff.families import Family
 from isodiff.files import exclusive, read_json, write_json
 from isodiff.network.transformer import Transformer
 from isodiff.rng import Rows, stream
-from isodiff.train import checkpoint
-from isodiff.train.metrics import Metrics, read_metrics
+from isodiff.runs import checkpoint
+from isodiff.runs.build import Size, check_corpus, describe, make_family, make_network, measure
+from isodiff.runs.metrics import Metrics, read_metrics
+from isodiff.runs.spec import RunSpec
+from isodiff.runs.validation import Evaluation
+from isodiff.train.branching import Branch, Marks, branches_of
+from isodiff.train.initialization import Start
 from isodiff.train.optimizer import Average, adamw, set_rate
 from isodiff.train.precision import autocast, resolve
 from isodiff.train.progress import Progress, Reporter, silent
 from isodiff.train.result import record_of
-from isodiff.train.run import Size, check_corpus, describe, make_family, make_network, measure
 from isodiff.train.source import Source, Windows
-from isodiff.train.spec import RunSpec
-from isodiff.train.start import Start
-from isodiff.train.trunk import Branch, Marks, branches_of
 
 DIVERGED = 5.0  # times log V: no family is this bad unless it is getting worse
 
@@ -137,7 +137,7 @@ class Run:
         smooth, began, saved = None, time.monotonic(), time.monotonic()
         with Metrics(self.folder / "metrics.jsonl", self.start.metrics_bytes) as metrics:
             while self.step < self.steps:
-                every = self.family.tune_every
+                every = self.family.adapt_every
                 if every and self.step and self.step % every == 0:
                     metrics.write(step=self.step, tuned=self.tune(self.step))
                 loss, norm, rate = self.update(self.step)
@@ -203,7 +203,7 @@ class Run:
         rng = Rows.of(stream(self.spec.seed, "tune", step), len(rows), device=self.device)
         with torch.no_grad(), autocast(self.precision, self.device):
             batch = self.source.batch(step, rows, self.device)
-            family, why = batch.tuned(self.family, self.network, rng)
+            family, why = batch.adapt(self.family, self.network, rng)
         self.adopt(describe(family))
         self.flops += self.planned.step_flops / 3 * len(rows) / recipe.batch_size
         left = (self.spec.budget - self.flops) / self.size.step_flops

@@ -1,6 +1,6 @@
 """AdamW in groups: matrices decay; vectors and embeddings do not; a learned process has its own rate.
 
-A parametrisation gives each parameter a rate, and with it a decay, so that their product stays.
+A parametrization gives each parameter a rate, and with it a decay, so that their product stays.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from isodiff.network.transformer import Transformer
-from isodiff.train.parametrisation import Factors, factors
-from isodiff.train.spec import Recipe
+from isodiff.runs.parametrization import Factors, factors
+from isodiff.runs.spec import Recipe
 
 EPSILON = 1e-8
 LATENT_RATE = 1e-2  # peak for learned vectors and noise schedules, at any width (arXiv 2305.18619)
@@ -19,7 +19,7 @@ LATENT_RATE = 1e-2  # peak for learned vectors and noise schedules, at any width
 def adamw(network: Transformer, recipe: Recipe, width: int) -> torch.optim.AdamW:
     """Fused AdamW: one pass over the parameters, six times faster than the default on a CPU."""
     peak = recipe.peak(width)
-    own = {} if recipe.parametrisation == "standard" else factors(network)
+    own = {} if recipe.parametrization == "standard" else factors(network)
     groups: dict[tuple[float, float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         by = own.get(name, Factors())

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from isodiff.ticker import Ticker
+from isodiff.progress import Ticker
 from isodiff.units import clock, short
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from isodiff.record import provenance
-from isodiff.train.metrics import read_metrics
+from isodiff.runs.metrics import read_metrics
 
 if TYPE_CHECKING:
     from isodiff.train.loop import Run

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from isodiff.data.tokens import Corpus, batch, epochs
 from isodiff.data.tokens import Tokens as TokenStream
-from isodiff.evaluate.validation import Evaluation, evaluate
 from isodiff.families import Family
 from isodiff.network.padding import Padded
 from isodiff.network.view import Denoiser
 from isodiff.rng import Rows
-from isodiff.train.spec import RunSpec
+from isodiff.runs.spec import RunSpec
+from isodiff.runs.validation import Evaluation, evaluate
 from isodiff.types import Chosen, Nats, Tokens
 
 
@@ -29,7 +29,7 @@ class Batch(NamedTuple):
     """Some rows of a step's global batch; what is given in them; and how long each is, where they differ."""
 
     x: Tokens
-    given: Chosen | None = None
+    observed: Chosen | None = None
     lengths: Int[Tensor, " B"] | None = None
 
     def denoiser(self, network: Denoiser) -> Denoiser:
@@ -38,11 +38,11 @@ class Batch(NamedTuple):
 
     def loss(self, family: Family, network: Denoiser, rng: Rows) -> Nats:
         """The family's."""
-        return family.loss(self.denoiser(network), self.x, rng=rng, given=self.given)
+        return family.loss(self.denoiser(network), self.x, rng=rng, observed=self.observed)
 
-    def tuned(self, family: Family, network: Denoiser, rng: Rows) -> tuple[Family, dict[str, Any]]:
+    def adapt(self, family: Family, network: Denoiser, rng: Rows) -> tuple[Family, dict[str, Any]]:
         """The family with options that suit these rows."""
-        return family.tuned(self.denoiser(network), self.x, rng=rng, given=self.given)
+        return family.adapt(self.denoiser(network), self.x, rng=rng, observed=self.observed)
 
 
 class Source(Protocol):

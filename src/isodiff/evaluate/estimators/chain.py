@@ -26,8 +26,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from isodiff.errors import InputError
-from isodiff.evaluate.estimators.inquiry import Found, Inquiry, Jobs, Limits
-from isodiff.evaluate.estimators.masks import Blocks
+from isodiff.evaluate.estimators.mask_counts import Blocks
+from isodiff.evaluate.estimators.queries import Found, Inquiry, Jobs, Limits
 from isodiff.families.base import AnyOrder
 from isodiff.types import Chosen
 

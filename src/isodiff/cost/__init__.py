@@ -1,0 +1,1 @@
+"""What a spec costs: FLOPs, memory, the work of sampling."""

@@ -1,0 +1,193 @@
+"""Who judges generated text: an autoregressive run of one's own, or any causal model of Hugging Face.
+
+A judge must have an exact likelihood; a bound would reward texts for which it happens to be tight. Texts
+longer than the judge's context are cut into pieces of that length, each judged from its beginning. A judge
+with the tokenizer of the run scores the tokens as drawn; another one reads the decoded text, and then only
+bits per byte compare runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from isodiff.data.text import Tokenizer
+from isodiff.errors import InputError, reason
+from isodiff.families.base import Family
+from isodiff.network.view import Denoiser
+from isodiff.rng import Rows, stream
+
+Ids = NDArray[np.int64]
+BATCH = 64
+CONTEXT = 1024  # of a model that does not say
+HUGGING_FACE = "hf:"
+"""Prefix of a judge that is a Hugging Face model: hf:gpt2, hf:/path/to/model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Of each text: nats under the judge, tokens it was judged on, bytes of the text."""
+
+    nats: NDArray[np.float64]
+    num_tokens: NDArray[np.float64]
+    num_bytes: NDArray[np.float64]
+
+
+class Judge(Protocol):
+    """Somebody who says how likely a text is."""
+
+    @property
+    def name(self) -> str:
+        """As protocols call it."""
+        ...
+
+    def score(self, ids: Sequence[Ids], texts: Sequence[str]) -> Scores:
+        """Nats of every text, given as token ids and as what they say."""
+        ...
+
+
+@dataclass(frozen=True)
+class RunJudge:
+    """A run with an exact likelihood.
+
+    Attributes:
+        run: its id.
+        context: tokens of a piece: its training length.
+        own: whether the texts' ids are of this run's tokenizer.
+    """
+
+    run: str
+    family: Family
+    denoiser: Denoiser
+    tokenizer: Tokenizer
+    context: int
+    own: bool = True
+    device: torch.device | str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.family.kind != "exact":
+            raise InputError(
+                f"run {self.run} ({self.family.name}) cannot judge: its likelihood is a bound; "
+                "give a run of a family with an exact one"
+            )
+
+    @property
+    def name(self) -> str:
+        """Family and run."""
+        return f"{self.family.name} run {self.run}"
+
+    def score(self, ids: Sequence[Ids], texts: Sequence[str]) -> Scores:
+        """-log p of every text, piece by piece."""
+        if not self.own:
+            ids = [self.tokenizer.encode(self.tokenizer.normalize(text)) for text in texts]
+        pieces = [
+            (row, one[start : start + self.context])
+            for row, one in enumerate(ids)
+            for start in range(0, len(one), self.context)
+        ]
+        nats = np.zeros(len(ids))
+        for group in by_length(pieces):
+            x = torch.from_numpy(np.stack([piece for _, piece in group])).to(self.device)
+            rng = Rows.of(stream(0, "judge"), len(x), device=self.device)
+            with torch.no_grad():
+                found = self.family.nelbo(self.denoiser, x, rng=rng).nats
+            np.add.at(nats, [row for row, _ in group], found.double().cpu().numpy())
+        return Scores(nats, np.array([float(len(one)) for one in ids]), self.sizes(ids, texts))
+
+    def sizes(self, ids: Sequence[Ids], texts: Sequence[str]) -> NDArray[np.float64]:
+        """Bytes of each text, of its tokens where they have fixed ones."""
+        known = self.tokenizer.token_bytes
+        if known is None or not self.own:
+            return num_bytes(texts)
+        return np.array([float(known[one].sum()) for one in ids])
+
+
+def by_length(pieces: Sequence[tuple[int, Ids]]) -> list[list[tuple[int, Ids]]]:
+    """Pieces of equal length together, at most `BATCH` of them."""
+    groups: dict[int, list[tuple[int, Ids]]] = {}
+    for row, piece in pieces:
+        groups.setdefault(len(piece), []).append((row, piece))
+    return [group[i : i + BATCH] for group in groups.values() for i in range(0, len(group), BATCH)]
+
+
+def num_bytes(texts: Sequence[str]) -> NDArray[np.float64]:
+    """UTF-8 bytes of each text."""
+    return np.array([float(len(text.encode())) for text in texts])
+
+
+@dataclass(frozen=True)
+class HuggingFaceJudge:
+    """A causal language model of the `transformers` library, on the text as it reads.
+
+    Texts begin after the model's beginning-of-sequence token; without one the first token is not scored.
+    """
+
+    name: str
+    model: Any
+    encode: Callable[[str], list[int]]
+    first: int | None
+    context: int
+    device: torch.device | str = "cpu"
+
+    @classmethod
+    def open(cls, name: str, device: torch.device | str = "cpu") -> HuggingFaceJudge:
+        """The model at a path, or in the local cache or the hub by name.
+
+        Raises:
+            InputError: transformers is not installed, or there is no such model.
+        """
+        try:
+            import transformers
+        except ImportError:
+            raise InputError(
+                f"judge {HUGGING_FACE}{name} needs the transformers library: pip install 'isodiff[hf]'"
+            ) from None
+        try:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(name)
+            loader: Any = transformers.AutoModelForCausalLM  # its stubs lose the type of `to`
+            model = loader.from_pretrained(name, use_safetensors=True)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"judge {HUGGING_FACE}{name} cannot be loaded: {reason(error)}"
+            ) from None
+        length = getattr(model.config, "max_position_embeddings", None) or CONTEXT
+
+        def encode(text: str) -> list[int]:
+            return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+        return cls(
+            name=f"{HUGGING_FACE}{Path(name).name}",
+            model=model.to(device).eval(),
+            encode=encode,
+            first=tokenizer.bos_token_id,
+            context=length - 1,
+            device=device,
+        )
+
+    def score(self, ids: Sequence[Ids], texts: Sequence[str]) -> Scores:
+        """-log p of every text under the model's own tokens."""
+        encoded = [np.array(self.encode(text), np.int64) for text in texts]
+        pieces = [
+            (row, one[start : start + self.context])
+            for row, one in enumerate(encoded)
+            for start in range(0, len(one), self.context)
+        ]
+        nats, scored = np.zeros(len(texts)), np.zeros(len(texts))
+        for group in by_length(pieces):
+            x = torch.from_numpy(np.stack([piece for _, piece in group])).to(self.device)
+            if self.first is not None:
+                x = torch.cat([torch.full_like(x[:, :1], self.first), x], 1)
+            with torch.no_grad():
+                logits = self.model(input_ids=x).logits[:, :-1].float()
+            losses = F.cross_entropy(logits.transpose(1, 2), x[:, 1:], reduction="none")
+            rows = [row for row, _ in group]
+            np.add.at(nats, rows, losses.double().sum(-1).cpu().numpy())
+            np.add.at(scored, rows, float(losses.shape[1]))
+        return Scores(nats, scored, num_bytes(texts))

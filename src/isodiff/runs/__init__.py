@@ -1,0 +1,1 @@
+"""What a run is made of: spec, network, checkpoint, metrics. Below training and evaluation."""

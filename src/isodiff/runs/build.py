@@ -1,0 +1,172 @@
+"""A run as objects: family, network, optimizer, corpus, made from its spec in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from isodiff.cost.flops import conventions, training_flops
+from isodiff.data.tokens import Corpus
+from isodiff.errors import InputError, nearest
+from isodiff.families import Family, family_named
+from isodiff.files import read_json
+from isodiff.network.transformer import Transformer
+from isodiff.rng import stream
+from isodiff.runs import checkpoint
+from isodiff.runs.parametrization import begin, query_scale
+from isodiff.runs.spec import RunSpec, num_steps
+from isodiff.train.optimizer import Average
+
+
+def make_family(description: dict[str, Any], vocab_size: int) -> Family:
+    """The family of a spec: {"name": ..., option: value, ...}."""
+    options = {key: value for key, value in description.items() if key != "name"}
+    if "name" not in description:
+        raise InputError(f"family {description} lacks a name")
+    cls = family_named(description["name"])
+    known = [f.name for f in fields(cls) if f.name != "vocab_size"]  # type: ignore[arg-type]
+    for key in options:
+        if key not in known:
+            raise InputError(
+                f"family {cls.name} has no option {key!r}{nearest(key, known)}; "
+                f"options: {', '.join(known) or 'none'}"
+            )
+    return cls(vocab_size=vocab_size, **options)  # type: ignore[call-arg]
+
+
+def describe(family: Family) -> dict[str, Any]:
+    """The family as a spec writes it: its name and every option, defaults too."""
+    options = {f.name: getattr(family, f.name) for f in fields(family)}  # type: ignore[arg-type]
+    del options["vocab_size"]
+    return {"name": family.name, **options}
+
+
+def corpus_identity(corpus: Corpus) -> dict[str, Any]:
+    """What a spec says of its corpus."""
+    return {
+        "hash": corpus.hash,
+        "vocab_size": corpus.vocab_size,
+        "tokenizer": corpus.manifest.tokenizer.name,
+    }
+
+
+def make_network(spec: RunSpec, family: Family) -> Transformer:
+    """The network of a spec, its weights drawn from the spec's seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream(spec.seed, "weights").initial_seed())
+        network = Transformer(
+            vocab_size=family.vocab_size,
+            num_states=family.num_states,
+            shape=spec.shape,
+            backbone=spec.backbone,
+            timed=family.time_conditioned,
+            vectors=family.vectors,
+            query_scale=query_scale(spec.recipe, spec.shape),
+        )
+    if spec.recipe.parametrization == "complete_p":
+        begin(network)
+    return network
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Parameters and FLOPs of a run, counted on the meta device."""
+
+    total: int
+    non_embedding: int
+    core: int
+    step_flops: float
+    step_tokens: int
+    step_positions: int
+    vocab_size: int
+
+    def flops(self, spec: RunSpec, steps: int) -> dict[str, float]:
+        """Training FLOPs of `steps` steps under every convention."""
+        counted = conventions(
+            exact=self.step_flops * steps,
+            tokens=self.step_tokens * steps,
+            shape=spec.shape,
+            backbone=spec.backbone,
+            vocab_size=self.vocab_size,
+            non_embedding=self.non_embedding,
+        )
+        return {str(name): value for name, value in counted.items()}
+
+    def steps(self, spec: RunSpec) -> int:
+        """Steps that spend the spec's budget."""
+        what = f"{spec.family['name']} at shape {spec.shape}, batch {spec.recipe.batch_size}"
+        return num_steps(spec.budget, self.step_flops, what=what)
+
+
+def measure(spec: RunSpec, vocab_size: int) -> Size:
+    """Count parameters and FLOPs of a spec without making its weights."""
+    family = make_family(spec.family, vocab_size)
+    with torch.device("meta"):
+        network = make_network(spec, family)
+    views = family.training_views(spec.recipe.batch_size, spec.length)
+    exact, _ = training_flops(
+        views,
+        shape=spec.shape,
+        backbone=spec.backbone,
+        vocab_size=vocab_size,
+        timed=family.time_conditioned,
+    )
+    return Size(
+        total=network.num_parameters,
+        non_embedding=network.num_non_embedding,
+        core=spec.shape.core_parameters,
+        step_flops=float(exact),
+        step_tokens=spec.recipe.batch_size * spec.length,
+        step_positions=sum(view.inputs.shape[0] * view.inputs.shape[1] for view in views),
+        vocab_size=vocab_size,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A trained run, ready to evaluate or sample; its weights are those of `step`."""
+
+    spec: RunSpec
+    family: Family
+    network: Transformer
+    corpus: Corpus
+    folder: Path
+    step: int
+
+
+def load(folder: Path, *, corpus: Path | None = None, device: str = "cpu") -> Trained:
+    """The newest weights of the run in `folder` (averaged ones where the recipe averages).
+
+    The corpus gives the tokenizer; it is looked for where the run was trained unless `corpus` is given.
+
+    Raises:
+        InputError: no run or no whole checkpoint there, or a corpus of another tokenizer.
+    """
+    spec = RunSpec.read(folder)
+    place = Path(read_json(folder / "location.json")["corpus"]) if corpus is None else corpus
+    text = Corpus.open(place)
+    check_corpus(spec, text, place)
+    found = checkpoint.steps(folder / "checkpoint")
+    if not found:
+        raise InputError(f"{folder} has no checkpoint yet; train it first")
+    state = checkpoint.verified(found[-1], spec.id)
+    family = make_family(spec.family, text.vocab_size)
+    network = make_network(spec, family)
+    checkpoint.load(found[-1], network)
+    if spec.recipe.ema is not None:
+        average = Average(network, spec.recipe.ema)
+        checkpoint.load_average(found[-1], average)
+        network.load_state_dict(average.weights)
+    return Trained(spec, family, network.to(device).eval(), text, folder, state["step"])
+
+
+def check_corpus(spec: RunSpec, corpus: Corpus, place: Path) -> None:
+    """A run may only meet the corpus that its spec names."""
+    if spec.corpus["hash"] != corpus.hash:
+        raise InputError(
+            f"corpus {place} (hash {corpus.hash[:12]}, vocabulary {corpus.vocab_size}) is not the one of "
+            f"run {spec.id} (hash {spec.corpus['hash'][:12]}, vocabulary {spec.corpus['vocab_size']})"
+        )

@@ -1,0 +1,108 @@
+"""Long evaluations in pieces: a line that says how far they are, and a file that keeps what is done.
+
+A piece is work whose value is JSON and depends on nothing but what was asked and its number. Work that was
+interrupted finds its pieces again when the same is asked, and goes on after them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+from isodiff.progress import Ticker
+from isodiff.record import identity, installed
+from isodiff.units import clock, short
+
+
+class Pieces(Protocol):
+    """Gives the value of the next piece, of so many units; works it out unless it is known."""
+
+    def __call__(self, size: int, work: Callable[[], Any]) -> Any:
+        """The value."""
+        ...
+
+
+def anew(size: int, work: Callable[[], Any]) -> Any:
+    """Keeps nothing and says nothing."""
+    return work()
+
+
+class Kept:
+    """Pieces kept in a file of `folder` until all are done.
+
+    Args:
+        what, unit: named in the line: "piqa 120/1838 items".
+        total: units in all pieces together.
+        folder: where the file stands; nothing is kept where there is none or nobody may write.
+        asked: all that the values depend on, as JSON; others' pieces are not taken.
+    """
+
+    def __init__(
+        self, what: str, total: int, unit: str, *, folder: Path | None = None, asked: Any = None
+    ) -> None:
+        self.what, self.total, self.unit = what, total, unit
+        self.done = self.number = self.worked = 0
+        self.ticker = Ticker()
+        self.file: Path | None = None
+        self.known: dict[int, Any] = {}
+        if folder is not None and os.access(folder, os.W_OK):
+            name = identity({"asked": asked, "isodiff": installed("isodiff")})
+            self.file = folder / "tasks" / f".{what}-{name}.pieces"
+            self.known = dict(read(self.file))
+
+    def __call__(self, size: int, work: Callable[[], Any]) -> Any:
+        """The value of the next piece."""
+        if self.number not in self.known:
+            self.known[self.number] = work()
+            self.worked += size
+            self.keep()
+        self.done += size
+        self.number += 1
+        if self.ticker.due():
+            self.ticker.say(self.line())
+        return self.known[self.number - 1]
+
+    def keep(self) -> None:
+        """Append the newest piece."""
+        if self.file is not None:
+            self.file.parent.mkdir(exist_ok=True)
+            with self.file.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps([self.number, self.known[self.number]]) + "\n")
+
+    def line(self) -> str:
+        """How much is done, how fast, and when the rest will be."""
+        rate = self.worked / self.ticker.seconds
+        eta = clock((self.total - self.done) / rate) if rate else "unknown"
+        return f"{self.what}  {self.done}/{self.total} {self.unit}  {short(rate)}/s  ETA {eta}"
+
+    def __enter__(self) -> Kept:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """What is done need not be kept."""
+        self.ticker.clear()
+        if kind is None and self.file is not None:
+            self.file.unlink(missing_ok=True)
+
+
+def read(file: Path) -> list[tuple[int, Any]]:
+    """The whole lines of a file; the last may have been cut off."""
+    if not file.exists():
+        return []
+    found = []
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            number, value = json.loads(line)
+        except (ValueError, TypeError):
+            continue
+        found.append((number, value))
+    return found

@@ -1,0 +1,205 @@
+"""What a run is: everything that decides its numbers, and nothing else. No torch.
+
+The hash of a spec's JSON is the run's identity: same spec, same folder. Where the corpus lies, how many
+threads compute and how often a checkpoint is written are not part of it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from isodiff.errors import InputError
+from isodiff.files import read_json
+from isodiff.network.shape import Backbone, Shape
+from isodiff.record import identity
+from isodiff.runs.upgrade import as_first_named, upgraded
+
+MIN_STEPS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How weights are optimized: AdamW (arXiv 1711.05101), warm-up, then cosine or constant-with-cooldown.
+
+    Attributes:
+        batch_size: sequences per step, over all ranks and accumulation steps.
+        micro_batch_size: sequences per forward pass; None for the whole batch at once.
+        learning_rate: peak, at width 64.
+        width_power: the peak is learning_rate * (64 / width) ** width_power ("standard" only).
+        parametrization: "standard", or "complete_p": starts and rates by width and depth, so that one
+            learning_rate serves all shapes (arXiv 2505.01618).
+        schedule: "cosine", or "wsd" (constant, then a linear cooldown; arXiv 2405.18392).
+        warmup: share of the steps that warm up.
+        warmup_steps: so many steps instead; a study sets it for "wsd", so that budgets share a trunk.
+        cooldown: share of the steps that cool down ("wsd" only).
+        final: learning rate at the end, as a share of the peak.
+        clip: largest gradient norm.
+        ema: decay of the averaged weights that are evaluated; None for no averaging.
+        precision: "auto" takes bfloat16 autocast where the device multiplies it faster.
+        compile: torch.compile each block; pays on GPUs and in long CPU runs.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    batch_size: int = 16
+    micro_batch_size: int | None = None
+    learning_rate: float = 5e-3
+    width_power: float = 0.5
+    schedule: Literal["cosine", "wsd"] = "cosine"
+    warmup: float = 0.05
+    cooldown: float = 0.2
+    final: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.95
+    weight_decay: float = 0.1
+    clip: float = 1.0
+    ema: float | None = None
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: bool = False
+    parametrization: Literal["standard", "complete_p"] = "standard"
+    warmup_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "learning_rate", "clip"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"recipe: {name} must be positive, got {getattr(self, name)}")
+        if self.micro_batch_size is not None and self.batch_size % self.micro_batch_size:
+            raise InputError(
+                f"recipe: micro_batch_size {self.micro_batch_size} does not divide "
+                f"batch_size {self.batch_size}"
+            )
+        if self.warmup_steps is not None and self.warmup_steps < 1:
+            raise InputError(f"recipe: warmup_steps must be at least 1, got {self.warmup_steps}")
+
+    def peak(self, width: int) -> float:
+        """Peak learning rate at this width; under complete_p that of parameters without a width."""
+        if self.parametrization == "complete_p":
+            return self.learning_rate
+        return self.learning_rate * (64 / width) ** self.width_power
+
+    def stable(self, steps: float) -> int:
+        """Steps of `steps` that come before the cooldown of "wsd"."""
+        return round(steps) - max(1, round(self.cooldown * steps))
+
+    def rate(self, step: int, steps: int) -> float:
+        """Learning rate of `step` in [0, steps), as a share of the peak."""
+        warmup = self.warmup_steps or self.warmup_of(steps)
+        if step < warmup:
+            return (step + 1) / warmup
+        if self.schedule == "cosine":
+            done = (step - warmup) / max(1, steps - warmup)
+            return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * done))
+        cooldown = max(1, round(self.cooldown * steps))
+        left = (steps - step) / cooldown
+        return 1.0 if left >= 1 else self.final + (1 - self.final) * left
+
+    def warmup_of(self, steps: float) -> int:
+        """The share of `steps` that warms up, in steps."""
+        return max(1, round(self.warmup * steps))
+
+
+LATER: dict[str, Any] = {"parametrization": "standard", "warmup_steps": None}
+"""Parts of a recipe that came after specs had been hashed, with the values at which nobody mentions them."""
+
+
+def mentioned(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's JSON, every default written out but for those."""
+    return {key: value for key, value in recipe.items() if key not in LATER or value != LATER[key]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """Fixed windows of the validation split under fixed noise, so that runs differ only in weights.
+
+    Attributes:
+        windows: how many windows the final number averages.
+        draws: noise draws per window for families with a bound.
+        curve_points: evaluations on the way.
+        curve_windows: how many of the windows they use.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    windows: int = 512
+    draws: int = 2
+    curve_points: int = 4
+    curve_windows: int = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """One run. `family` is its name and options, `corpus` what identifies the text.
+
+    `init` identifies the weights of another run that this one starts from; None for random ones. `task`
+    identifies the examples that it learns from, in place of the corpus, which then gives the tokenizer.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    family: dict[str, Any]
+    shape: Shape
+    budget: float
+    length: int
+    corpus: dict[str, Any]
+    seed: int = 0
+    backbone: Backbone = field(default_factory=Backbone)
+    recipe: Recipe = field(default_factory=Recipe)
+    validation: Validation = field(default_factory=Validation)
+    init: dict[str, Any] | None = None
+    task: dict[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON: every default, but no `LATER`, and `init` and `task` only where there is one."""
+        value = TypeAdapter(RunSpec).dump_python(self, mode="json")
+        value["recipe"] = mentioned(value["recipe"])
+        absent = {key for key in ("init", "task") if value[key] is None}
+        return {key: part for key, part in value.items() if key not in absent}
+
+    @classmethod
+    def from_json(cls, value: Any) -> RunSpec:
+        """Inverse of `to_json`; specs in earlier names too."""
+        return TypeAdapter(cls).validate_python(upgraded(value))
+
+    @classmethod
+    def read(cls, folder: Path) -> RunSpec:
+        """The spec of the run in `folder`.
+
+        Raises:
+            InputError: no run there, or one that this version cannot read.
+        """
+        if not (folder / "spec.json").exists():
+            raise InputError(f"{folder} is not a run; it has no spec.json")
+        try:
+            return cls.from_json(read_json(folder / "spec.json"))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise InputError(
+                f"{folder}/spec.json is no spec of this version ({where}: {first['msg']}); "
+                "train the run again"
+            ) from None
+
+    @property
+    def id(self) -> str:
+        """12 hexadecimal digits, the same under all names a spec has had."""
+        return identity(as_first_named(self.to_json()))
+
+
+def num_steps(budget: float, step_flops: float, *, what: str) -> int:
+    """Steps that spend `budget` to within half a step.
+
+    Raises:
+        InputError: fewer than 100 steps, where the budget would be missed by more than 0.5 %.
+    """
+    steps = round(budget / step_flops)
+    if steps < MIN_STEPS:
+        raise InputError(
+            f"budget {budget:.3g} FLOPs gives {budget / step_flops:.1f} steps for {what}; needs >= "
+            f"{MIN_STEPS}. Smallest budget here: {MIN_STEPS * step_flops:.2g}"
+        )
+    return steps

@@ -1,0 +1,132 @@
+"""Replicates of an IsoFLOP study: the fitted parabolas with fresh noise.
+
+A run scatters about its parabola by seed, by data order and by evaluation, and the parabola itself
+is only an approximation. The scale of that scatter is one number per family, estimated from the
+residuals of all its curves together, s^2 = sum r^2 / nu with nu = sum (points - 3). Replicate b
+draws the noise of every run from N(0, s_b^2), where s_b^2 = s^2 nu / chi^2_nu: the scale is no
+better known than nu residuals allow, and with it percentile intervals of any statistic linear in
+the losses are exactly Student's t_nu intervals. Resampling residuals instead would take the few
+residuals there are (often one or two a curve) for the whole law of the noise.
+
+Where no curve has more than three points nothing estimates s; the standard errors of the runs'
+evaluations stand in for it. They leave out the noise between seeds, so a warning goes with them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from isodiff.errors import InputError
+from isodiff.scaling.fitting.parabola import Curve
+from isodiff.scaling.fitting.power_law import Array
+
+LEVEL = 0.95
+"""Coverage every interval aims at."""
+SIGNIFICANT = 0.2
+"""Below this share the scatter of minima about their law counts as more than noise within curves.
+At 0.05 intervals covered 85 % where the excess was moderate; at 1 they were twice too wide."""
+FEWEST = 20
+"""Replicates that must have given a value before quantiles of them are reported."""
+
+
+def check_options(bootstrap: int, seed: int) -> None:
+    """Whether a number of replicates and a seed make sense."""
+    if bootstrap < 0:
+        raise InputError(f"--bootstrap is {bootstrap}; give 0 (no intervals) or more, e.g. 1000")
+    if seed < 0:
+        raise InputError(f"--seed is {seed}; give 0 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """Scatter of a family's runs about their parabolas, and how many residuals speak for it."""
+
+    nats: float | None
+    degrees_of_freedom: int
+
+
+def scatter(curves: Sequence[Curve]) -> Noise:
+    """s and nu of all curves together; a refused curve's minimum is not trusted, its noise is."""
+    fitted = [curve for curve in curves if curve.degrees_of_freedom > 0]
+    nu = sum(curve.degrees_of_freedom for curve in fitted)
+    total = sum(float(curve.residuals @ curve.residuals) for curve in fitted)
+    return Noise(math.sqrt(total / nu) if nu else None, nu)
+
+
+def replicates(
+    curves: Sequence[Curve], accepted: Sequence[Curve], num: int, rng: np.random.Generator
+) -> list[Array] | None:
+    """Losses [1 + num, points] of each accepted curve: row 0 as measured, the others replicated.
+
+    None where the noise is not identified: three points a curve and no standard errors.
+    """
+    noise = scatter(curves)
+    nu = noise.degrees_of_freedom
+    runs = [point for curve in accepted for point in curve.points]
+    if noise.nats is None and any(run.standard_error is None for run in runs):
+        return None
+    if noise.nats is not None:
+        scale = noise.nats * np.sqrt(nu / rng.chisquare(nu, size=(num, 1)))
+        scale = np.broadcast_to(scale, (num, len(runs)))
+    else:
+        scale = np.array([[float(run.standard_error or 0.0) for run in runs]])
+    fresh = scale * rng.standard_normal((num, len(runs)))
+    parts, start = [], 0
+    for curve in accepted:
+        part = fresh[:, start : start + len(curve.points)]
+        start += len(curve.points)
+        parts.append(np.vstack([curve.nats, curve.parabola(curve.log_n) + part]))
+    return parts
+
+
+def interval(samples: Array) -> tuple[float, float] | None:
+    """Central percentile interval at `LEVEL` of the replicates that gave a value."""
+    finite = samples[np.isfinite(samples)]
+    if len(finite) < FEWEST:
+        return None
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(finite, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """How far minima leave their law, beyond the noise within their curves.
+
+    `p_value` is the share of replicates whose noise alone scatters as much about the law as the
+    minima do (None where there is nothing to judge by). `noise` [replicates, budgets] is what to
+    add to the replicates: zero unless `p_value` is below `SIGNIFICANT`.
+    """
+
+    p_value: float | None
+    noise: Array
+
+
+def excess_scatter(log_c: Array, y: Array, degree: int, rng: np.random.Generator) -> Excess:
+    """Scatter of minima y [1 + replicates, budgets] about a polynomial in ln C [budgets].
+
+    Where it is significant, the excess over the noise within curves is taken as noise between
+    budgets, N(0, tau^2), tau^2 = max(0, v_b - w): w is the variance that the noise within curves
+    gives, v_b = (sum of squares) / chi^2 is drawn from what `budgets - degree - 1` residuals say
+    of the whole variance.
+    """
+    num, num_budgets = len(y) - 1, len(log_c)
+    nothing = np.zeros((num, num_budgets))
+    free = num_budgets - degree - 1
+    if free < 1 or num < FEWEST:
+        return Excess(None, nothing)
+    design = np.vander((log_c - log_c.mean()) / log_c.std(), degree + 1)
+    off_law = np.eye(num_budgets) - design @ np.linalg.pinv(design)
+    measured = float(((off_law @ y[0]) ** 2).sum())
+    within = (((y[1:] - y[0]) @ off_law) ** 2).sum(axis=1)
+    within = within[np.isfinite(within)]
+    p_value = float(np.mean(within >= measured)) if len(within) >= FEWEST else None
+    if p_value is None or p_value >= SIGNIFICANT:
+        return Excess(p_value, nothing)
+    variance = measured / rng.chisquare(free, size=(num, 1)) - within.mean() / free
+    between = np.sqrt(np.maximum(0, variance)) * rng.standard_normal((num, num_budgets))
+    return Excess(p_value, between)

@@ -1,0 +1,155 @@
+"""One IsoFLOP curve: the loss against ln N at one budget, its parabola, and whether to trust it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from isodiff.scaling.fitting import robust
+from isodiff.scaling.fitting.power_law import Array, Mask
+from isodiff.scaling.points import Point
+
+Refusal = Literal["too_few_sizes", "concave", "edge"]
+"""Why a curve gives no minimum: fewer than three sizes; curved downwards or not at all; lowest at
+or beyond the smallest or largest size tried, where a minimum would be an extrapolation."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The runs of one family at one budget, in order of size.
+
+    The parabola is L(u) = c0 + c1 u + c2 u^2 with u = (ln N - center) / width, which puts the
+    smallest size at -1 and the largest at 1. It is plain least squares: standard errors of
+    evaluation say nothing of the noise between runs and would weight by the wrong thing. With a
+    `threshold` in nats it is Huber's regression (`robust`).
+    """
+
+    budget: float
+    points: tuple[Point, ...]
+    threshold: float | None = None
+
+    @cached_property
+    def log_n(self) -> Array:
+        """ln N of each point."""
+        return np.log([point.parameters for point in self.points])
+
+    @cached_property
+    def nats(self) -> Array:
+        """Validation loss of each point, nats per token."""
+        return np.array([point.nats for point in self.points])
+
+    @cached_property
+    def num_sizes(self) -> int:
+        """Distinct sizes; several seeds at one size count once."""
+        return len(np.unique(self.log_n))
+
+    @cached_property
+    def center(self) -> float:
+        """Middle of the sizes tried, in ln N."""
+        return float(self.log_n.min() + self.log_n.max()) / 2
+
+    @cached_property
+    def width(self) -> float:
+        """Half the range of the sizes tried, in ln N; 1 where there is only one."""
+        return float(self.log_n.max() - self.log_n.min()) / 2 or 1.0
+
+    @cached_property
+    def design(self) -> Array:
+        """Columns 1, u, u^2: [points, 3]."""
+        u = (self.log_n - self.center) / self.width
+        return np.stack([np.ones_like(u), u, u * u], axis=1)
+
+    @cached_property
+    def solver(self) -> Array:
+        """Losses to coefficients: [3, points]."""
+        return np.linalg.pinv(self.design).astype(np.float64)
+
+    def coefficients(self, nats: Array) -> Array:
+        """(c0, c1, c2) of each row of losses [replicates, points] -> [replicates, 3]."""
+        if self.threshold is None:
+            return nats @ self.solver.T
+        return robust.coefficients(self.design, nats, self.threshold)
+
+    @cached_property
+    def fitted(self) -> Array:
+        """(c0, c1, c2) of the losses as measured."""
+        return self.coefficients(self.nats[None])[0]
+
+    def parabola(self, log_n: Array) -> Array:
+        """The fitted parabola at ln N, nats per token."""
+        u = (log_n - self.center) / self.width
+        c0, c1, c2 = self.fitted
+        return c0 + u * (c1 + u * c2)
+
+    @cached_property
+    def residuals(self) -> Array:
+        """Loss minus parabola of each point; those beyond a threshold are cut to it."""
+        plain = self.nats - self.parabola(self.log_n)
+        return plain if self.threshold is None else robust.winsorized(plain, self.threshold)
+
+    @cached_property
+    def degrees_of_freedom(self) -> int:
+        """Points beyond the three coefficients; 0 where no parabola can be drawn."""
+        return len(self.points) - 3 if self.num_sizes >= 3 else 0
+
+    def minima(self, nats: Array) -> tuple[Array, Array, Mask]:
+        """(ln N*, L*, useful) of each row of losses [replicates, points].
+
+        Useful: curved upwards, to a positive loss; NaN where it is not.
+        """
+        c0, c1, c2 = self.coefficients(nats).T
+        convex = c2 > 1e-12 * np.abs(c0)  # a flat line is not a minimum found by rounding
+        u = -c1 / np.where(convex, 2 * c2, np.nan)
+        lowest = c0 + c1 * u / 2
+        useful = convex & (lowest > 0)
+        return self.center + self.width * u, np.where(useful, lowest, np.nan), useful
+
+    @cached_property
+    def refusal(self) -> Refusal | None:
+        """Why this curve gives no minimum, or None where it gives one."""
+        if self.num_sizes < 3:
+            return "too_few_sizes"
+        log_n, _, useful = self.minima(self.nats[None])
+        if not useful[0]:
+            return "concave"
+        return None if self.inside(log_n)[0] else "edge"
+
+    def inside(self, log_n: Array) -> Mask:
+        """Strictly between the smallest and the largest size tried."""
+        return np.abs(log_n - self.center) < self.width * (1 - 1e-9)
+
+    def log_at(self, quantity: Literal["tokens", "flops"], log_n: Array) -> Array:
+        """ln of a quantity of the runs at ln N, straight between sizes in log-log."""
+        logs = np.log([getattr(point, quantity) for point in self.points])
+        sizes, index = np.unique(self.log_n, return_inverse=True)
+        mean = np.bincount(index, weights=logs) / np.bincount(index)
+        left = np.clip(np.searchsorted(sizes, log_n) - 1, 0, len(sizes) - 2)
+        slope = np.diff(mean)[left] / np.diff(sizes)[left]
+        return mean[left] + slope * (log_n - sizes[left])
+
+    def compute(self, log_n: float | None = None) -> float:
+        """C of this curve in FLOPs: its budget; under another convention, that at ln N.
+
+        Without ln N (a refused curve has no optimum) the geometric mean over the runs.
+        """
+        if all(point.flops == point.budget for point in self.points):
+            return self.budget
+        if log_n is None:
+            return float(np.exp(np.mean(np.log([point.flops for point in self.points]))))
+        return float(np.exp(self.log_at("flops", np.array([log_n]))[0]))
+
+
+def curves(points: Sequence[Point], *, huber: bool = False) -> tuple[Curve, ...]:
+    """The curves of one family by rising budget; the order of the points does not matter."""
+    ordered = sorted(points, key=lambda p: (p.budget, p.parameters, p.nats, p.id))
+    budgets = sorted({point.budget for point in ordered})
+    plain = tuple(Curve(b, tuple(p for p in ordered if p.budget == b)) for b in budgets)
+    if not huber:
+        return plain
+    rich = [curve for curve in plain if curve.degrees_of_freedom > 0]
+    limit = robust.threshold([c.design for c in rich], [c.nats for c in rich])
+    return tuple(replace(curve, threshold=limit) if curve in rich else curve for curve in plain)

@@ -1,0 +1,129 @@
+"""Profile likelihoods: what the data say of one parameter when all others are free.
+
+A parameter is identified where the likelihood ratio (`huber`, Eq. 2) rejects values on both sides
+within the range scanned; otherwise the data allow arbitrarily small or large values, and a point
+estimate of it means nothing by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import chi2
+
+from isodiff.scaling.fitting.bootstrap import LEVEL
+from isodiff.scaling.fitting.huber import temperature
+from isodiff.scaling.fitting.newton import Law, minimize
+from isodiff.scaling.fitting.power_law import Array, Mask
+
+FINER = 7
+"""Values added between neighbors of which one is rejected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Objective of the best fit at each value of a parameter, and the values not rejected.
+
+    `low` or `high` is None where nothing in the range is rejected on that side.
+    """
+
+    values: Array
+    objective: Array
+    low: float | None
+    high: float | None
+
+    @property
+    def identified(self) -> bool:
+        """Bounded on both sides."""
+        return self.low is not None and self.high is not None
+
+    def to_json(self) -> dict[str, Any]:
+        """Interval, verdict and curve."""
+        return {
+            "low": self.low,
+            "high": self.high,
+            "identified": self.identified,
+            "curve": [
+                [float(v), float(o)] for v, o in zip(self.values, self.objective, strict=True)
+            ],
+        }
+
+
+def profile(
+    law: Law,
+    theta: Array,
+    log_nats: Array,
+    column: int,
+    values: Array,
+    *,
+    log: bool,
+    fixed: Mask | None = None,
+) -> Profile:
+    """Hold a parameter at each of `values` and fit the others; theta holds its logarithm if `log`.
+
+    Each value starts from every row of `theta` [starts, k], the best fit first, and again from where
+    its neighbors ended; the best fit's own value and finer ones about the ends are added. What is
+    `fixed` stays so.
+    """
+    others = np.zeros(theta.shape[1], bool) if fixed is None else fixed
+    best = minimize(law, theta[:1], log_nats, fixed=others)
+    residuals = log_nats - law.log_nats(best.theta)[0][0]
+    allowed = temperature(residuals, int((~others).sum())) * float(chi2.ppf(LEVEL, 1))
+    starts = np.vstack([best.theta, theta[1:]])
+    lattice, own = np.log(values) if log else values, float(best.theta[0, column])
+    at = np.union1d(lattice, np.clip(own, lattice[0], lattice[-1]))
+    objective = trace(law, starts, log_nats, column, at, others)
+    lowest = min(float(best.objective[0]), float(objective.min()))
+    finer = [
+        np.linspace(at[i], at[j], FINER + 2)[1:-1]
+        for i, j in brackets(2 * (objective - lowest) - allowed)
+    ]
+    if finer:
+        more = np.concatenate(finer)
+        at = np.concatenate([at, more])
+        objective = np.concatenate([objective, trace(law, starts, log_nats, column, more, others)])
+        order = np.argsort(at)
+        at, objective = at[order], objective[order]
+    shown = np.exp(at) if log else at
+    return Profile(shown, objective, *ends(shown, 2 * (objective - lowest) - allowed))
+
+
+def trace(law: Law, starts: Array, log_nats: Array, column: int, at: Array, fixed: Mask) -> Array:
+    """The lowest objective at each value."""
+    num, k = starts.shape
+    held = fixed | (np.arange(k) == column)
+    begin = np.repeat(starts, len(at), axis=0)
+    begin[:, column] = np.tile(at, num)
+    found = minimize(law, begin, log_nats, fixed=held)
+    pick = found.objective.reshape(num, len(at)).argmin(axis=0)
+    where = found.theta.reshape(num, len(at), k)[pick, np.arange(len(at))]
+    objective = found.objective.reshape(num, len(at)).min(axis=0)
+    for step in (1, -1):
+        beside = np.roll(where, step, axis=0)
+        beside[:, column] = at
+        again = minimize(law, beside, log_nats, fixed=held)
+        better = again.objective < objective
+        where = np.where(better[:, None], again.theta, where)
+        objective = np.where(better, again.objective, objective)
+    return objective
+
+
+def brackets(excess: Array) -> list[tuple[int, int]]:
+    """Neighbors on either side of the lowest value, of which the outer one is the first rejected."""
+    bottom = int(np.argmin(excess))
+    above = np.flatnonzero(excess > 0)
+    left, right = above[above < bottom], above[above > bottom]
+    found = [(int(left[-1]), int(left[-1]) + 1)] if len(left) else []
+    return found + ([(int(right[0]) - 1, int(right[0]))] if len(right) else [])
+
+
+def ends(values: Array, excess: Array) -> tuple[float | None, float | None]:
+    """Where the excess changes sign on either side of its lowest value, straight between values."""
+    bottom, low, high = int(np.argmin(excess)), None, None
+    for i, j in brackets(excess):
+        share = excess[i] / (excess[i] - excess[j])
+        cut = float(values[i] + share * (values[j] - values[i]))
+        low, high = (cut, high) if j <= bottom else (low, cut)
+    return low, high

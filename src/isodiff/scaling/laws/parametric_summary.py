@@ -1,0 +1,204 @@
+"""A parametric fit as plain JSON: constants with intervals, what they foretell, what carries them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from isodiff.scaling.fitting.bootstrap import LEVEL, interval
+from isodiff.scaling.fitting.huber import DELTA
+from isodiff.scaling.fitting.power_law import Array, exp, finite
+from isodiff.scaling.fitting.terms import NAMES
+from isodiff.scaling.laws.parametric import FamilyFit, ParametricFit, Runs
+from isodiff.scaling.laws.parametric_diagnostics import held_out, influence, profiles
+from isodiff.scaling.laws.shared_constants import compare
+from isodiff.scaling.laws.token_flops import Cost
+
+DRAWS = 200
+"""Replicates of the law that are kept, for intervals of whatever is read off it later."""
+BEYOND = 10
+"""How far past the largest compute, as a factor, the table of optima goes."""
+COST_MISFIT = 0.05
+"""Above this relative error the law of FLOPs per token is worth a warning."""
+
+
+def summary(fit: ParametricFit) -> dict[str, Any]:
+    """Every number of the fit. With one family its constants stand at the top as well."""
+    families = {name: family_summary(fit, family) for name, family in fit.families.items()}
+    value: dict[str, Any] = {
+        "law": "parametric",
+        "protocol": protocol(fit),
+        "bootstrap": fit.bootstrap,
+        "resampling": fit.resampling,
+        "seed": fit.seed,
+        "delta": DELTA,
+        "flops": fit.data.flops,
+        "parameters_convention": fit.data.parameters,
+        "source": fit.data.source,
+        "warnings": [*fit.data.warnings, *warnings(families)],
+        "families": families,
+        "comparison": compare(fit),
+    }
+    if len(families) == 1:
+        (only,) = families.values()
+        keys = ("E", "A", "B", "alpha", "beta", "objective", "exponents", "intervals", "num_points")
+        value = {**{key: only[key] for key in keys}, **value}
+    return value
+
+
+def protocol(fit: ParametricFit) -> str:
+    """What was done, in one sentence."""
+    how = {
+        "case": "with random weights of the runs",
+        "residual": "with fresh residuals",
+    }[fit.resampling]
+    spread = (
+        f"{LEVEL:.0%} intervals from {fit.bootstrap} replicates (seed {fit.seed}) {how}"
+        if fit.bootstrap
+        else "no intervals"
+    )
+    return (
+        "Per family L = E + A/N^alpha + B/D^beta by the sum of Huber's loss "
+        f"(delta {DELTA:g}) of log loss, from many starts; optimal N and D at C = c(N) D with the FLOPs "
+        f"per token c(N) of these runs; {spread}; C: {fit.data.flops}, N: {fit.data.parameters}."
+    )
+
+
+def family_summary(fit: ParametricFit, family: FamilyFit) -> dict[str, Any]:
+    """One family: the law, its intervals, its checks, its runs, its draws."""
+    surface, runs = family.surface, family.runs
+    n, d = family.exponents()
+    constants = {
+        "E": surface.irreducible,
+        "A": exp(surface.log_a),
+        "B": exp(surface.log_b),
+        "alpha": surface.alpha,
+        "beta": surface.beta,
+    }
+    moved = influence(family)
+    spread = float(np.nanstd(n[1:])) if np.isfinite(n[1:]).any() else None
+    return {
+        "kind": family.kind,
+        "num_points": len(runs.points),
+        **{name: float(values[0]) for name, values in constants.items()},
+        "objective": family.objective,
+        "exponents": {"N": float(n[0]), "D": float(d[0]), "at_flops": float(np.exp(family.middle))},
+        "intervals": {name: ends(values) for name, values in {**constants, "N": n, "D": d}.items()},
+        "starts": {"num": family.starts, "at_the_optimum": family.agreeing},
+        "noise": noise_summary(family.residuals),
+        "cost": cost_summary(runs.cost),
+        "range": ranges(runs),
+        "validation": held_out(family, fit.resampling),
+        "profiles": {name: found.to_json() for name, found in profiles(family).items()},
+        "optima": optima(family),
+        "runs": [
+            {
+                "id": point.id,
+                "parameters": point.parameters,
+                "tokens": point.tokens,
+                "flops": point.flops,
+                "nats": point.nats,
+                "residual": float(residual),
+                "moves_N_exponent": finite(exponent),
+                "moves_N_exponent_by_errors": finite(exponent / spread) if spread else None,
+                "moves_E": float(floor),
+            }
+            for point, residual, exponent, floor in zip(
+                runs.points, family.residuals, moved.exponent, moved.irreducible, strict=True
+            )
+        ],
+        "draws": {
+            "parameters": list(NAMES),
+            "rows": falling(runs.design.of_family(family.theta[1 : DRAWS + 1], 0)).tolist(),
+        },
+    }
+
+
+def falling(theta: Array) -> Array:
+    """The rows whose terms fall with N and with D; others have no optimum."""
+    return theta[(theta[:, 1] > 0) & (theta[:, 3] > 0)]
+
+
+def cost_summary(cost: Cost) -> dict[str, float]:
+    """Coefficients of FLOPs per token."""
+    return {
+        "N": cost.blocks,
+        "N^2/3": cost.attention,
+        "N^1/3": cost.head,
+        "misfit": cost.misfit,
+    }
+
+
+def ranges(runs: Runs) -> dict[str, list[float]]:
+    """Smallest and largest C, N and D."""
+    return {
+        symbol: [float(np.exp(runs.log(name).min())), float(np.exp(runs.log(name).max()))]
+        for symbol, name in (("C", "flops"), ("N", "parameters"), ("D", "tokens"))
+    }
+
+
+def ends(values: Array) -> list[float] | None:
+    """Interval of a statistic [1 + replicates], or None without replicates."""
+    found = interval(values[1:])
+    return None if found is None else list(found)
+
+
+def noise_summary(residuals: Array) -> dict[str, float]:
+    """Scatter of the runs about the law, relative: as it is, and as most runs have it."""
+    free = len(residuals) - len(NAMES)
+    return {
+        "rms": float(np.sqrt(residuals @ residuals / free)),
+        "robust": float(np.median(np.abs(residuals)) / 0.6745),
+    }
+
+
+def optima(family: FamilyFit) -> list[dict[str, Any]]:
+    """Optimal N, D and loss per decade from the smallest compute to ten times the largest."""
+    log_c = family.runs.log("flops")
+    first, last = math.ceil(log_c.min() / math.log(10)), log_c.max() / math.log(10)
+    powers = range(first, math.floor(last + math.log10(BEYOND) + 1e-9) + 1)
+    decades = np.array([float(f"1e{power}") for power in powers])  # some 10.0 ** power are none
+    best = family.surface.optimum(np.log(decades), family.runs.cost)
+    new = np.exp(family.new_runs(np.log(best.nats)))
+    return [
+        {
+            "flops": float(c),
+            "N": float(exp(best.log_n[0, j])),
+            "N_interval": ends(exp(best.log_n[:, j])),
+            "D": float(exp(best.log_d[0, j])),
+            "L": float(best.nats[0, j]),
+            "L_interval": ends(best.nats[:, j]),
+            "L_interval_of_a_run": ends(new[:, j]),
+        }
+        for j, c in enumerate(decades)
+    ]
+
+
+def warnings(families: dict[str, dict[str, Any]]) -> list[str]:
+    """What a reader must know before using the numbers."""
+    said = []
+    for name, found in families.items():
+        for symbol, profile in found["profiles"].items():
+            low, high = profile["low"], profile["high"]
+            if low is None or high is None:
+                side = "small" if low is None and high is not None else "large"
+                side = side if low is not None or high is not None else "small or large"
+                said.append(
+                    f"{name}: {symbol} is not identified: however {side} it is (in the range "
+                    "scanned), the other constants make up for it"
+                )
+        if found["cost"]["misfit"] > COST_MISFIT:
+            said.append(
+                f"{name}: FLOPs per token follow their law of N to {found['cost']['misfit']:.0%} "
+                "only, so optimal sizes are as uncertain"
+            )
+        checked = found["validation"]
+        inside = checked.get("inside")
+        if inside is not None and inside < 0.5:
+            said.append(
+                f"{name}: {1 - inside:.0%} of the runs left out lie outside the prediction's interval; "
+                "do not trust its extrapolation"
+            )
+    return said

@@ -1,0 +1,222 @@
+r"""The speed-quality frontier: who writes best at each throughput, and how sure that is.
+
+A point is a run with one sampler: tokens per second against a loss in nats (of generative perplexity, or of
+bits per byte). Point a dominates b if it is no slower and no worse, and better in one. Required r tokens per
+second, the best of the points at least that fast is taken:
+
+    best(r) = min { loss_i : speed_i >= r },                                                      (1)
+
+a staircase. Every quantity is recomputed on replicates in which ln speed and loss are normal about their
+measured values with their standard errors; a confidence is the share of replicates that agree, averaged over
+the range of throughputs that it speaks of (evenly in ln r). The area of a family is the dominated area
+
+    A = int max(0, worst - best(r)) d ln r,                                                       (2)
+
+over the measured throughputs, worst being the largest loss of any point (hypervolume, two objectives).
+
+Points whose texts have less entropy than a share of held-out text's are *degenerate*: they are shown, but win
+nothing, since repeating oneself buys a low perplexity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isodiff.errors import InputError
+from isodiff.scaling.fitting.bootstrap import interval
+
+Array = NDArray[np.float64]
+REPLICATES = 1000
+GRID = 24
+"""Throughputs at which a range is asked who wins."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrontierPoint:
+    """A run with one sampler.
+
+    Attributes:
+        loss: nats, the smaller the better; `loss_se` its standard error.
+        tokens_per_second: median; `log_speed_se` is the standard error of its logarithm.
+        budget: training FLOPs of the run.
+        degenerate: entropy too far below that of held-out text.
+    """
+
+    run: str
+    family: str
+    sampler: str
+    steps: int | None
+    budget: float
+    tokens_per_second: float
+    log_speed_se: float
+    loss: float
+    loss_se: float
+    degenerate: bool = False
+
+    @property
+    def manner(self) -> tuple[str, str]:
+        """What wins a range: family and sampler."""
+        return self.family, self.sampler
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """For required throughputs in (`low`, `high`] tokens per second, one family and sampler is best.
+
+    Attributes:
+        points: its settings on the frontier, slowest (and best) first; the last is as fast as `high`.
+    """
+
+    low: float
+    high: float
+    points: tuple[FrontierPoint, ...]
+    confidence: float
+
+    @property
+    def manner(self) -> tuple[str, str]:
+        """Family and sampler."""
+        return self.points[0].manner
+
+
+class Frontier:
+    """Points with replicates of their measurements: row 0 as measured."""
+
+    def __init__(
+        self, points: Sequence[FrontierPoint], *, replicates: int = REPLICATES, seed: int = 0
+    ) -> None:
+        """Degenerate points are kept for `dominated` and left out of everything that can be won."""
+        self.points = tuple(points)
+        self.eligible = tuple(point for point in points if not point.degenerate)
+        self.rng = np.random.default_rng(seed)
+        self.replicates = replicates
+        shape = (replicates, len(self.eligible))
+        fresh = self.rng.standard_normal((2, *shape))
+        self.log_speed = self.replicated(
+            [np.log(p.tokens_per_second) for p in self.eligible],
+            [p.log_speed_se for p in self.eligible],
+            fresh[0],
+        )
+        self.loss = self.replicated(
+            [p.loss for p in self.eligible], [p.loss_se for p in self.eligible], fresh[1]
+        )
+
+    @staticmethod
+    def replicated(center: Sequence[float], error: Sequence[float], fresh: Array) -> Array:
+        """[1 + replicates, points]."""
+        values = np.asarray(center, float)
+        return np.vstack([values[None], values + np.asarray(error, float) * fresh])
+
+    def dominated(self) -> list[bool]:
+        """Of every point as measured, degenerate ones included: whether an eligible one is better."""
+        return [any(dominates(other, point) for other in self.eligible) for point in self.points]
+
+    def optimal(self) -> list[FrontierPoint]:
+        """The points that no other dominates, slowest first."""
+        kept = [p for p in self.eligible if not any(dominates(o, p) for o in self.eligible)]
+        return sorted(kept, key=lambda p: p.tokens_per_second)
+
+    def winner(self, rate: float, rows: slice = slice(None)) -> NDArray[np.int64]:
+        """Index of the best eligible point at `rate` in each replicate; -1 where none is that fast."""
+        loss = np.where(self.log_speed[rows] >= np.log(rate), self.loss[rows], np.inf)
+        best = loss.argmin(1)
+        return np.where(np.isfinite(loss.min(1)), best, -1)
+
+    def verdict(self) -> list[Range]:
+        """Who wins which throughputs: neighboring ranges of one family and sampler are one."""
+        ranges: list[Range] = []
+        low = 0.0
+        for manner, group in groupby(self.optimal(), key=lambda point: point.manner):
+            points = tuple(group)
+            high = points[-1].tokens_per_second
+            ranges.append(Range(low, high, points, self.confidence(low, high, manner)))
+            low = high
+        return ranges
+
+    def confidence(self, low: float, high: float, manner: tuple[str, str]) -> float:
+        """Share of replicates and throughputs of a range at which this family and sampler win.
+
+        A range that begins at 0 is asked from half the speed of the slowest eligible point on.
+        """
+        floor = min(p.tokens_per_second for p in self.eligible) / 2
+        start, stop = np.log(max(low, min(floor, high))), np.log(high)
+        agrees = np.array([other.manner == manner for other in self.eligible] + [False])
+        middles = start + (np.arange(GRID) + 0.5) / GRID * (stop - start)
+        rows = slice(1, None) if self.replicates else slice(None)
+        shares = [agrees[self.winner(np.exp(rate), rows)].mean() for rate in middles]
+        return float(np.mean(shares))
+
+    def area(self, chosen: Callable[[FrontierPoint], bool]) -> dict[str, Any]:
+        """Eq. (2) for the eligible points `chosen`: `{"value", "low", "high"}`."""
+        columns = [i for i, point in enumerate(self.eligible) if chosen(point)]
+        worst = max((point.loss for point in self.points), default=0.0)
+        start = min((point.tokens_per_second for point in self.points), default=1.0)
+        areas = np.array(
+            [
+                staircase_area(
+                    self.log_speed[row, columns],
+                    self.loss[row, columns],
+                    worst,
+                    float(np.log(start)),
+                )
+                for row in range(len(self.loss))
+            ]
+        )
+        ends = interval(areas[1:]) or (None, None)
+        return {"value": float(areas[0]), "low": ends[0], "high": ends[1]}
+
+    def recommend(self, rate: float, budget: float | None = None) -> FrontierPoint:
+        """The best eligible point at least `rate` tokens per second fast, trained within `budget` FLOPs.
+
+        Raises:
+            InputError: no point is that fast or that cheap.
+        """
+        affordable = [p for p in self.eligible if budget is None or p.budget <= budget * 1.005]
+        if not affordable:
+            raise InputError(
+                f"no run was trained within {budget:.3g} FLOPs; the cheapest took "
+                f"{min(p.budget for p in self.eligible):.3g}"
+            )
+        fast = [p for p in affordable if p.tokens_per_second >= rate]
+        if not fast:
+            most = max(p.tokens_per_second for p in affordable)
+            raise InputError(
+                f"nothing measured here writes {rate:g} tokens/s; the fastest writes {most:.4g}"
+            )
+        return min(fast, key=lambda p: p.loss)
+
+
+def dominates(one: FrontierPoint, other: FrontierPoint) -> bool:
+    """Whether `one` is no slower and no worse than `other`, and better in one."""
+    faster = one.tokens_per_second - other.tokens_per_second
+    better = other.loss - one.loss
+    return faster >= 0 and better >= 0 and (faster > 0 or better > 0)
+
+
+def staircase_area(log_speed: Array, loss: Array, worst: float, start: float) -> float:
+    """Area between best(r) of Eq. (1) and `worst`, for ln r from `start` on."""
+    area, edge, best = 0.0, -np.inf, np.inf
+    # From the fastest point down: below its speed, the best so far is what can be had.
+    for i in np.argsort(-log_speed):
+        if np.isfinite(best):
+            area += max(0.0, worst - best) * max(0.0, edge - max(start, log_speed[i]))
+        edge, best = log_speed[i], min(best, loss[i])
+    return float(area + max(0.0, worst - best) * max(0.0, edge - start)) if len(loss) else 0.0
+
+
+def at_rate(points: Sequence[FrontierPoint], rate: float) -> float | None:
+    """Loss at `rate` between the non-dominated of `points`, linear in ln speed; None beyond the fastest.
+
+    Steps are a dial that can be turned between two measured settings; below the slowest point its loss holds.
+    """
+    kept = [p for p in points if not any(dominates(other, p) for other in points)]
+    kept.sort(key=lambda p: p.tokens_per_second)
+    if not kept or rate > kept[-1].tokens_per_second:
+        return None
+    speeds = np.log([p.tokens_per_second for p in kept])
+    return float(np.interp(np.log(rate), speeds, [p.loss for p in kept]))

@@ -1,0 +1,1 @@
+"""From laws to a decision: sizes, hardware, next runs."""

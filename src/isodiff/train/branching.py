@@ -1,0 +1,109 @@
+"""Trunks: one run that serves several budgets (constant, then a cooldown; arXiv 2405.18392).
+
+Runs of schedule "wsd" with the same `warmup_steps` that differ in nothing but their budgets are one and the
+same until the cooldown of the shortest. So the longest, the trunk, takes the others along: where the
+cooldown of one begins, it writes a checkpoint and the rows of metrics.jsonl into the folder of that run,
+the branch. From there on the branch is a run that was interrupted: it goes on from its checkpoint and ends
+with the same weights, rows and results as one that was trained alone, bit for bit (same device, same number
+of threads).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from isodiff.errors import InputError
+from isodiff.files import exclusive
+from isodiff.runs import checkpoint
+from isodiff.runs.build import Size
+from isodiff.runs.metrics import Metrics
+from isodiff.runs.spec import RunSpec
+
+LOG_POINTS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """The steps at which a run of `steps` steps writes down its loss, and validates `points` - 1 times."""
+
+    steps: int
+    points: int
+
+    def loss(self, done: int) -> bool:
+        """Whether the loss is written after `done` steps."""
+        return done % max(1, self.steps // LOG_POINTS) == 0
+
+    def validation(self, done: int) -> bool:
+        """Whether to validate after `done` steps."""
+        return done in (round(self.steps * i / self.points) for i in range(1, self.points))
+
+    def row(self, row: dict[str, Any]) -> bool:
+        """Whether a row of metrics.jsonl is one of this run's."""
+        wanted = self.validation if "validation" in row else self.loss
+        return wanted(row["step"])
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A run in `folder` that does on its own what comes after the first `step` steps."""
+
+    spec: RunSpec
+    folder: Path
+    step: int
+    marks: Marks
+
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Hold the folder; False where somebody trains the run by itself, or has begun to."""
+        with ExitStack() as held:
+            try:
+                held.enter_context(exclusive(self.folder))
+            except InputError:
+                yield False
+                return
+            begun = checkpoint.steps(self.folder / "checkpoint")
+            yield not begun and not (self.folder / "record.json").exists()
+
+    def begin(self, rows: Sequence[dict[str, Any]]) -> int:
+        """Write the rows that are this run's, and return their bytes."""
+        with Metrics(self.folder / "metrics.jsonl", 0) as metrics:
+            for row in filter(self.marks.row, rows):
+                metrics.write(**row)
+            return metrics.length()
+
+
+def branches_of(
+    trunk: RunSpec, others: Sequence[RunSpec], runs: Path, size: Size
+) -> tuple[Branch, ...]:
+    """The runs that leave the trunk, each into `runs`/<id>.
+
+    Raises:
+        InputError: a run is not the same as the trunk up to its cooldown.
+    """
+    recipe, found = trunk.recipe, []
+    if others and trunk.family.get("adapt_every"):
+        raise InputError(
+            f"run {trunk.id} cannot be a trunk: with adapt_every its options, and with them its steps, "
+            "follow from its own budget; train every budget by itself"
+        )
+    for other in others:
+        steps = size.steps(other)
+        step = recipe.stable(steps)
+        if (
+            recipe.schedule != "wsd"
+            or recipe.warmup_steps is None
+            or dataclasses.replace(other, budget=trunk.budget) != trunk
+            or step > recipe.stable(size.steps(trunk))
+        ):
+            raise InputError(
+                f"run {other.id} is no branch of {trunk.id}: it must differ by a smaller budget alone, with "
+                "schedule wsd and the same warmup_steps"
+            )
+        marks = Marks(steps, other.validation.curve_points)
+        found.append(Branch(other, runs / other.id, step, marks))
+    return tuple(found)

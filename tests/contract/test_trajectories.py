@@ -1,0 +1,152 @@
+"""The frames of a film: one per network evaluation, from the prompt to exactly the tokens returned."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from networks import FAMILIES, V, tiny
+from torch import Tensor
+
+from isodiff.families.autoregressive import AutoregressiveSampler
+from isodiff.families.base import (
+    UNDECIDED,
+    Family,
+    Sampler,
+    SampleState,
+    Trajectory,
+    blank,
+    sample,
+    trace,
+)
+from isodiff.families.masked import MaskedSampler
+from isodiff.families.uniform import UniformSampler
+from isodiff.rng import Streams
+
+pytestmark = pytest.mark.usefixtures("float64")
+L, B = 12, 5
+AWKWARD: dict[str, tuple[str, Sampler]] = {
+    "stops early": ("autoregressive", AutoregressiveSampler(stop=3)),
+    "masks again": ("masked", MaskedSampler(steps=6, remask=0.6)),
+    "noises again": ("uniform", UniformSampler(steps=6, kappa=0.2)),
+    "one step": ("masked", MaskedSampler(steps=1)),
+    "first hitting": ("interpolating-0.5", FAMILIES["interpolating-0.5"].sampler(steps=None)),
+}
+PLAIN = {name: (name, family.sampler_with(4)) for name, family in FAMILIES.items()}
+CASES = PLAIN | AWKWARD
+each_case = pytest.mark.parametrize(("name", "sampler"), CASES.values(), ids=CASES)
+
+
+def prompts() -> Tensor:
+    """From nothing given to everything."""
+    observed = torch.randint(V, (B, L), generator=torch.Generator().manual_seed(0))
+    return observed.where(torch.arange(L) < torch.tensor([0, 1, 4, 11, L])[:, None], UNDECIDED)
+
+
+def replay(start: Tensor, made: Trajectory) -> list[list[int]]:
+    """The canvas with the noise, and after every frame."""
+    canvases = [start.tolist()]
+    for place, token in made.noise:
+        canvases[0][place] = token
+    for frame in made.frames:
+        canvases.append(canvases[-1].copy())
+        for place, token in frame:
+            canvases[-1][place] = token
+    return canvases
+
+
+@each_case
+@pytest.mark.parametrize("prompted", [False, True])
+def test_frames_replay_to_the_tokens(name: str, sampler: Sampler, prompted: bool) -> None:
+    family, model = FAMILIES[name], tiny(FAMILIES[name])
+    start = prompts() if prompted else blank(B, L)
+    tokens, nfe, rows = trace(family, model, start, sampler, rng=Streams(0, B), num=B)
+    plain, count = sample(family, model, start, sampler, rng=Streams(0, B))
+    assert torch.equal(tokens, plain) and torch.equal(nfe, count)
+    assert [len(made.frames) for made in rows] == nfe.tolist()
+    assert sum(nfe.tolist()) > 0
+    for row, made in enumerate(rows):
+        assert replay(start[row], made)[-1] == tokens[row].tolist()
+        observed = {place for place in range(L) if start[row, place] != UNDECIDED}
+        assert not observed & {place for frame in [made.noise, *made.frames] for place, _ in frame}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("prompted", [False, True])
+def test_noise_fills_every_hole_or_none_and_costs_no_evaluation(name: str, prompted: bool) -> None:
+    """Tokens where the noise has any; what starts from masks starts from holes."""
+    family, model = FAMILIES[name], tiny(FAMILIES[name])
+    start = prompts() if prompted else blank(B, L)
+    seen: list[SampleState] = []
+    sampler = family.sampler_with(4)
+    _, nfe = sample(family, model, start, sampler, rng=Streams(0, B), watch=seen.append)
+    _, _, rows = trace(family, model, start, sampler, rng=Streams(0, B), num=B)
+    noisy = family.name in ("uniform", "gaussian")
+    assert any(not canvas.evaluated.any() for canvas in seen) == noisy
+    assert torch.equal(nfe, torch.stack([canvas.evaluated.long() for canvas in seen]).sum(0))
+    for row, made in enumerate(rows):
+        holes = [place for place in range(L) if start[row, place] == UNDECIDED]
+        assert [place for place, _ in made.noise] == (holes if noisy else [])
+        assert all(0 <= token < V for _, token in made.noise)
+    if noisy and not prompted:
+        shown = [tuple(token for _, token in made.noise) for made in rows]
+        assert len(set(shown)) == B  # every text has noise of its own
+        assert torch.equal(seen[0].tokens, torch.tensor(shown))
+
+
+def test_uniform_noise_is_uniform() -> None:
+    """The noise of 400 texts of 12 tokens, by chi-square: what is shown is what the sampler starts from."""
+    family = FAMILIES["uniform"]
+    walk = family.denoise(tiny(family), blank(400, L), family.sampler_with(2), rng=Streams(5, 400))
+    with torch.no_grad():
+        first = next(walk)
+    assert not first.evaluated.any()
+    counts = first.tokens.flatten().bincount(minlength=V).double()
+    mean = 400 * L / V
+    assert float(((counts - mean) ** 2 / mean).sum()) < 22.5  # 1 in 1000 for 6 degrees of freedom
+
+
+@each_case
+def test_frames_are_the_canvases_of_the_walk(name: str, sampler: Sampler) -> None:
+    """And nothing is said to change that does not."""
+    family, model, start = FAMILIES[name], tiny(FAMILIES[name]), prompts()
+    seen: list[SampleState] = []
+    sample(family, model, start, sampler, rng=Streams(1, B), watch=seen.append)
+    _, nfe, rows = trace(family, model, start, sampler, rng=Streams(1, B), num=B)
+    for row, made in enumerate(rows):
+        canvases = replay(start[row], made)
+        walked = [canvas.tokens[row].tolist() for canvas in seen if canvas.evaluated[row]]
+        assert canvases[1:-1] == walked[:-1] and len(walked) == nfe[row]
+        for before, frame in zip(canvases[:-1], made.frames, strict=True):
+            assert all(before[place] != token for place, token in frame)
+            assert len({place for place, _ in frame}) == len(frame)
+
+
+@each_case
+def test_frames_do_not_depend_on_the_batch(name: str, sampler: Sampler) -> None:
+    family, model = FAMILIES[name], tiny(FAMILIES[name])
+    _, _, together = trace(family, model, blank(B, L), sampler, rng=Streams(2, B), num=B)
+    for row in range(B):
+        rng = Streams(2, 1, first=row)
+        _, _, (alone,) = trace(family, model, blank(1, L), sampler, rng=rng, num=9)
+        assert alone == together[row]
+
+
+def test_tokens_are_taken_back_and_changed_where_the_sampler_does_so() -> None:
+    """The awkward cases are awkward: else the tests above would show less than they seem to."""
+    kinds = {}
+    for name, (family, sampler) in AWKWARD.items():
+        found = FAMILIES[family], tiny(FAMILIES[family]), blank(B, L), sampler
+        _, nfe, rows = trace(*found, rng=Streams(0, B), num=B)
+        again = [token for made in rows for frame in made.frames[1:] for _, token in frame]
+        filled = sum(len(frame) for made in rows for frame in made.frames)
+        kinds[name] = (UNDECIDED in again, filled > B * L, len(set(nfe.tolist())) > 1)
+    assert kinds["masks again"][0] and kinds["noises again"][1]
+    assert kinds["stops early"] == (False, False, True)
+
+
+@pytest.mark.parametrize("family", [FAMILIES["masked"]], ids=["masked"])
+def test_only_the_first_rows_are_kept(family: Family) -> None:
+    tokens, _, rows = trace(
+        family, tiny(family), blank(B, L), family.sampler_with(4), rng=Streams(0, B), num=2
+    )
+    assert len(tokens) == B and len(rows) == 2
