@@ -1,0 +1,63 @@
+"""Results survive the way to JSON and back; what is damaged is one clear line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+from pydantic import Field
+
+from isodiff.errors import InputError
+from isodiff.serialization import IfAny, from_json, read_result, to_json, write_result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    value: float | None
+    reason: IfAny[str] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    name: str
+    power: Annotated[float, Field(alias="N^2/3")]
+    parts: dict[str, Part]
+    ends: tuple[float, float] | None = None
+
+
+WHOLE = Whole(
+    name="w", power=2.0, parts={"a": Part(value=None, reason="none"), "b": Part(value=1.5)}
+)
+
+
+def test_json_has_aliases_nulls_and_no_empty_reasons() -> None:
+    assert to_json(WHOLE) == {
+        "name": "w",
+        "N^2/3": 2.0,
+        "parts": {"a": {"value": None, "reason": "none"}, "b": {"value": 1.5}},
+        "ends": None,
+    }
+
+
+def test_there_and_back(tmp_path: Path) -> None:
+    write_result(tmp_path / "whole.json", WHOLE)
+    assert read_result(Whole, tmp_path / "whole.json") == WHOLE
+
+
+def test_keys_of_later_versions_are_ignored() -> None:
+    assert from_json(Whole, {**to_json(WHOLE), "later": 1}, "w.json") == WHOLE
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ([], r"w\.json: the file: "),
+        ({**to_json(WHOLE), "parts": {"a": {}}}, r"w\.json: parts\.a\.value: field required"),
+        ({**to_json(WHOLE), "ends": [1.0]}, r"w\.json: ends"),
+    ],
+)
+def test_damage_is_named(value: object, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        from_json(Whole, value, "w.json")
