@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import example, observed, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Library
 from tokenizers import decoders, models, pre_tokenizers
@@ -36,7 +36,7 @@ def write_gpt2_files(folder, tokenizer, names):
 @settings(max_examples=100, deadline=None)
 @example("<|endoftext|> spelt out")
 @example("\ufeff\x00\r\n")
-@observed(text=TEXTS)
+@given(text=TEXTS)
 def test_round_trip_and_exact_bytes(tokenizer, text):
     ids = tokenizer.encode(text)
     assert ids.dtype == np.int64
@@ -48,14 +48,14 @@ def test_round_trip_and_exact_bytes(tokenizer, text):
 
 @pytest.mark.parametrize("tokenizer", [Bytes(), Text8(), BPE], ids=["bytes", "text8", "bpe"])
 @settings(max_examples=100, deadline=None)
-@observed(ids=st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 310), max_size=30))
+@given(ids=st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 310), max_size=30))
 def test_decode_takes_any_ids(tokenizer, ids):
     assert isinstance(tokenizer.decode(ids), str)
 
 
 @pytest.mark.parametrize("tokenizer", [Bytes(), Text8(), BPE], ids=["bytes", "text8", "bpe"])
 @settings(max_examples=200, deadline=None)
-@observed(data=st.data())
+@given(data=st.data())
 def test_spellings_put_together_are_the_text(tokenizer, data):
     """For any tokens, so for those of a character in part too."""
     ids = data.draw(st.lists(st.integers(0, tokenizer.vocab_size - 1), max_size=20))

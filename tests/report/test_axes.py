@@ -4,7 +4,7 @@ import itertools
 import math
 
 import pytest
-from hypothesis import example, observed, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from isodiff.report.axes import apart, around, around_log, labels, ticks
@@ -16,7 +16,7 @@ positive = st.floats(1e-6, 1e24)
 
 
 @settings(deadline=None)
-@observed(low=positive, factor=st.floats(1.02, 1e9))
+@given(low=positive, factor=st.floats(1.02, 1e9))
 def test_ticks_are_few_round_and_inside(low, factor):
     high = low * factor
     found = ticks((low, high))
@@ -28,7 +28,7 @@ def test_ticks_are_few_round_and_inside(low, factor):
 
 
 @settings(deadline=None)
-@observed(st.lists(positive, min_size=1, max_size=5))
+@given(st.lists(positive, min_size=1, max_size=5))
 @example([9.999999999999399e23, 9.999999999999408e23])
 def test_domains_hold_their_values_strictly_inside(values):
     low, high = around_log(values)
@@ -38,14 +38,14 @@ def test_domains_hold_their_values_strictly_inside(values):
 
 
 @settings(deadline=None)
-@observed(positive)
+@given(positive)
 def test_numbers_are_read_back(value):
     assert float(scientific(value)) == pytest.approx(value, rel=5.1e-3)
     assert float(ratio(value)) == pytest.approx(value, rel=5.1e-3)
 
 
 @settings(deadline=None)
-@observed(st.lists(st.floats(-10, 10), min_size=1, max_size=6), st.floats(0.01, 5))
+@given(st.lists(st.floats(-10, 10), min_size=1, max_size=6), st.floats(0.01, 5))
 def test_names_are_moved_apart_no_further_than_needed(values, gap):
     values = sorted(values)
     places = apart(values, gap)
@@ -74,7 +74,7 @@ def test_numbers_as_people_write_them():
 
 
 @settings(deadline=None)
-@observed(st.floats(1e-5, 0.9))
+@given(st.floats(1e-5, 0.9))
 def test_errors_keep_two_digits_within_reason(error):
     digits = decimals(error)
     shown = float(f"{error:.{digits}f}")

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import observed
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
@@ -36,7 +36,7 @@ values = st.lists(
 )
 
 
-@observed(values)
+@given(values)
 def test_domination_and_verdict_by_brute_force(rows):
     points = [
         point(float(speed), float(loss), f"f{i}", degenerate=poor)
@@ -72,7 +72,7 @@ def winning(ranges, good, rate: float) -> float:
     return min(p.loss for p in own)
 
 
-@observed(values)
+@given(values)
 def test_area_is_the_integral_under_the_staircase(rows):
     speed = np.array([math.log(s) for s, _, _ in rows])
     loss = np.array([float(x) for _, x, _ in rows])

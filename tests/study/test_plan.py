@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import observed, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isodiff.errors import InputError
@@ -19,7 +19,7 @@ from isodiff.study.plan import SLACK, fit_to, key, makespan
 
 
 @settings(max_examples=60, deadline=None)
-@observed(
+@given(
     name=st.sampled_from(sorted(FAMILIES)),
     shape=st.sampled_from(sorted(LAPTOP)),
     length=st.sampled_from([32, 100, 256]),

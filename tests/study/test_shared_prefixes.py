@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import observed, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_end_to_end import corpus, isodiff  # noqa: F401  (a fixture)
 
@@ -107,7 +107,7 @@ def pool(count: int) -> tuple[Workers, list[int]]:
 
 
 @settings(max_examples=25, deadline=None)
-@observed(data=st.data(), count=st.integers(1, 4), size=st.integers(1, 12))
+@given(data=st.data(), count=st.integers(1, 4), size=st.integers(1, 12))
 def test_every_job_is_done_once_and_after_what_it_waits_for(data, count, size):
     after = [data.draw(st.none() | st.integers(0, max(0, i - 1))) for i in range(size)]
     after[0] = None

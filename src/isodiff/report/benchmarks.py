@@ -1,6 +1,6 @@
 """Benchmarks of a study's runs, side by side: what lies in `tasks/*.json` of each run's folder.
 
-Runs fine-tuned from those of the study may lie in its folder `adapt`; they stand in this table only.
+Runs fine-tuned from those of the study may lie in its folder `tuned`; they stand in this table only.
 """
 
 from __future__ import annotations
