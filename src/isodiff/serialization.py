@@ -36,8 +36,10 @@ def to_json(result: Any) -> Any:
     return _adapter(type(result)).dump_python(result, mode="json", by_alias=True)
 
 
-def from_json(kind: type[T], value: Any, where: str | Path) -> T:
-    """The inverse of `to_json`; `where` names the file in an error.
+def from_json(
+    kind: type[T], value: Any, where: str | Path, mend: str = "; restore or delete it"
+) -> T:
+    """The inverse of `to_json`; `where` names the file (and line) in an error, `mend` ends it.
 
     Raises:
         InputError: `value` is not the JSON of a `kind`; says which key is wrong.
@@ -45,9 +47,7 @@ def from_json(kind: type[T], value: Any, where: str | Path) -> T:
     try:
         return _adapter(kind).validate_python(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "the file"
-        raise InputError(f"{where}: {key}: {first['msg'].lower()}; restore or delete it") from None
+        raise InputError(f"{where}: {first_error(error)}{mend}") from None
 
 
 def read_result(kind: type[T], path: Path) -> T:
@@ -62,6 +62,16 @@ def read_result(kind: type[T], path: Path) -> T:
 def write_result(path: Path, result: Any) -> None:
     """Write a result as JSON, in one step."""
     write_json(path, to_json(result))
+
+
+def first_error(error: ValidationError) -> str:
+    """The first thing that is wrong: `nats: input should be greater than 0, not '-1'`."""
+    first = error.errors()[0]
+    key = ".".join(map(str, first["loc"])) or "the file"
+    what = first["msg"].split(", unable to")[0]
+    got = first["input"]
+    plain = first["type"] != "missing" and (got is None or isinstance(got, str | int | float))
+    return f"{key}: {what[:1].lower()}{what[1:]}{f', not {got!r}' if plain else ''}"
 
 
 @functools.cache

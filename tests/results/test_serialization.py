@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pytest
 from pydantic import Field
@@ -61,3 +61,24 @@ def test_keys_of_later_versions_are_ignored() -> None:
 def test_damage_is_named(value: object, said: str) -> None:
     with pytest.raises(InputError, match=said):
         from_json(Whole, value, "w.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    kind: Literal["exact", "bound"]
+    nats: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"kind": "exact", "nats": "-1"}, "t.csv, line 2: nats: input should be greater than 0, not '-1'"),
+        ({"kind": "exact", "nats": "x"}, "t.csv, line 2: nats: input should be a valid number, not 'x'"),
+        ({"kind": "?", "nats": 1}, "t.csv, line 2: kind: input should be 'exact' or 'bound', not '?'"),
+        ({"kind": "exact"}, "t.csv, line 2: nats: field required"),
+    ],
+)
+def test_what_is_wrong_is_said_with_what_stands_there(value: dict, said: str) -> None:
+    with pytest.raises(InputError) as error:
+        from_json(Row, value, "t.csv, line 2", mend="")
+    assert str(error.value) == said
