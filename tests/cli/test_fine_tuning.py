@@ -33,7 +33,7 @@ def trained(capsys, place: Path, family: str, *options: str) -> Path:
 def test_from_masked_to_long_texts(place, capsys):
     masked = trained(capsys, place, "masked")
     options = ("--block-size", "8", "--init", str(masked), "--objective", "nelbo")
-    run = trained(capsys, place, "bd3lm", *options, "--tune-every", "40")
+    run = trained(capsys, place, "bd3lm", *options, "--adapt-every", "40")
     assert json.loads((run / "spec.json").read_text())["init"]["run"] == masked.name
     assert any("tuned" in row for row in read_metrics(run / "metrics.jsonl"))
 

@@ -43,7 +43,7 @@ def scores(family: Family, denoiser: Denoiser, x: Tensor, **options: Any) -> Sco
 
 def trials(family: Family, denoiser: Denoiser, x: Tensor, num: int = 400, **options: Any) -> Score:
     """`num` independent estimates for the one text x."""
-    observed = options.pop("given", None)
+    observed = options.pop("observed", None)
     return scores(
         family,
         denoiser,

@@ -142,7 +142,7 @@ def test_first_hitting_is_exact_and_costs_one_evaluation_per_token(size: int) ->
 
 
 @pytest.mark.parametrize(
-    ("size", "given"), [(2, (1,)), (3, (1,)), (3, (2,)), (2, (0,)), (1, (0, 1)), (2, (2,))]
+    ("size", "observed"), [(2, (1,)), (3, (1,)), (3, (2,)), (2, (0,)), (1, (0, 1)), (2, (2,))]
 )
 def test_infilling_draws_from_the_conditional_or_is_refused(size, observed) -> None:
     """Anything may be given before the first block with a hole, and in it."""

@@ -73,7 +73,7 @@ def test_bound_of_the_exact_denoiser_is_the_nll_of_every_sequence(
 
 
 @pytest.mark.parametrize("output_prior", [True, False])
-@pytest.mark.parametrize("given", [0, 1])
+@pytest.mark.parametrize("observed", [0, 1])
 def test_with_a_token_given_it_is_the_nll_of_the_other(observed: int, output_prior: bool) -> None:
     nats = bound(TRUE, Known.circle(V), output_prior=output_prior, observed=(observed,))
     known = torch.full_like(X, V)

@@ -260,10 +260,10 @@ def test_of_some_tokens_given_the_others(family: Family, method: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"given": torch.ones(1, L, dtype=torch.bool)}, "nothing to score"),
+        ({"observed": torch.ones(1, L, dtype=torch.bool)}, "nothing to score"),
         ({"x": X[:1, :0]}, "nothing to score"),
         ({"x": X[0]}, "x is texts by tokens"),
-        ({"given": torch.ones(1, 2, dtype=torch.bool)}, "x is texts by tokens"),
+        ({"observed": torch.ones(1, 2, dtype=torch.bool)}, "x is texts by tokens"),
         ({"x": X[:1] + V}, "tokens must lie in 0..2"),
         ({"x": X[:1].repeat(1, 3)}, "longer than the context of 8"),
         ({"method": "mask"}, "no method 'mask'; did you mean 'masks'?"),

@@ -68,22 +68,22 @@ def test_hours_by_the_devices() -> None:
     found = training("masked", 1e21, 5e10, Setting(devices=EIGHT, utilization=0.5))
     assert found["hours"] == pytest.approx(1e21 / (8 * 989.5e12 * 0.5) / 3600)
     assert found["device_hours"] == pytest.approx(8 * found["hours"])
-    assert found["basis"] == "utilization" and found["utilization"] == pytest.approx(0.5)
+    assert found["basis"] == "utilisation" and found["utilisation"] == pytest.approx(0.5)
     assert found["tokens_per_second"] == pytest.approx(5e10 / found["hours"] / 3600)
 
 
 def test_hours_by_a_throughput_and_what_share_of_the_peak_that_is() -> None:
     found = training("masked", 1e21, 5e10, Setting(devices=EIGHT, throughput=1e6))
     assert found["hours"] == pytest.approx(5e4 / 3600) and found["basis"] == "throughput"
-    assert found["utilization"] == pytest.approx(1e21 / 5e4 / (8 * 989.5e12))
+    assert found["utilisation"] == pytest.approx(1e21 / 5e4 / (8 * 989.5e12))
 
 
 def test_hours_as_measured_are_of_that_family_only() -> None:
     setting = Setting(measured={"masked": 2e10})
     found = training("masked", 1e14, 1e8, setting)
     assert found["hours"] == pytest.approx(1e14 / 2e10 / 3600)
-    assert (found["basis"], found["device_hours"], found["utilization"]) == ("measured", None, None)
-    assert training("uniform", 1e14, 1e8, setting)["basis"] == "utilization"
+    assert (found["basis"], found["device_hours"], found["utilisation"]) == ("measured", None, None)
+    assert training("uniform", 1e14, 1e8, setting)["basis"] == "utilisation"
 
 
 def test_the_outline_counts_as_the_convention_says() -> None:

@@ -1,6 +1,6 @@
 """Likelihoods one can trust: nats with a bound type, a cost, an error bar and a protocol.
 
-    likelihood(run, x, given=None, method="auto", target_se=None, budget=None)
+    likelihood(run, x, observed=None, method="auto", target_se=None, budget=None)
 
 What is found for a text depends on the text, the method and the seed alone: not on the other texts of the
 call, nor on how many go through the network at a time. A larger budget adds draws to those of a smaller one.

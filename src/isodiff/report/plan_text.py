@@ -66,7 +66,7 @@ def needs(plan: dict[str, Any]) -> str:
     device = setting["device"]
     count = f"{device['count']} " if device["count"] > 1 else ""
     pace = (
-        f"{setting['utilization']:.0%} of their peak"
+        f"{setting['utilisation']:.0%} of their peak"
         if setting["throughput"] is None
         else f"{short(setting['throughput'])} tokens/s in training"
     )

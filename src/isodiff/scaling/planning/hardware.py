@@ -70,7 +70,7 @@ class Setting:
         """What was assumed."""
         return {
             "device": self.devices.to_json(),
-            "utilization": self.utilization,
+            "utilisation": self.utilization,
             "throughput": self.throughput,
             "length": self.length,
             "vocab_size": self.vocab_size,
@@ -90,13 +90,13 @@ def training(name: str, flops: float, tokens: float, setting: Setting) -> dict[s
     elif name in setting.measured:
         seconds, basis = flops / setting.measured[name], "measured"
     else:
-        seconds, basis = flops / (setting.peak * setting.utilization), "utilization"
+        seconds, basis = flops / (setting.peak * setting.utilization), "utilisation"
     return {
         "basis": basis,
         "hours": seconds / 3600,
         "device_hours": None if basis == "measured" else setting.devices.count * seconds / 3600,
         "tokens_per_second": tokens / seconds,
-        "utilization": None if basis == "measured" else flops / seconds / setting.peak,
+        "utilisation": None if basis == "measured" else flops / seconds / setting.peak,
     }
 
 

@@ -124,7 +124,7 @@ def training_reason(row: dict[str, Any], setting: Setting) -> str:
     how = {
         "throughput": f"at {short(needed['tokens_per_second'])} tokens/s",
         "measured": "as fast as its largest runs here",
-        "utilization": f"on {setting.devices} at {setting.utilization:.0%} of the peak",
+        "utilisation": f"on {setting.devices} at {setting.utilization:.0%} of the peak",
     }[needed["basis"]]
     return f"training it takes {span(needed['hours'])} {how}"
 

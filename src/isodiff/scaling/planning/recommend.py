@@ -206,7 +206,7 @@ def warnings(families: dict[str, dict[str, Any]], budget: float, setting: Settin
             said.append(
                 f"{words} of {', '.join(beyond)}: read outside the range the rule was measured in"
             )
-    fast = [name for name, row in families.items() if (row["training"]["utilization"] or 0) > 1]
+    fast = [name for name, row in families.items() if (row["training"]["utilisation"] or 0) > 1]
     if fast:
         said.append(
             f"at that throughput {', '.join(fast)} would do more FLOPs than {setting.devices} can at its peak"
