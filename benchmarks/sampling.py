@@ -29,7 +29,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from isodiff.allocator import keep_freed_memory
-from isodiff.families import blank, family_named, sample
+from isodiff.families import family_named, sample, undecided
 from isodiff.families.base import Sampler
 from isodiff.network.attention import Full
 from isodiff.network.head import HeadPrediction
@@ -155,7 +155,7 @@ def keeping(net: Network, v: int, batch: int, steps: int) -> None:
 def ours(name: str, model: object, v: int, batch: int, sampler: Sampler) -> Tensor:
     """One batch of texts."""
     family = family_named(name)(vocab_size=v)  # type: ignore[call-arg]
-    return sample(family, model, blank(batch, L), sampler, rng=Streams(0, batch))[0]  # type: ignore[arg-type]
+    return sample(family, model, undecided(batch, L), sampler, rng=Streams(0, batch))[0]  # type: ignore[arg-type]
 
 
 Runs = dict[str, Callable[[], float]]

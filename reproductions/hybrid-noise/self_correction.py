@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from isodiff.evaluate.generation import entropy
-from isodiff.families import blank, sample
+from isodiff.families import sample, undecided
 from isodiff.record import provenance
 from isodiff.rng import Streams
 from isodiff.runs.build import Trained, load
@@ -39,7 +39,7 @@ def drawn(run: Trained, judge: str, texts: int, **options: Any) -> dict[str, np.
     sampler, rows, nfe = run.family.sampler(**options), [], []
     for first in range(0, texts, BATCH):
         rng = Streams(0, min(BATCH, texts - first), first=first)
-        prompt = blank(len(rng), run.spec.length)
+        prompt = undecided(len(rng), run.spec.length)
         tokens, count = sample(run.family, run.network, prompt, sampler, rng=rng)
         rows.append(tokens.numpy())
         nfe.append(count.numpy())

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from isodiff.data.corpora import prepare
     from isodiff.data.tokens import Corpus
     from isodiff.evaluate.likelihood import likelihood
-    from isodiff.families import FAMILIES, Family, blank, sample
+    from isodiff.families import FAMILIES, Family, sample, undecided
     from isodiff.network.shape import Backbone, Shape
     from isodiff.runs.build import load
     from isodiff.runs.spec import Recipe, RunSpec, Validation
@@ -29,7 +29,7 @@ PUBLIC = {
     "likelihood": "isodiff.evaluate.likelihood",
     "FAMILIES": "isodiff.families",
     "Family": "isodiff.families",
-    "blank": "isodiff.families",
+    "undecided": "isodiff.families",
     "sample": "isodiff.families",
     "Backbone": "isodiff.network.shape",
     "Shape": "isodiff.network.shape",
@@ -54,7 +54,6 @@ __all__ = [
     "Shape",
     "Study",
     "Validation",
-    "blank",
     "fit_isoflop",
     "fit_parametric",
     "fit_repeated",
@@ -63,6 +62,7 @@ __all__ = [
     "prepare",
     "read_study",
     "sample",
+    "undecided",
 ]
 
 

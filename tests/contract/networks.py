@@ -9,7 +9,7 @@ from torch import Tensor
 
 from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.base import Family, Sampler, Stepped
-from isodiff.families.block import Blockwise
+from isodiff.families.block import BlockDiffusion
 from isodiff.families.gaussian import Gaussian
 from isodiff.families.hybrid import Hybrid
 from isodiff.families.interpolating import Interpolating
@@ -31,11 +31,11 @@ FAMILIES: dict[str, Family] = {
     "interpolating-1": Interpolating(vocab_size=V, alpha_0=1.0),
     "interpolating-0.5": Interpolating(vocab_size=V, alpha_0=0.5),
     "interpolating-0": Interpolating(vocab_size=V, alpha_0=0.0),
-    "block-1": Blockwise(vocab_size=V, block_size=1),
-    "block-4": Blockwise(vocab_size=V, block_size=4, objective="nelbo"),
-    "block-5": Blockwise(vocab_size=V, block_size=5),
-    "block-64": Blockwise(vocab_size=V, block_size=64),
-    "block-clipped": Blockwise(vocab_size=V, block_size=4, low=0.3, high=0.8),
+    "block-1": BlockDiffusion(vocab_size=V, block_size=1),
+    "block-4": BlockDiffusion(vocab_size=V, block_size=4, objective="nelbo"),
+    "block-5": BlockDiffusion(vocab_size=V, block_size=5),
+    "block-64": BlockDiffusion(vocab_size=V, block_size=64),
+    "block-clipped": BlockDiffusion(vocab_size=V, block_size=4, low=0.3, high=0.8),
     "hybrid": Hybrid(vocab_size=V),
     "hybrid-masks": Hybrid(vocab_size=V, p_u=0.0),
     "hybrid-shift": Hybrid(

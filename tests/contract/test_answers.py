@@ -9,7 +9,8 @@ from networks import FAMILIES, Recorder, V, tiny
 
 from isodiff.errors import InputError
 from isodiff.evaluate.answers import answers, batches, up_to_end
-from isodiff.families.base import UNDECIDED, Family, sample
+from isodiff.families.base import UNDECIDED, Family
+from isodiff.families.sampling import sample
 from isodiff.rng import Streams
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -9,9 +9,10 @@ import torch
 from networks import FAMILIES, Recorder, V, samplers, tiny
 from torch import Tensor
 
-from isodiff.families.base import UNDECIDED, Family, Sampler, blank, sample
-from isodiff.families.block import BlockSampler, Blockwise
+from isodiff.families.base import UNDECIDED, Family, Sampler, undecided
+from isodiff.families.block import BlockDiffusion, BlockSampler
 from isodiff.families.interpolating import Interpolating, InterpolatingSampler
+from isodiff.families.sampling import sample
 from isodiff.network.attention import BlockCausal, Causal
 from isodiff.network.view import Replaying, View
 from isodiff.rng import Streams
@@ -40,7 +41,7 @@ def prompts(family: Family) -> torch.Tensor:
 @pytest.mark.parametrize("prompted", [False, True])
 def test_a_cache_changes_no_text(family: Family, sampler: Sampler, prompted: bool) -> None:
     model = tiny(family)
-    start = prompts(family) if prompted else blank(5, L)
+    start = prompts(family) if prompted else undecided(5, L)
     frames = {}
     for name, denoiser in (("cache", model), ("no cache", Replaying(model))):
         with torch.no_grad():
@@ -84,8 +85,8 @@ def test_a_cache_changes_no_prediction() -> None:
 @pytest.mark.parametrize("size", [1, 3, 4])
 def test_blocks_with_holes_windows_and_early_ends(sampler: BlockSampler, size: int) -> None:
     """Beyond any length: rows at different blocks, some of them finished; the cache changes no text."""
-    length, family = 23, Blockwise(vocab_size=V, block_size=size)
-    model, start = tiny(family), blank(6, length)
+    length, family = 23, BlockDiffusion(vocab_size=V, block_size=size)
+    model, start = tiny(family), undecided(6, length)
     observed = torch.randint(V, (6, length), generator=torch.Generator().manual_seed(3))
     for row, places in enumerate(([], [0], [1, 2][: size - 1], range(7), range(size, 0), [0, 1])):
         start[row, list(places)] = observed[row, list(places)]

@@ -14,8 +14,9 @@ SOURCE = Path(isodiff.__file__).parent
 SHARED_BY_FAMILIES = {
     "isodiff.families",
     "isodiff.families.base",
-    "isodiff.families.scoring",
-    "isodiff.families.unmasking",
+    "isodiff.families.read_positions",
+    "isodiff.families.reveal_times",
+    "isodiff.families.sampling",
 }
 WITHOUT_TORCH = [
     "scaling",

@@ -10,8 +10,9 @@ from networks import FAMILIES, OPTIONS, Recorder, V, tiny, tokens
 from torch import Tensor
 
 from isodiff.errors import InputError
-from isodiff.families.base import UNDECIDED, Family, sample
+from isodiff.families.base import UNDECIDED, Family
 from isodiff.families.gaussian import Gaussian, GaussianSampler
+from isodiff.families.sampling import sample
 from isodiff.families.uniform import Uniform
 from isodiff.network.attention import Attention, BidirectionalPrefix, Causal, Full, TwoStream
 from isodiff.network.padding import Padded, Unpadded

@@ -8,7 +8,8 @@ import pytest
 import torch
 from networks import FAMILIES, tiny, tokens
 
-from isodiff.families.base import UNDECIDED, Family, blank, sample
+from isodiff.families.base import UNDECIDED, Family, undecided
+from isodiff.families.sampling import sample
 from isodiff.rng import Rows, stream
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -71,7 +72,9 @@ def test_losses_are_reproducible_and_depend_on_the_stream(family: Family) -> Non
 def test_frames_of_a_walk_are_kept_apart(family: Family) -> None:
     """A film may keep every yield: none is changed afterwards, and what is decided stays decided."""
     frames, copies = [], []
-    walk = family.denoise(tiny(family), blank(TOTAL, LENGTH), family.sampler_with(4), rng=rows())
+    walk = family.denoise(
+        tiny(family), undecided(TOTAL, LENGTH), family.sampler_with(4), rng=rows()
+    )
     for frame, _ in walk:
         frames.append(frame)
         copies.append(frame.clone())
@@ -89,6 +92,6 @@ def test_the_shortest_sequences_work(family: Family, length: int) -> None:
     model, x = tiny(family), tokens(TOTAL, length)
     assert family.loss(model, x, rng=rows()).isfinite().all()
     assert family.nelbo(model, x, rng=rows()).nats.isfinite().all()
-    last, _ = sample(family, model, blank(TOTAL, length), family.sampler_with(3), rng=rows())
+    last, _ = sample(family, model, undecided(TOTAL, length), family.sampler_with(3), rng=rows())
     assert last.shape == (TOTAL, length)
     assert ((last >= 0) & (last < family.vocab_size)).all()

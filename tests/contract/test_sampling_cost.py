@@ -11,7 +11,7 @@ import torch
 from networks import FAMILIES, V, tiny
 
 from isodiff.cost.flops import forward_flops
-from isodiff.families.base import Family, blank
+from isodiff.families.base import Family, undecided
 from isodiff.network.attention import Attention
 from isodiff.network.shape import Backbone, Shape
 from isodiff.network.view import Cache, Latent, Prediction, Table, View
@@ -66,7 +66,7 @@ def counted(family: Family) -> dict[str, np.ndarray]:
         rng = Streams(0, 1, first=len(rows))
         with torch.no_grad():
             for _ in family.denoise(
-                counting, blank(1, LENGTH), family.sampler_with(STEPS), rng=rng
+                counting, undecided(1, LENGTH), family.sampler_with(STEPS), rng=rng
             ):
                 pass
         rows.append(list(counting.counts.values()))

@@ -8,17 +8,9 @@ from networks import FAMILIES, V, tiny
 from torch import Tensor
 
 from isodiff.families.autoregressive import AutoregressiveSampler
-from isodiff.families.base import (
-    UNDECIDED,
-    Family,
-    Sampler,
-    SampleState,
-    Trajectory,
-    blank,
-    sample,
-    trace,
-)
+from isodiff.families.base import UNDECIDED, Family, Sampler, SampleState, undecided
 from isodiff.families.masked import MaskedSampler
+from isodiff.families.sampling import Trajectory, sample, sample_trajectories
 from isodiff.families.uniform import UniformSampler
 from isodiff.rng import Streams
 
@@ -58,8 +50,8 @@ def replay(start: Tensor, made: Trajectory) -> list[list[int]]:
 @pytest.mark.parametrize("prompted", [False, True])
 def test_frames_replay_to_the_tokens(name: str, sampler: Sampler, prompted: bool) -> None:
     family, model = FAMILIES[name], tiny(FAMILIES[name])
-    start = prompts() if prompted else blank(B, L)
-    tokens, nfe, rows = trace(family, model, start, sampler, rng=Streams(0, B), num=B)
+    start = prompts() if prompted else undecided(B, L)
+    tokens, nfe, rows = sample_trajectories(family, model, start, sampler, rng=Streams(0, B), num=B)
     plain, count = sample(family, model, start, sampler, rng=Streams(0, B))
     assert torch.equal(tokens, plain) and torch.equal(nfe, count)
     assert [len(made.frames) for made in rows] == nfe.tolist()
@@ -75,11 +67,11 @@ def test_frames_replay_to_the_tokens(name: str, sampler: Sampler, prompted: bool
 def test_noise_fills_every_hole_or_none_and_costs_no_evaluation(name: str, prompted: bool) -> None:
     """Tokens where the noise has any; what starts from masks starts from holes."""
     family, model = FAMILIES[name], tiny(FAMILIES[name])
-    start = prompts() if prompted else blank(B, L)
+    start = prompts() if prompted else undecided(B, L)
     seen: list[SampleState] = []
     sampler = family.sampler_with(4)
     _, nfe = sample(family, model, start, sampler, rng=Streams(0, B), watch=seen.append)
-    _, _, rows = trace(family, model, start, sampler, rng=Streams(0, B), num=B)
+    _, _, rows = sample_trajectories(family, model, start, sampler, rng=Streams(0, B), num=B)
     noisy = family.name in ("uniform", "gaussian")
     assert any(not canvas.evaluated.any() for canvas in seen) == noisy
     assert torch.equal(nfe, torch.stack([canvas.evaluated.long() for canvas in seen]).sum(0))
@@ -96,7 +88,9 @@ def test_noise_fills_every_hole_or_none_and_costs_no_evaluation(name: str, promp
 def test_uniform_noise_is_uniform() -> None:
     """The noise of 400 texts of 12 tokens, by chi-square: what is shown is what the sampler starts from."""
     family = FAMILIES["uniform"]
-    walk = family.denoise(tiny(family), blank(400, L), family.sampler_with(2), rng=Streams(5, 400))
+    walk = family.denoise(
+        tiny(family), undecided(400, L), family.sampler_with(2), rng=Streams(5, 400)
+    )
     with torch.no_grad():
         first = next(walk)
     assert not first.evaluated.any()
@@ -111,7 +105,7 @@ def test_frames_are_the_canvases_of_the_walk(name: str, sampler: Sampler) -> Non
     family, model, start = FAMILIES[name], tiny(FAMILIES[name]), prompts()
     seen: list[SampleState] = []
     sample(family, model, start, sampler, rng=Streams(1, B), watch=seen.append)
-    _, nfe, rows = trace(family, model, start, sampler, rng=Streams(1, B), num=B)
+    _, nfe, rows = sample_trajectories(family, model, start, sampler, rng=Streams(1, B), num=B)
     for row, made in enumerate(rows):
         canvases = replay(start[row], made)
         walked = [canvas.tokens[row].tolist() for canvas in seen if canvas.evaluated[row]]
@@ -124,10 +118,14 @@ def test_frames_are_the_canvases_of_the_walk(name: str, sampler: Sampler) -> Non
 @each_case
 def test_frames_do_not_depend_on_the_batch(name: str, sampler: Sampler) -> None:
     family, model = FAMILIES[name], tiny(FAMILIES[name])
-    _, _, together = trace(family, model, blank(B, L), sampler, rng=Streams(2, B), num=B)
+    _, _, together = sample_trajectories(
+        family, model, undecided(B, L), sampler, rng=Streams(2, B), num=B
+    )
     for row in range(B):
         rng = Streams(2, 1, first=row)
-        _, _, (alone,) = trace(family, model, blank(1, L), sampler, rng=rng, num=9)
+        _, _, (alone,) = sample_trajectories(
+            family, model, undecided(1, L), sampler, rng=rng, num=9
+        )
         assert alone == together[row]
 
 
@@ -135,8 +133,8 @@ def test_tokens_are_taken_back_and_changed_where_the_sampler_does_so() -> None:
     """The awkward cases are awkward: else the tests above would show less than they seem to."""
     kinds = {}
     for name, (family, sampler) in AWKWARD.items():
-        found = FAMILIES[family], tiny(FAMILIES[family]), blank(B, L), sampler
-        _, nfe, rows = trace(*found, rng=Streams(0, B), num=B)
+        found = FAMILIES[family], tiny(FAMILIES[family]), undecided(B, L), sampler
+        _, nfe, rows = sample_trajectories(*found, rng=Streams(0, B), num=B)
         again = [token for made in rows for frame in made.frames[1:] for _, token in frame]
         filled = sum(len(frame) for made in rows for frame in made.frames)
         kinds[name] = (UNDECIDED in again, filled > B * L, len(set(nfe.tolist())) > 1)
@@ -146,7 +144,7 @@ def test_tokens_are_taken_back_and_changed_where_the_sampler_does_so() -> None:
 
 @pytest.mark.parametrize("family", [FAMILIES["masked"]], ids=["masked"])
 def test_only_the_first_rows_are_kept(family: Family) -> None:
-    tokens, _, rows = trace(
-        family, tiny(family), blank(B, L), family.sampler_with(4), rng=Streams(0, B), num=2
+    tokens, _, rows = sample_trajectories(
+        family, tiny(family), undecided(B, L), family.sampler_with(4), rng=Streams(0, B), num=2
     )
     assert len(tokens) == B and len(rows) == 2

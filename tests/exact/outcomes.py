@@ -16,7 +16,7 @@ from torch import Tensor
 
 from isodiff.data.toy import Toy
 from isodiff.families.autoregressive import Autoregressive
-from isodiff.families.block import Blockwise
+from isodiff.families.block import BlockDiffusion
 from isodiff.families.hybrid import Hybrid
 from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked
@@ -83,7 +83,7 @@ def block_bound(denoiser: Denoiser, block_size: int, free: tuple[int, ...] = ALL
     level = torch.stack([(k + 0.5) / size for k, size in zip(counts, blocks, strict=True)], -1)
     x, rows = paired(X, len(level))
     rng = Scripted(rows, scattered=[each(level)], permutation=[each(order)])
-    family = Blockwise(vocab_size=V, block_size=block_size, low=0.7, high=1.0)  # training only
+    family = BlockDiffusion(vocab_size=V, block_size=block_size, low=0.7, high=1.0)  # training only
     nats = family.nelbo(denoiser, x, rng=rng, observed=observed(free, rows)).nats
     assert rng.exhausted()
     return expected(nats, torch.full((len(level),), 1 / len(level)))

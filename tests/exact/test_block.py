@@ -14,8 +14,9 @@ from torch import Tensor
 
 from isodiff.data.toy import Toy
 from isodiff.errors import InputError
-from isodiff.families.base import UNDECIDED, blank, sample
-from isodiff.families.block import RANGES, BlockSampler, Blockwise, entropy
+from isodiff.families.base import UNDECIDED, undecided
+from isodiff.families.block import RANGES, BlockDiffusion, BlockSampler, entropy
+from isodiff.families.sampling import sample
 from isodiff.network.attention import BlockCausal, TwoStream, sizes
 from isodiff.network.view import Table, View
 from isodiff.rng import Rows, stream
@@ -40,7 +41,7 @@ def block_nats(size: int, start: int) -> dict[tuple[int, ...], float]:
     return found
 
 
-def outcomes(family: Blockwise) -> tuple[Tensor, Tensor, Scripted]:
+def outcomes(family: BlockDiffusion) -> tuple[Tensor, Tensor, Scripted]:
     """Counts (R, N) with their probabilities under the family, and the script that draws them."""
     q = family.chances(torch.tensor(sizes(L, family.block_size)))
     *ks, order = product(*(torch.arange(n) for n in sizes(L, family.block_size)), orders(L))
@@ -54,7 +55,7 @@ def outcomes(family: Blockwise) -> tuple[Tensor, Tensor, Scripted]:
 @pytest.mark.parametrize(("low", "high"), RANGES_TRIED)
 def test_clipped_training_is_the_paper_s_integral(size: int, low: float, high: float) -> None:
     """E_{m ~ U[low, high]} [1/m sum of the masks' nats], every token masked with probability m."""
-    family = Blockwise(vocab_size=V, block_size=size, low=low, high=high, objective="nelbo")
+    family = BlockDiffusion(vocab_size=V, block_size=size, low=low, high=high, objective="nelbo")
     _, chance, rng = outcomes(family)
     losses = family.loss(MODEL, X.repeat(len(chance), 1), rng=rng)
     assert float(chance.sum()) == pytest.approx(1, abs=1e-12)
@@ -81,7 +82,7 @@ def test_the_grid_of_the_search_has_36_ranges() -> None:
 @pytest.mark.parametrize("size", [2, 3])
 def test_one_pass_measures_the_variance_under_every_range(size: int, objective) -> None:
     """Uniform counts, reweighted: the variance over blocks and masks that each range's own draws have."""
-    whole = Blockwise(vocab_size=V, block_size=size, objective=objective)
+    whole = BlockDiffusion(vocab_size=V, block_size=size, objective=objective)
     tokens = torch.tensor(sizes(L, size))
     n = len(tokens)
     # Every outcome once: chances are equal, as the counts of all blocks are uniform.
@@ -101,7 +102,7 @@ def test_one_pass_measures_the_variance_under_every_range(size: int, objective) 
 
 
 def test_the_search_takes_the_range_of_least_variance() -> None:
-    family = Blockwise(vocab_size=V, block_size=3, objective="nelbo")
+    family = BlockDiffusion(vocab_size=V, block_size=3, objective="nelbo")
     x = TOY.sample(Rows.of(stream(0, "x"), 4000))
     best, why = family.adapt(MODEL, x, rng=Rows.of(stream(0), 4000))
     table = {(low, high): variance for low, high, variance in why["variances"]}
@@ -118,7 +119,7 @@ def test_only_the_last_block_of_the_clean_copy_is_hidden() -> None:
     """The view's pattern is that of both whole copies, cut off where nobody looks."""
     for length, size in [(6, 2), (7, 3), (5, 1), (4, 4), (4, 9)]:
         x = torch.zeros(1, length, dtype=torch.long)
-        view = Blockwise(vocab_size=V, block_size=size).view(x, x)
+        view = BlockDiffusion(vocab_size=V, block_size=size).view(x, x)
         n = view.inputs.shape[1]
         assert n == 2 * length - sizes(length, size)[-1]
         index = torch.arange(2 * length)
@@ -134,9 +135,9 @@ def test_only_the_last_block_of_the_clean_copy_is_hidden() -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_first_hitting_is_exact_and_costs_one_evaluation_per_token(size: int) -> None:
-    family = Blockwise(vocab_size=V, block_size=size)
+    family = BlockDiffusion(vocab_size=V, block_size=size)
     rng = Rows.of(stream(1, "hitting", size), DRAWS)
-    x, nfe = sample(family, Optimal(TOY), blank(DRAWS, L), BlockSampler(steps=None), rng=rng)
+    x, nfe = sample(family, Optimal(TOY), undecided(DRAWS, L), BlockSampler(steps=None), rng=rng)
     assert bool((nfe == L).all())
     assert p_value(x, TOY.p.flatten()) > 1e-3
 
@@ -146,8 +147,8 @@ def test_first_hitting_is_exact_and_costs_one_evaluation_per_token(size: int) ->
 )
 def test_infilling_draws_from_the_conditional_or_is_refused(size, observed) -> None:
     """Anything may be given before the first block with a hole, and in it."""
-    family = Blockwise(vocab_size=V, block_size=size)
-    start = blank(DRAWS, L)
+    family = BlockDiffusion(vocab_size=V, block_size=size)
+    start = undecided(DRAWS, L)
     keep = torch.ones_like(TOY.p)
     for place in observed:
         start[:, place] = 2
@@ -179,9 +180,9 @@ class Clockwork:
 
 def test_a_text_ends_at_its_stop_token() -> None:
     """Nothing after it is written; inside its block, what was drawn before it was known stays."""
-    family = Blockwise(vocab_size=5, block_size=3)
+    family = BlockDiffusion(vocab_size=5, block_size=3)
     model = Clockwork([0, 1, 2, 3, 4, 1, 0, 0, 0, 0], 5)
-    start = blank(4, 10)
+    start = undecided(4, 10)
     start[1, :2] = 4  # given: not an end of what is written
     start[2, :6] = torch.tensor([0, 1, 2, 3, 4, 1])
     sampler = BlockSampler(steps=None, stop=4)
@@ -196,12 +197,12 @@ def test_a_text_ends_at_its_stop_token() -> None:
 
 
 def test_stopping_changes_no_text_before_the_stop() -> None:
-    family = Blockwise(vocab_size=V, block_size=2)
+    family = BlockDiffusion(vocab_size=V, block_size=2)
     texts = []
     for stop in (None, 2):
         rng = Rows.of(stream(3), 2000)
         x, nfe = sample(
-            family, Optimal(TOY), blank(2000, L), BlockSampler(steps=2, stop=stop), rng=rng
+            family, Optimal(TOY), undecided(2000, L), BlockSampler(steps=2, stop=stop), rng=rng
         )
         texts.append((x, nfe))
     (free, cost), (stopped, less) = texts
@@ -213,11 +214,11 @@ def test_stopping_changes_no_text_before_the_stop() -> None:
 
 def test_a_text_that_repeats_itself_is_given_up_in_plain_sight() -> None:
     """Its holes stay; the threshold is on the entropy of the last `span` tokens, at the ends of blocks."""
-    family = Blockwise(vocab_size=5, block_size=2)
+    family = BlockDiffusion(vocab_size=5, block_size=2)
     model = Clockwork([0, 1, 2, 3, 4, 4, 4, 4, 4, 4, 4, 4], 5)
     for threshold, written in ((None, 12), (0.1, 8), (1.0, 8), (1.1, 6), (1.39, 4), (0.0, 12)):
         sampler = BlockSampler(steps=1, repetition=threshold, span=4)
-        x, nfe = sample(family, model, blank(3, 12), sampler, rng=Rows.of(stream(0), 3))
+        x, nfe = sample(family, model, undecided(3, 12), sampler, rng=Rows.of(stream(0), 3))
         assert bool((x[:, :written] == model.text[:written]).all())
         assert bool((x[:, written:] == UNDECIDED).all()), (threshold, x)
         assert bool((nfe == written // 2).all())
@@ -233,7 +234,7 @@ def test_entropy_of_a_histogram() -> None:
 
 def test_a_window_hides_the_blocks_before_it() -> None:
     """The oracle for three tokens sees only the last two blocks: p(x_2 | x_1)."""
-    family = Blockwise(vocab_size=V, block_size=1)
+    family = BlockDiffusion(vocab_size=V, block_size=1)
     sampler = BlockSampler(steps=1, window=2)
 
     class InOneLayer(Optimal):
@@ -248,7 +249,7 @@ def test_a_window_hides_the_blocks_before_it() -> None:
             return known
 
     rng = Rows.of(stream(4), DRAWS)
-    x, _ = sample(family, InOneLayer(TOY), blank(DRAWS, L), sampler, rng=rng)
+    x, _ = sample(family, InOneLayer(TOY), undecided(DRAWS, L), sampler, rng=rng)
     pairs = TOY.p.sum(0)
     law = TOY.p.sum(2)[..., None] * (pairs / pairs.sum(1, keepdim=True))
     assert p_value(x, law.flatten()) > 1e-3
@@ -258,9 +259,12 @@ def test_a_window_hides_the_blocks_before_it() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Blockwise(vocab_size=V, block_size=0), "block_size must be at least 1, got 0"),
-        (lambda: Blockwise(vocab_size=V, low=0.5, high=0.5), "0 <= low < high <= 1 is needed"),
-        (lambda: Blockwise(vocab_size=V, adapt_every=-1), "adapt_every must not be negative"),
+        (
+            lambda: BlockDiffusion(vocab_size=V, block_size=0),
+            "block_size must be at least 1, got 0",
+        ),
+        (lambda: BlockDiffusion(vocab_size=V, low=0.5, high=0.5), "0 <= low < high <= 1 is needed"),
+        (lambda: BlockDiffusion(vocab_size=V, adapt_every=-1), "adapt_every must not be negative"),
         (lambda: BlockSampler(span=0), "span must be at least 1, got 0"),
         (lambda: BlockSampler(window=0), "window must be at least 1, got 0"),
     ],

@@ -17,7 +17,7 @@ from torch import Tensor
 from isodiff.data.toy import Toy
 from isodiff.evaluate.likelihood import Score
 from isodiff.families.base import Family
-from isodiff.families.block import Blockwise
+from isodiff.families.block import BlockDiffusion
 from isodiff.families.gaussian import Gaussian
 from isodiff.families.hybrid import Hybrid
 from isodiff.families.interpolating import Interpolating
@@ -55,7 +55,7 @@ EXACT: dict[str, tuple[Family, Denoiser]] = {
     "interpolating-1": (Interpolating(vocab_size=V, alpha_0=1.0), Optimal(TOY)),
     "interpolating-0.5": (Interpolating(vocab_size=V, alpha_0=0.5), Optimal(TOY)),
     "masked": (Masked(vocab_size=V), Optimal(TOY)),
-    "block": (Blockwise(vocab_size=V, block_size=3), Optimal(TOY)),
+    "block": (BlockDiffusion(vocab_size=V, block_size=3), Optimal(TOY)),
 }
 
 
@@ -78,7 +78,7 @@ def test_gaussian_noise() -> None:
 @pytest.mark.parametrize("consistent", [True, False])
 def test_mask_counts(block_size: int, consistent: bool) -> None:
     """Against all subsets, also where no joint law has the predictions."""
-    family = Masked(vocab_size=2) if block_size == 9 else Blockwise(vocab_size=2, block_size=6)
+    family = Masked(vocab_size=2) if block_size == 9 else BlockDiffusion(vocab_size=2, block_size=6)
     denoiser, x = (Optimal if consistent else Rough)(LONG), LONG.sequences[333]
     truth = float(scores(family, denoiser, x[None], method="subsets").nats)
     assert not consistent or truth == pytest.approx(nll(LONG, x))

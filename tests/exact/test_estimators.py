@@ -17,7 +17,7 @@ from torch import Tensor
 from isodiff.data.toy import Toy
 from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.base import Family
-from isodiff.families.block import Blockwise
+from isodiff.families.block import BlockDiffusion
 from isodiff.families.gaussian import Gaussian
 from isodiff.families.hybrid import Hybrid
 from isodiff.families.interpolating import Interpolating
@@ -48,7 +48,7 @@ NELBOS = {
         for a in (1.0, 0.5, 0.25, 0.0)
     },
     **{
-        f"block-{k}": (Blockwise(vocab_size=V, block_size=k, objective="nelbo"), Optimal(TOY))
+        f"block-{k}": (BlockDiffusion(vocab_size=V, block_size=k, objective="nelbo"), Optimal(TOY))
         for k in (1, 2, 3)
     },
     "interpolating-A": (

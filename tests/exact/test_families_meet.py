@@ -15,11 +15,12 @@ from scripted import Scripted, orders
 
 from isodiff.data.toy import Toy
 from isodiff.families.autoregressive import Autoregressive
-from isodiff.families.base import blank, sample
-from isodiff.families.block import BlockSampler, Blockwise
+from isodiff.families.base import undecided
+from isodiff.families.block import BlockDiffusion, BlockSampler
 from isodiff.families.hybrid import Hybrid
 from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked, MaskedSampler
+from isodiff.families.sampling import sample
 from isodiff.families.uniform import Uniform
 from isodiff.network.shape import Backbone, Shape
 from isodiff.network.transformer import Transformer
@@ -117,10 +118,10 @@ def test_interpolating_at_0_samples_what_autoregressive_samples() -> None:
     order = orders(4)[torch.arange(200) % 24]
     rng = Scripted(200, permutation=[order], uniform=[numbers] * 2)
     esolm, ar = Interpolating(vocab_size=3, alpha_0=0.0), Autoregressive(vocab_size=3)
-    got, _ = sample(esolm, Optimal(toy), blank(200, 4), esolm.sampler(), rng=rng)
+    got, _ = sample(esolm, Optimal(toy), undecided(200, 4), esolm.sampler(), rng=rng)
     assert rng.exhausted()
     rng = Scripted(200, uniform=[numbers])
-    want, _ = sample(ar, Optimal(toy, shift=1), blank(200, 4), ar.sampler(), rng=rng)
+    want, _ = sample(ar, Optimal(toy, shift=1), undecided(200, 4), ar.sampler(), rng=rng)
     assert torch.equal(got, want)
 
 
@@ -146,7 +147,7 @@ def same_masks() -> tuple[Scripted, Scripted]:
 @pytest.mark.parametrize("block_size", [L, L + 3])
 @pytest.mark.parametrize("objective", ["nelbo", "low_variance"])
 def test_one_block_has_loss_and_bound_of_masked(objective, block_size) -> None:
-    block = Blockwise(vocab_size=V, block_size=block_size, objective=objective)
+    block = BlockDiffusion(vocab_size=V, block_size=block_size, objective=objective)
     masked = Masked(vocab_size=V, objective=objective)
     for of in ("loss", "nelbo"):
         one_block, no_block = same_masks()
@@ -160,19 +161,22 @@ def test_one_block_has_loss_and_bound_of_masked(objective, block_size) -> None:
 
 @pytest.mark.parametrize("steps", [3, None])
 def test_one_block_samples_what_masked_samples(steps: int | None) -> None:
-    block, masked = Blockwise(vocab_size=V, block_size=L), Masked(vocab_size=V)
+    block, masked = BlockDiffusion(vocab_size=V, block_size=L), Masked(vocab_size=V)
     order, numbers = rng().uniform(L), Rows.of(stream(1), B).uniform(L)
     script = Scripted(B, uniform=[order, numbers])
-    got = sample(block, network(), blank(B, L), BlockSampler(steps=steps), rng=script)
+    got = sample(block, network(), undecided(B, L), BlockSampler(steps=steps), rng=script)
     assert script.exhausted()
     script = Scripted(B, uniform=[order] + [numbers] * L)
-    want = sample(masked, network(), blank(B, L), MaskedSampler(steps=steps), rng=script)
+    want = sample(masked, network(), undecided(B, L), MaskedSampler(steps=steps), rng=script)
     assert torch.equal(got[0], want[0]) and torch.equal(got[1], want[1])
 
 
 def test_blocks_of_one_token_are_interpolating_at_0() -> None:
     """[z ; x] under TwoStream(1), with every token a mask: the same network, the same numbers."""
-    block, zero = Blockwise(vocab_size=V, block_size=1), Interpolating(vocab_size=V, alpha_0=0.0)
+    block, zero = (
+        BlockDiffusion(vocab_size=V, block_size=1),
+        Interpolating(vocab_size=V, alpha_0=0.0),
+    )
     got, want = (family.loss(network(), batch(), rng=rng()) for family in (block, zero))
     torch.testing.assert_close(got, want, rtol=1e-11, atol=1e-11)
     assert float(got.std()) > 0.1
@@ -184,7 +188,7 @@ def test_blocks_of_one_token_are_autoregressive_on_the_oracle(clip: tuple[float,
     toy = Toy.random(3, 4, seed=0)
     x = toy.sequences
     rows = Rows.of(stream(0), len(x))
-    one = Blockwise(vocab_size=3, block_size=1, low=clip[0], high=clip[1], objective="nelbo")
+    one = BlockDiffusion(vocab_size=3, block_size=1, low=clip[0], high=clip[1], objective="nelbo")
     want = Autoregressive(vocab_size=3).loss(Optimal(toy, shift=1), x, rng=rows)
     torch.testing.assert_close(one.loss(Optimal(toy), x, rng=rows), want, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(one.nelbo(Optimal(toy), x, rng=rows).nats, -toy.log_p(x))
@@ -194,12 +198,12 @@ def test_blocks_of_one_token_are_autoregressive_on_the_oracle(clip: tuple[float,
 def test_blocks_of_one_token_sample_what_autoregressive_samples(steps: int | None) -> None:
     toy = Toy.random(3, 4, seed=0)
     numbers = torch.rand(200, 4, dtype=torch.float64, generator=stream(3))
-    block, ar = Blockwise(vocab_size=3, block_size=1), Autoregressive(vocab_size=3)
+    block, ar = BlockDiffusion(vocab_size=3, block_size=1), Autoregressive(vocab_size=3)
     rng = Scripted(200, uniform=[numbers] * 2)
-    got, _ = sample(block, Optimal(toy), blank(200, 4), BlockSampler(steps=steps), rng=rng)
+    got, _ = sample(block, Optimal(toy), undecided(200, 4), BlockSampler(steps=steps), rng=rng)
     assert rng.exhausted()
     rng = Scripted(200, uniform=[numbers])
-    want, _ = sample(ar, Optimal(toy, shift=1), blank(200, 4), ar.sampler(), rng=rng)
+    want, _ = sample(ar, Optimal(toy, shift=1), undecided(200, 4), ar.sampler(), rng=rng)
     assert torch.equal(got, want)
 
 

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from isodiff.data.toy import Toy
 from isodiff.errors import InputError
-from isodiff.families.base import UNDECIDED, blank, sample
+from isodiff.families.base import UNDECIDED, undecided
 from isodiff.families.gaussian import Gaussian, GaussianSampler
+from isodiff.families.sampling import sample
 from isodiff.process import gaussian as process
 from isodiff.rng import Rows, Streams, stream
 
@@ -122,7 +123,7 @@ def p_value(x: Tensor, law: Tensor) -> float:
 @pytest.mark.parametrize("steps", [1, 2, 3, 6])
 @pytest.mark.parametrize("method", ["ancestral", "ddim", "dpm"])
 def test_frequencies_follow_the_law(method: str, steps: int) -> None:
-    x, nfe = drawn(GaussianSampler(steps=steps, method=method), blank(DRAWS, L), method, steps)
+    x, nfe = drawn(GaussianSampler(steps=steps, method=method), undecided(DRAWS, L), method, steps)
     assert bool((nfe == steps).all())
     law = law_of(CURVED, steps, method)
     assert p_value(x, law) > 1e-3
@@ -159,7 +160,7 @@ def test_many_ancestral_steps_draw_from_p() -> None:
     toy = Toy.random(3, 3, seed=0)
     family = Gaussian(vocab_size=3, embedding_width=2, output_prior=False)
     denoiser, rng = Bayes(toy, Known.circle(3, high=8.0)), Rows.of(stream(4), 4000)
-    x, _ = sample(family, denoiser, blank(4000, 3), GaussianSampler(steps=150), rng=rng)
+    x, _ = sample(family, denoiser, undecided(4000, 3), GaussianSampler(steps=150), rng=rng)
     counts = torch.bincount(x @ torch.tensor([9, 3, 1]), minlength=27)
     expected = 4000 * toy.p.flatten()
     assert scipy.stats.chisquare(counts.numpy(), expected.numpy()).pvalue > 1e-3
@@ -179,7 +180,7 @@ def test_guidance_by_one_token_is_the_posterior_mean_given_it() -> None:
 
 
 def test_guided_infilling_draws_from_the_conditional() -> None:
-    prompt = blank(DRAWS // 4, L)
+    prompt = undecided(DRAWS // 4, L)
     prompt[:, 0] = 1
     x, _ = drawn(GaussianSampler(steps=100), prompt, "infill")
     assert bool((x[:, 0] == 1).all())
@@ -206,7 +207,7 @@ def test_a_score_temperature_below_one_favors_likely_texts() -> None:
     shares = []
     for temperature in (1.0, 0.7):
         sampler = GaussianSampler(steps=30, score_temperature=temperature)
-        x, _ = drawn(sampler, blank(DRAWS // 4, L), "temperature")
+        x, _ = drawn(sampler, undecided(DRAWS // 4, L), "temperature")
         shares.append(float((x @ torch.tensor([V, 1]) == best).double().mean()))
     assert shares[1] > shares[0] + 0.05
 

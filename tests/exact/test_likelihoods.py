@@ -21,11 +21,12 @@ from isodiff.errors import InputError
 from isodiff.evaluate.estimators.chain import growing
 from isodiff.evaluate.likelihood import ANY_ORDER, likelihood
 from isodiff.families.autoregressive import Autoregressive
-from isodiff.families.base import Family, blank, sample
-from isodiff.families.block import BlockSampler, Blockwise
+from isodiff.families.base import Family, undecided
+from isodiff.families.block import BlockDiffusion, BlockSampler
 from isodiff.families.gaussian import Gaussian
 from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked, MaskedSampler
+from isodiff.families.sampling import sample
 from isodiff.families.uniform import Uniform
 from isodiff.network.attention import sizes
 from isodiff.network.view import Denoiser, Prediction, View
@@ -35,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("float64")
 V, L = 3, 4
 TOY = Toy.random(V, L, seed=0)
 X = TOY.sequences
-MASKED, BLOCKS = Masked(vocab_size=V), Blockwise(vocab_size=V, block_size=3)
+MASKED, BLOCKS = Masked(vocab_size=V), BlockDiffusion(vocab_size=V, block_size=3)
 FAMILIES: dict[str, Family] = {"masked": MASKED, "block": BLOCKS}
 EXACT = ["orders", "left_to_right", "confidence", "margin", "entropy"]
 each_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
@@ -43,7 +44,7 @@ each_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 
 def expected_bound(family: Family, denoiser: Denoiser) -> Tensor:
     """E[nelbo] of every text, over every count and order of the family's own draws."""
-    if isinstance(family, Blockwise):
+    if isinstance(family, BlockDiffusion):
         blocks = sizes(L, family.block_size)
         *counts, order = product(*(torch.arange(size) for size in blocks), orders(L))
         level = [(k + 0.5) / size for k, size in zip(counts, blocks, strict=True)]
@@ -111,7 +112,7 @@ def test_all_orders_are_the_mean_of_chains() -> None:
 )
 def test_samplers_write_with_these_likelihoods(family: Family, sampler: Any, method: str) -> None:
     rng = Rows.of(stream(0, "test"), 20_000)
-    x, _ = sample(family, Rough(TOY), blank(20_000, L), sampler, rng=rng)
+    x, _ = sample(family, Rough(TOY), undecided(20_000, L), sampler, rng=rng)
     assert p_value(x, (-scores(family, Rough(TOY), X, method=method).nats).exp()) > 1e-3
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from isodiff.data.toy import Toy
 from isodiff.families.base import Family
-from isodiff.families.block import Blockwise
+from isodiff.families.block import BlockDiffusion
 from isodiff.families.hybrid import Hybrid
 from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked
@@ -27,7 +27,7 @@ FAMILIES: dict[str, Family] = {
     "uniform": Uniform(vocab_size=V),
     "hybrid": Hybrid(vocab_size=V),
     "interpolating-B": Interpolating(vocab_size=V, alpha_0=0.5),
-    "block-2": Blockwise(vocab_size=V, block_size=2),
+    "block-2": BlockDiffusion(vocab_size=V, block_size=2),
 }
 
 

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from isodiff.data.toy import Toy
 from isodiff.families.autoregressive import Autoregressive
-from isodiff.families.base import Family, blank, sample
-from isodiff.families.block import Blockwise
+from isodiff.families.base import Family, undecided
+from isodiff.families.block import BlockDiffusion
 from isodiff.families.hybrid import Hybrid
 from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked
+from isodiff.families.sampling import sample
 from isodiff.families.uniform import Uniform
 from isodiff.network.attention import sizes
 from isodiff.network.view import Denoiser
@@ -43,7 +44,7 @@ def law_of(family: Family, denoiser: Denoiser, steps: int) -> Tensor:
     alpha_0 = family.alpha_0 if isinstance(family, Interpolating) else 1.0
     times = 1 - torch.linspace(0, alpha_0, steps + 1)
     times = times if alpha_0 else times[:1]
-    block = family.block_size if isinstance(family, Blockwise) else None
+    block = family.block_size if isinstance(family, BlockDiffusion) else None
     law = ancestral_law(Absorbing(V), denoiser, L, times, block)
     return finished_from_left_to_right(law, TOY)
 
@@ -76,7 +77,7 @@ CASES = {
         for variant in ("A", "B")
         for a in (1.0, 0.5, 0.0)
     },
-    **{f"block-{k}": (Blockwise(vocab_size=V, block_size=k), Optimal(TOY)) for k in (1, 2, 3)},
+    **{f"block-{k}": (BlockDiffusion(vocab_size=V, block_size=k), Optimal(TOY)) for k in (1, 2, 3)},
     **{
         f"hybrid-{options}": (family, LeaveOneOut(TOY, process=family.process))
         for options in ({"p_u": 0.1}, {"p_u": 0.5}, {"p_u": 0.0}, {"shift": 1.0})
@@ -89,7 +90,7 @@ CASES = {
 @pytest.mark.parametrize(("family", "denoiser"), CASES.values(), ids=CASES)
 def test_frequencies_follow_the_exact_law(family: Family, denoiser: Denoiser, steps: int) -> None:
     rng = Rows.of(stream(0, "frequencies", family.name, steps), DRAWS)
-    x, nfe = sample(family, denoiser, blank(DRAWS, L), family.sampler_with(steps), rng=rng)
+    x, nfe = sample(family, denoiser, undecided(DRAWS, L), family.sampler_with(steps), rng=rng)
     assert ((x >= 0) & (x < V)).all()
     law = law_of(family, denoiser, steps)
     assert p_value(x, law) > 1e-3
@@ -104,7 +105,7 @@ def most_evaluations(family: Family, steps: int) -> int:
         return L
     if isinstance(family, Interpolating) and family.alpha_0 < 1:
         return L
-    if isinstance(family, Blockwise):
+    if isinstance(family, BlockDiffusion):
         return sum(min(steps, size) for size in sizes(L, family.block_size))
     if isinstance(family, Hybrid) and family.p_u != 0:
         return steps
@@ -114,5 +115,5 @@ def most_evaluations(family: Family, steps: int) -> int:
 def test_a_wrong_law_is_found_out() -> None:
     rng = Rows.of(stream(0, "frequencies"), DRAWS)
     family, denoiser = CASES["masked"]
-    x, _ = sample(family, denoiser, blank(DRAWS, L), family.sampler_with(2), rng=rng)
+    x, _ = sample(family, denoiser, undecided(DRAWS, L), family.sampler_with(2), rng=rng)
     assert p_value(x, law_of(*CASES["masked"], 3)) < 1e-6

@@ -12,10 +12,11 @@ from test_sampler_frequencies import DRAWS, TOY, L, V, p_value
 
 from isodiff.errors import InputError
 from isodiff.families.autoregressive import Autoregressive, AutoregressiveSampler
-from isodiff.families.base import UNDECIDED, Sampler, blank, sample
+from isodiff.families.base import UNDECIDED, Sampler, undecided
 from isodiff.families.hybrid import Hybrid, HybridSampler
 from isodiff.families.interpolating import Interpolating, InterpolatingSampler
 from isodiff.families.masked import Masked, MaskedSampler, sureness
+from isodiff.families.sampling import sample
 from isodiff.families.uniform import Uniform, UniformSampler, likeliest
 from isodiff.network.view import Denoiser, Table, View
 from isodiff.process.categorical import UniformState
@@ -45,7 +46,7 @@ def rows(*purpose: str | int) -> Rows:
 )
 def test_one_token_at_a_time_is_exact_with_the_true_conditionals(sampler: MaskedSampler) -> None:
     """Any order that looks only at what is decided factorises p; confidence looks at the draw as well."""
-    x, nfe = sample(MASKED, Optimal(TOY), blank(DRAWS, L), sampler, rng=rows("single"))
+    x, nfe = sample(MASKED, Optimal(TOY), undecided(DRAWS, L), sampler, rng=rows("single"))
     assert bool((nfe == L).all())
     if sampler.order == "confidence":
         assert p_value(x, TRUTH) < 1e-6  # favors likely tokens: not a sampler of p
@@ -58,7 +59,7 @@ def test_first_hitting_of_both_phases_is_exact() -> None:
         family = Interpolating(vocab_size=V, alpha_0=1.0)
         sampler = InterpolatingSampler(steps=None, alpha_0=alpha_0)
         x, nfe = sample(
-            family, Optimal(TOY), blank(DRAWS, L), sampler, rng=rows("both", str(alpha_0))
+            family, Optimal(TOY), undecided(DRAWS, L), sampler, rng=rows("both", str(alpha_0))
         )
         assert bool((nfe == L).all())
         assert p_value(x, TRUTH) > 1e-3
@@ -68,7 +69,7 @@ def test_first_hitting_of_both_phases_is_exact() -> None:
 def test_infilling_draws_from_the_conditional(family) -> None:
     """Many steps, the middle token given: p(x | x_1 = 2) to first order in 1/T."""
     denoiser = LeaveOneOut(TOY) if family is UNIFORM else Optimal(TOY)
-    start = blank(DRAWS, L)
+    start = undecided(DRAWS, L)
     start[:, 1] = 2
     if family is UNIFORM:
         # The oracle believes that every token may be noise, so only the given one is checked.
@@ -85,7 +86,7 @@ def test_infilling_draws_from_the_conditional(family) -> None:
 def test_remasking_keeps_the_marginals(remask: float) -> None:
     """Many steps of remasking with the true conditionals still draw from p."""
     sampler = MaskedSampler(steps=200, remask=remask)
-    x, nfe = sample(MASKED, Optimal(TOY), blank(4000, L), sampler, rng=Rows.of(stream(5), 4000))
+    x, nfe = sample(MASKED, Optimal(TOY), undecided(4000, L), sampler, rng=Rows.of(stream(5), 4000))
     assert p_value(x, TRUTH) > 1e-3
     assert float(nfe.double().mean()) > L  # tokens are decided more than once
 
@@ -93,7 +94,9 @@ def test_remasking_keeps_the_marginals(remask: float) -> None:
 @pytest.mark.parametrize("kappa", [0.9, 0.5])
 def test_predictor_corrector_keeps_the_marginals(kappa: float) -> None:
     sampler = UniformSampler(steps=150, kappa=kappa)
-    x, _ = sample(UNIFORM, LeaveOneOut(TOY), blank(4000, L), sampler, rng=Rows.of(stream(6), 4000))
+    x, _ = sample(
+        UNIFORM, LeaveOneOut(TOY), undecided(4000, L), sampler, rng=Rows.of(stream(6), 4000)
+    )
     assert p_value(x, TRUTH) > 1e-3
 
 
@@ -117,7 +120,7 @@ def hybrid_law(denoiser: Denoiser, steps: int) -> torch.Tensor:
 def test_temperature_of_hybrid_noise_acts_on_the_prediction() -> None:
     denoiser = LeaveOneOut(TOY, process=HYBRID.process)
     sampler = HybridSampler(steps=3, temperature=0.5)
-    x, _ = sample(HYBRID, denoiser, blank(DRAWS, L), sampler, rng=rows("tempered"))
+    x, _ = sample(HYBRID, denoiser, undecided(DRAWS, L), sampler, rng=rows("tempered"))
     assert p_value(x, hybrid_law(Tempered(denoiser, 0.5), 3)) > 1e-3
     assert p_value(x, hybrid_law(denoiser, 3)) < 1e-6
 
@@ -133,7 +136,7 @@ def test_self_correction_has_the_law_of_its_rounds(rounds: int, changes: int) ->
         correction_temperature=0.8,
         correction_noise=0.2,
     )
-    x, _ = sample(HYBRID, denoiser, blank(DRAWS, L), sampler, rng=rows("mended", rounds))
+    x, _ = sample(HYBRID, denoiser, undecided(DRAWS, L), sampler, rng=rows("mended", rounds))
     m = 1 - float(HYBRID.process.alpha(torch.tensor(0.2)))
     final, live = torch.zeros(V**L), hybrid_law(denoiser, 2)
     before = live
@@ -162,7 +165,7 @@ def test_self_correction_mends_what_it_was_given_to_mend_and_stops() -> None:
         def __call__(self, view: View) -> Table:
             return Table(p.expand(view.num_read, V))
 
-    start = blank(200, 6)
+    start = undecided(200, 6)
     start[:, 2] = 2
     start[0] = 1  # nothing to write, nothing to mend
     sampler = HybridSampler(steps=1, corrections=30, correction_temperature=1.0, patience=2)
@@ -192,7 +195,7 @@ def test_the_tail_takes_the_likeliest_token() -> None:
         x, _ = sample(
             UNIFORM,
             LeaveOneOut(TOY),
-            blank(50, L),
+            undecided(50, L),
             UniformSampler(steps=1, tail=tail),
             rng=Rows.of(stream(2), 50),
         )
@@ -230,7 +233,7 @@ def test_rare_tokens_are_drawn_as_often_as_they_should() -> None:
     x, _ = sample(
         Masked(vocab_size=v),
         Fixed(),
-        blank(400, 256),
+        undecided(400, 256),
         MaskedSampler(steps=1000),
         rng=Rows.of(stream(9), 400),
     )
@@ -268,7 +271,7 @@ def test_a_text_ends_at_its_stop_token() -> None:
     family = Autoregressive(vocab_size=V)
     sampler = AutoregressiveSampler(stop=2)
     x, nfe = sample(
-        family, Optimal(TOY, shift=1), blank(2000, L), sampler, rng=Rows.of(stream(3), 2000)
+        family, Optimal(TOY, shift=1), undecided(2000, L), sampler, rng=Rows.of(stream(3), 2000)
     )
     first = (x == 2).long().argmax(1).where((x == 2).any(1), L)
     assert torch.equal(nfe, (first + 1).clamp_max(L))

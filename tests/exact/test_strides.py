@@ -13,8 +13,9 @@ from torch import Tensor
 
 from isodiff.data.toy import Toy
 from isodiff.errors import InputError
-from isodiff.families.base import blank, sample
+from isodiff.families.base import undecided
 from isodiff.families.interpolating import Interpolating, InterpolatingSampler
+from isodiff.families.sampling import sample
 from isodiff.rng import Rows, stream
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -89,7 +90,7 @@ def test_frequencies_follow_the_law_of_the_groups(
 ) -> None:
     family = Interpolating(vocab_size=V, variant=variant)
     rng = Rows.of(stream(0, "strides", str(sampler)), DRAWS)
-    x, nfe = sample(family, Optimal(TOY), blank(DRAWS, L), sampler, rng=rng)
+    x, nfe = sample(family, Optimal(TOY), undecided(DRAWS, L), sampler, rng=rng)
     want = law(orders)
     assert float(want.sum()) == pytest.approx(1)
     assert p_value(x, want, V) > 1e-3
@@ -104,7 +105,7 @@ def test_one_token_at_a_time_is_exact() -> None:
         for steps in (None, L):
             sampler = InterpolatingSampler(order=order, steps=steps)
             rng = Rows.of(stream(1, order), DRAWS)
-            x, nfe = sample(family, Optimal(TOY), blank(DRAWS, L), sampler, rng=rng)
+            x, nfe = sample(family, Optimal(TOY), undecided(DRAWS, L), sampler, rng=rng)
             assert bool((nfe == L).all())
             assert p_value(x, TOY.p.flatten(), V) > 1e-3
 
@@ -113,7 +114,7 @@ def test_one_token_at_a_time_is_exact() -> None:
 def test_strides_are_counted_over_holes(variant: Literal["A", "B"]) -> None:
     """Two tokens given: the holes 0, 2, 3, 5 are first, second, third and fourth."""
     family = Interpolating(vocab_size=V, variant=variant)
-    start = blank(DRAWS, L)
+    start = undecided(DRAWS, L)
     start[:, 1], start[:, 4] = 1, 0
     rng = Rows.of(stream(2), DRAWS)
     x, nfe = sample(

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.base import Family
-from isodiff.families.block import Blockwise
+from isodiff.families.block import BlockDiffusion
 from isodiff.families.gaussian import Gaussian
 from isodiff.families.hybrid import Hybrid
 from isodiff.families.interpolating import Interpolating
@@ -40,11 +40,11 @@ FAMILIES: dict[str, Family] = {
     "interpolating 1": Interpolating(vocab_size=V, alpha_0=1.0),
     "interpolating 0.5": Interpolating(vocab_size=V, alpha_0=0.5, objective="nelbo"),
     "interpolating 0": Interpolating(vocab_size=V, alpha_0=0.0),
-    "block 3": Blockwise(vocab_size=V, block_size=3),
-    "block 4, nelbo, clipped": Blockwise(
+    "block 3": BlockDiffusion(vocab_size=V, block_size=3),
+    "block 4, nelbo, clipped": BlockDiffusion(
         vocab_size=V, block_size=4, objective="nelbo", low=0.3, high=0.8
     ),
-    "block 1": Blockwise(vocab_size=V, block_size=1),
+    "block 1": BlockDiffusion(vocab_size=V, block_size=1),
     "hybrid": Hybrid(vocab_size=V),
     "hybrid, shift 1, elbo": Hybrid(vocab_size=V, shift=1.0, weighting="elbo"),
     "hybrid, own noise": Hybrid(

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from isodiff.families.block import Blockwise
+from isodiff.families.block import BlockDiffusion
 from isodiff.families.hybrid import Hybrid, Weighting
 from isodiff.families.masked import Masked
 from isodiff.families.uniform import rate
@@ -103,7 +103,7 @@ def test_block_diffusion_mask(case: dict[str, Any]) -> None:
     assert got is not None and torch.equal(got, want)
     # Training shows less of the same: all but the last clean block, which no other row may see.
     x = torch.zeros(1, case["seq_len"], dtype=torch.long)
-    view = Blockwise(vocab_size=2, block_size=case["block_size"]).view(x, x)
+    view = BlockDiffusion(vocab_size=2, block_size=case["block_size"]).view(x, x)
     n = 2 * case["seq_len"] - case["block_size"]
     shown = view.attention.mask(n, torch.device("cpu"))
     assert view.inputs.shape == (1, n) and not want[:n, n:].any()

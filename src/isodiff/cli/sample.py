@@ -15,8 +15,9 @@ import torch
 from isodiff.cli import Answer
 from isodiff.cli.flags import named_run, parse
 from isodiff.errors import InputError
-from isodiff.families import blank, family_named, sample
-from isodiff.families.base import UNDECIDED, Sampler, Trajectory, trace
+from isodiff.families import family_named, sample, undecided
+from isodiff.families.base import UNDECIDED, Sampler
+from isodiff.families.sampling import Trajectory, sample_trajectories
 from isodiff.report.film import SHOWN, Film, Take, write_film
 from isodiff.rng import Streams
 from isodiff.runs.build import Trained, load
@@ -206,14 +207,14 @@ def drawn(
     trained: Trained, start: Tokens, sampler: Sampler, options: Options
 ) -> tuple[Tokens, torch.Tensor, list[Trajectory]]:
     """All texts, batch by batch, and where a film is asked for how the first came about."""
-    tokens, nfe = [blank(0, start.shape[1])], [torch.zeros(0, dtype=torch.long)]
+    tokens, nfe = [undecided(0, start.shape[1])], [torch.zeros(0, dtype=torch.long)]
     makings: list[Trajectory] = []
 
     def write(first: int, count: int) -> None:
         rng = Streams(options.seed, count, first=first, device=options.device)
         what = (trained.family, trained.network, start.expand(count, -1), sampler)
         if options.trace is not None and first < SHOWN:
-            *found, made = trace(*what, rng=rng, num=SHOWN - first)
+            *found, made = sample_trajectories(*what, rng=rng, num=SHOWN - first)
             makings.extend(made)
         else:
             found = sample(*what, rng=rng)

@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from isodiff.errors import InputError
-from isodiff.families.base import UNDECIDED, Family, Sampler, sample
+from isodiff.families.base import UNDECIDED, Family, Sampler
+from isodiff.families.sampling import sample
 from isodiff.network.view import Denoiser
 from isodiff.rng import Streams
 from isodiff.runs.resumable import Pieces, anew

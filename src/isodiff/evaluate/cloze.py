@@ -27,7 +27,8 @@ from isodiff.evaluate.choices import Entry
 from isodiff.evaluate.items import Target
 from isodiff.evaluate.likelihood import likelihood
 from isodiff.evaluate.scoring import Scorer
-from isodiff.families.base import UNDECIDED, sample
+from isodiff.families.base import UNDECIDED
+from isodiff.families.sampling import sample
 from isodiff.record import Kind, Mean
 from isodiff.rng import Key, Placed
 from isodiff.runs.intervals import wilson

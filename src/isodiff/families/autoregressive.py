@@ -1,6 +1,6 @@
 """Autoregressive: p(x) = prod_i p(x_i | x_<i), exact.
 
-The sequence begins after a beginning-of-sequence state, so that all L tokens are scored, as every
+The sequence begins after a beginning-of-sequence state, so that all L tokens are positions_to_read, as every
 other family scores them (published AR baselines often skip the first).
 
 Sampler: one token per network evaluation, keys and values cached, only the last position through the head.
@@ -17,7 +17,7 @@ import torch
 from isodiff.cost.sampling import SamplingCost, shown_one_by_one
 from isodiff.errors import InputError
 from isodiff.families.base import UNDECIDED, Family, Likelihood, Sampler, SampleState, meta
-from isodiff.families.scoring import in_place, scored, taken
+from isodiff.families.read_positions import gather_read, positions_to_read, scatter_read
 from isodiff.network.attention import Causal
 from isodiff.network.view import Denoiser, View, caching
 from isodiff.rng import Noise, Rows
@@ -68,9 +68,9 @@ class Autoregressive(
         self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Nats:
         """-log p(x_i | x_<i) of every token that is not given."""
-        read = scored(observed)
-        nats = denoiser(replace(self.view(x), read=read)).nats(taken(x, read))
-        return in_place(nats, read, x)
+        read = positions_to_read(observed)
+        nats = denoiser(replace(self.view(x), read=read)).nats(gather_read(x, read))
+        return scatter_read(nats, read, x)
 
     def nelbo(
         self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None

@@ -7,9 +7,8 @@ nickname="mdlm", ...)` registers itself; nothing else in the library names a fam
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -27,8 +26,6 @@ from isodiff.types import Chosen, Nats, Tokens
 FAMILIES: dict[str, type[Family]] = {}
 UNDECIDED = -1
 """A position of a canvas that nobody has decided yet."""
-Changes = list[tuple[int, int]]
-"""What one network evaluation changed: positions, each with its new token or HOLE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +66,6 @@ class SampleState(NamedTuple):
 
     tokens: Tokens
     evaluated: Bool[Tensor, " B"]
-
-
-class Trajectory(NamedTuple):
-    """How one text came about: what stood in its holes before the network was asked, and what it then did.
-
-    Attributes:
-        noise: places with their tokens; empty where the text starts from holes.
-        frames: what each network evaluation of the text changed.
-    """
-
-    noise: Changes
-    frames: list[Changes]
 
 
 class Family(ABC):
@@ -213,77 +198,7 @@ def family_named(name: str) -> type[Family]:
     return known[name]
 
 
-def sample(
-    family: Family,
-    denoiser: Denoiser,
-    prompt: Tokens,
-    sampler: Sampler,
-    *,
-    rng: Noise,
-    watch: Callable[[SampleState], None] | None = None,
-) -> tuple[Tokens, Int[Tensor, " B"]]:
-    """The prompt with its holes filled, and how many network evaluations each row took.
-
-    `watch` is shown every canvas.
-
-    Raises:
-        InputError: the prompt or the sampler does not suit the family.
-    """
-    if not isinstance(sampler, family.sampler):
-        raise InputError(f"{family.name} takes {family.sampler.__qualname__}, got {sampler}")
-    if prompt.numel() and not (
-        int(prompt.min()) >= UNDECIDED and int(prompt.max()) < family.vocab_size
-    ):
-        raise InputError(
-            f"a prompt holds token numbers below {family.vocab_size} and {UNDECIDED} for a hole; "
-            f"got {int(prompt.min())} to {int(prompt.max())}"
-        )
-    tokens, nfe = prompt, torch.zeros(len(prompt), dtype=torch.long, device=prompt.device)
-    with torch.no_grad():
-        for canvas in family.denoise(denoiser, prompt, sampler, rng=rng):
-            tokens, nfe = canvas.tokens, nfe + canvas.evaluated
-            if watch is not None:
-                watch(canvas)
-    return tokens, nfe
-
-
-def trace(
-    family: Family, denoiser: Denoiser, prompt: Tokens, sampler: Sampler, *, rng: Noise, num: int
-) -> tuple[Tokens, Int[Tensor, " B"], list[Trajectory]]:
-    """`sample`, and how each of the first `num` rows came about.
-
-    What changes between two evaluations of a row counts with the later one, and what changes after the
-    last with the last, so that a row's changes do not depend on the other rows either.
-    """
-    seen: list[SampleState] = []
-    noise = prompt[:num].cpu()
-
-    def watch(canvas: SampleState) -> None:
-        nonlocal noise
-        kept = SampleState(*(part[:num].to("cpu", copy=True) for part in canvas))
-        if not seen and not bool(canvas.evaluated.any()):
-            noise = kept.tokens
-        else:
-            seen.append(kept)
-
-    tokens, nfe = sample(family, denoiser, prompt, sampler, rng=rng, watch=watch)
-    rows = []
-    ends = zip(prompt[:num].cpu(), noise, tokens[:num].cpu(), strict=True)
-    for row, (observed, start, end) in enumerate(ends):
-        frames = [canvas.tokens[row] for canvas in seen if canvas.evaluated[row]]
-        frames = [start, *frames[:-1], end] if frames else [start]
-        made = [changes(before, after) for before, after in pairwise(frames)]
-        rows.append(Trajectory(changes(observed, start), made))
-    return tokens, nfe, rows
-
-
-def changes(before: Int[Tensor, " L"], after: Int[Tensor, " L"]) -> Changes:
-    """Positions where two canvases differ, each with what the later one holds there."""
-    where = (before != after).nonzero().squeeze(-1)
-    return list(zip(where.tolist(), after[where].tolist(), strict=True))
-
-
-def blank(batch: int, length: int, device: torch.device | str = "cpu") -> Tokens:
+def undecided(batch: int, length: int, device: torch.device | str = "cpu") -> Tokens:
     """A prompt that says nothing: holes only."""
     return torch.full((batch, length), UNDECIDED, device=device)
 

@@ -44,7 +44,7 @@ from isodiff.categorical import draw
 from isodiff.cost.sampling import SamplingCost, expected_events, shown_by_block
 from isodiff.errors import InputError
 from isodiff.families.base import UNDECIDED, Family, Likelihood, SampleState, Stepped, meta
-from isodiff.families.unmasking import Event, dense_rank, num_events, steps_drawn
+from isodiff.families.reveal_times import Event, dense_rank, draw_steps, num_events
 from isodiff.network.attention import BlockCausal, Full, TwoStream, sizes
 from isodiff.network.view import Denoiser, Prediction, View, caching
 from isodiff.process.categorical import Absorbing
@@ -85,7 +85,9 @@ class BlockSampler(Stepped):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Blockwise(Family, name="block", nickname="bd3lm", reference="arXiv 2503.09573", kind="bound"):
+class BlockDiffusion(
+    Family, name="block", nickname="bd3lm", reference="arXiv 2503.09573", kind="bound"
+):
     """Options: the size of a block, and how it is trained.
 
     Attributes:
@@ -197,7 +199,7 @@ class Blockwise(Family, name="block", nickname="bd3lm", reference="arXiv 2503.09
 
     def adapt(
         self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
-    ) -> tuple[Blockwise, dict[str, Any]]:
+    ) -> tuple[BlockDiffusion, dict[str, Any]]:
         """With the range of least variance."""
         found = self.variances(denoiser, x, rng, observed)
         low, high = min(found, key=lambda limits: found[limits])
@@ -277,7 +279,7 @@ class Blockwise(Family, name="block", nickname="bd3lm", reference="arXiv 2503.09
             )
         steps = sampler.steps
         alphas = None if steps is None else torch.linspace(0, 1, steps + 1, dtype=torch.float64)
-        return dense_rank(block * ((steps or length) + 1) + steps_drawn(holes, alphas, rng), holes)
+        return dense_rank(block * ((steps or length) + 1) + draw_steps(holes, alphas, rng), holes)
 
     def ended(
         self, x: Tokens, holes: Chosen, running: Bool[Tensor, " B"], sampler: BlockSampler

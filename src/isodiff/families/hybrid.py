@@ -48,7 +48,7 @@ from isodiff.categorical import Truncation, draw, pick
 from isodiff.cost.sampling import SamplingCost, shown_where_due
 from isodiff.errors import InputError
 from isodiff.families.base import UNDECIDED, Family, Likelihood, SampleState, Stepped, meta
-from isodiff.families.scoring import in_place, scored, taken
+from isodiff.families.read_positions import gather_read, positions_to_read, scatter_read
 from isodiff.network.attention import Full
 from isodiff.network.view import Denoiser, Prediction, View, for_rows
 from isodiff.process.counts import jump_times, own_jump_times
@@ -195,16 +195,18 @@ class Hybrid(
         process, v, moment = self.process, self.vocab_size, self.process.at(m)
         random, kind = (rng.uniform(x.shape[1]) * v).long(), rng.uniform(x.shape[1])
         z = torch.where(moved, torch.where(kind < moment.share, random, process.mask), x)
-        masked, read = z == process.mask, scored(observed)
+        masked, read = z == process.mask, positions_to_read(observed)
         prediction = denoiser(self.view(z, m[:, 0], read))
         if self.p_u == 0:  # c is infinite, and nothing but masks has a weight
-            nats = in_place(prediction.nats(taken(x, read)), read, x)
+            nats = scatter_read(prediction.nats(gather_read(x, read)), read, x)
             d = torch.where(masked, (1 - m) * nats, 0)
         else:
             c = moment.c.to(torch.get_default_dtype())
             seen = z.clamp_max(v - 1)  # log y_z of a mask is not used
-            flat = prediction.uniform_statistics(*(taken(part, read) for part in (c, x, seen)))
-            total, at_x, at_z = (in_place(value, read, x) for value in flat)
+            flat = prediction.uniform_statistics(
+                *(gather_read(part, read) for part in (c, x, seen))
+            )
+            total, at_x, at_z = (scatter_read(value, read, x) for value in flat)
             d = divergence(total, at_x, at_z, moment, z == x, masked)
         d = d if observed is None else d.masked_fill(observed, 0)
         return (self.weight(moment, z == x, masked, weighting) * d).to(torch.get_default_dtype())

@@ -34,7 +34,7 @@ from isodiff.categorical import draw
 from isodiff.cost.sampling import SamplingCost, expected_events, shown_twice
 from isodiff.errors import InputError
 from isodiff.families.base import UNDECIDED, Family, Likelihood, SampleState, Stepped, meta
-from isodiff.families.unmasking import Event, event_sizes, rank_in_block, steps_drawn
+from isodiff.families.reveal_times import Event, draw_steps, event_sizes, rank_within_block
 from isodiff.network.attention import Attention, BidirectionalPrefix, Causal, TwoStream
 from isodiff.network.view import Denoiser, Prediction, View, caching, for_rows
 from isodiff.process import counts
@@ -288,10 +288,10 @@ class Interpolating(
         steps = sampler.steps and max(1, sampler.steps // -(-length // size))
         if sampler.order == "random":
             alphas = torch.linspace(0, alpha_0, steps + 1, dtype=torch.float64) if steps else None
-            step = steps_drawn(holes, alphas, rng)
+            step = draw_steps(holes, alphas, rng)
             later = step >= steps if steps else rng.uniform(length) >= alpha_0
         else:
-            stride, rank = steps or size, rank_in_block(block, holes)
+            stride, rank = steps or size, rank_within_block(block, holes)
             step = rank % stride
             if sampler.order == "strided":
                 step = rng.permutation(stride).gather(1, step)

@@ -41,8 +41,14 @@ from isodiff.categorical import draw, pick
 from isodiff.cost.sampling import SamplingCost, expected_events, shown_whole
 from isodiff.errors import InputError
 from isodiff.families.base import UNDECIDED, Family, Likelihood, SampleState, Stepped, meta
-from isodiff.families.scoring import in_place
-from isodiff.families.unmasking import Event, dense_rank, num_events, rank_in_block, steps_drawn
+from isodiff.families.read_positions import scatter_read
+from isodiff.families.reveal_times import (
+    Event,
+    dense_rank,
+    draw_steps,
+    num_events,
+    rank_within_block,
+)
 from isodiff.network.attention import Full
 from isodiff.network.view import Denoiser, Prediction, View, for_rows
 from isodiff.process.categorical import Absorbing
@@ -132,7 +138,7 @@ class Masked(
         read = masked.flatten().nonzero().squeeze(-1)
         positions = torch.arange(x.shape[1], device=x.device)
         nats = measure(denoiser(View(z, positions, Full(), read=read)), x.flatten()[read])
-        return in_place(nats, read, x)
+        return scatter_read(nats, read, x)
 
     def loss(
         self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
@@ -205,11 +211,11 @@ class Masked(
         count = -(-length // (sampler.block or length))
         steps = None if sampler.steps is None else max(1, sampler.steps // count)
         if sampler.order == "random":
-            step = steps_drawn(holes, None if steps is None else self.alphas(steps), rng)
+            step = draw_steps(holes, None if steps is None else self.alphas(steps), rng)
         else:
             # Evenly many per step: only their number matters here, the network says which.
             size = torch.zeros_like(prompt).scatter_add(1, block, holes.long()).gather(1, block)
-            rank = rank_in_block(block, holes)
+            rank = rank_within_block(block, holes)
             step = rank if steps is None else rank * steps // size.clamp_min(1)
         return block, dense_rank(block * ((steps or length) + 1) + step, holes)
 

@@ -42,7 +42,7 @@ from isodiff.categorical import draw, pick
 from isodiff.cost.sampling import SamplingCost, shown_where_due
 from isodiff.errors import InputError
 from isodiff.families.base import UNDECIDED, Family, Likelihood, SampleState, Stepped, meta
-from isodiff.families.scoring import in_place, scored, taken
+from isodiff.families.read_positions import gather_read, positions_to_read, scatter_read
 from isodiff.network.attention import Full
 from isodiff.network.view import Denoiser, View, for_rows
 from isodiff.process.categorical import UniformState
@@ -134,14 +134,14 @@ class Uniform(
         """The bound's integrand at the moment when the k-th token is corrupted."""
         moved, m, weight = jump_times(rng, x.shape[1], observed)
         noise = (rng.uniform(x.shape[1]) * self.vocab_size).long()
-        z, read = torch.where(moved, noise, x), scored(observed)
-        each, was, now = (taken(part, read) for part in (m[:, None].expand(x.shape), x, z))
+        z, read = torch.where(moved, noise, x), positions_to_read(observed)
+        each, was, now = (gather_read(part, read) for part in (m[:, None].expand(x.shape), x, z))
         c = self.vocab_size * (1 - each) / each
         prediction = denoiser(self.view(z, m, read))
         s, a, b = prediction.uniform_statistics(c.to(torch.get_default_dtype()), was, now)
         nats = rate(s, a, b, same=was == now, m=each, v=self.vocab_size)
         weight = torch.where(m <= 1 - self.alpha_end, weight, 0)
-        return in_place(nats, read, x) * weight[:, None].to(nats.dtype)
+        return scatter_read(nats, read, x) * weight[:, None].to(nats.dtype)
 
     def nelbo(
         self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None

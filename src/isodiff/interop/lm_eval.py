@@ -28,7 +28,8 @@ from isodiff.evaluate.cloze import batched, target_nats, written
 from isodiff.evaluate.items import Target, boundary, target, windows
 from isodiff.evaluate.scoring import Scorer
 from isodiff.evaluate.tasks import Protocol
-from isodiff.families.base import UNDECIDED, Sampler, sample
+from isodiff.families.base import UNDECIDED, Sampler
+from isodiff.families.sampling import sample
 from isodiff.files import write_json
 from isodiff.record import provenance
 from isodiff.rng import Placed

@@ -13,7 +13,7 @@ from isodiff.data.text import Tokenizer
 from isodiff.evaluate.generation import Quality, Text, quality
 from isodiff.evaluate.reference_model import HUGGING_FACE, HuggingFaceJudge, Judge, RunJudge
 from isodiff.evaluate.speed import Drawn, measure
-from isodiff.families import blank, family_named, sample
+from isodiff.families import family_named, sample, undecided
 from isodiff.families.base import Stepped
 from isodiff.record import Mean
 from isodiff.rng import Streams
@@ -78,7 +78,7 @@ def frontier_point(job: dict[str, Any]) -> dict[str, Any]:
 
     def draw(first: int, batch: int) -> Drawn:
         rng = Streams(SEED, batch, first=first, device=device)
-        prompt = blank(batch, length, device)
+        prompt = undecided(batch, length, device)
         return Drawn(*sample(run.family, run.network, prompt, sampler, rng=rng))
 
     speed, drawn = measure(

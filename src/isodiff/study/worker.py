@@ -20,7 +20,7 @@ from isodiff.allocator import keep_freed_memory
 from isodiff.cost.memory import state_bytes
 from isodiff.data.tokens import Corpus, epochs
 from isodiff.errors import InputError
-from isodiff.families import blank, sample
+from isodiff.families import sample, undecided
 from isodiff.rng import Streams
 from isodiff.runs.build import corpus_identity, describe, load, make_family, measure
 from isodiff.runs.spec import RunSpec
@@ -100,7 +100,7 @@ def sample_run(job: dict[str, Any]) -> dict[str, Any]:
     """Texts of a trained run."""
     run = load(Path(job["folder"]))
     sampler = run.family.sampler_with(job["steps"])
-    prompt = blank(job["texts"], run.spec.length)
+    prompt = undecided(job["texts"], run.spec.length)
     rng = Streams(run.spec.seed, job["texts"])
     tokens, nfe = sample(run.family, run.network, prompt, sampler, rng=rng)
     texts = [run.corpus.tokenizer.decode(row) for row in tokens.numpy()]

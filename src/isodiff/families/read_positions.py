@@ -8,17 +8,17 @@ from torch import Tensor
 from isodiff.types import Chosen, Nats, Tokens
 
 
-def scored(observed: Chosen | None) -> Int[Tensor, " M"] | None:
+def positions_to_read(observed: Chosen | None) -> Int[Tensor, " M"] | None:
     """Which of the B L positions shown are predictions: those not given; None for all."""
     return None if observed is None else (~observed).flatten().nonzero().squeeze(-1)
 
 
-def taken(values: Tensor, read: Int[Tensor, " M"] | None) -> Tensor:
+def gather_read(values: Tensor, read: Int[Tensor, " M"] | None) -> Tensor:
     """The entries of `values` (B, L) at the positions read."""
     return values.flatten() if read is None else values.flatten()[read]
 
 
-def in_place(values: Float[Tensor, " M"], read: Int[Tensor, " M"] | None, x: Tokens) -> Nats:
+def scatter_read(values: Float[Tensor, " M"], read: Int[Tensor, " M"] | None, x: Tokens) -> Nats:
     """Values of the positions read, where they belong; 0 elsewhere."""
     if read is None:
         return values.view_as(x)

@@ -19,7 +19,7 @@ from isodiff.rng import Noise
 Event = Int[Tensor, "B L"]
 
 
-def steps_drawn(
+def draw_steps(
     holes: Bool[Tensor, "B L"], alphas: Float[Tensor, " T1"] | None, rng: Noise
 ) -> Event:
     """The step at which each position is lifted; `alphas` rise from 0 over T + 1 values, None for T = oo.
@@ -42,7 +42,7 @@ def dense_rank(key: Event, holes: Bool[Tensor, "B L"]) -> Event:
     return torch.zeros_like(rank).scatter(-1, index, rank).masked_fill(~holes, length)
 
 
-def rank_in_block(block: Event, holes: Bool[Tensor, "B L"]) -> Event:
+def rank_within_block(block: Event, holes: Bool[Tensor, "B L"]) -> Event:
     """Rank of each hole among the holes of its block; blocks are numbered from left to right."""
     before = holes.long().cumsum(-1) - holes.long()
     far = before.masked_fill(~holes, holes.shape[1])
