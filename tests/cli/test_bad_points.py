@@ -34,12 +34,15 @@ def changed(place: int, value: str) -> list[str]:
 
 
 BAD = {
-    "not a number": (changed(4, "nan"), "line 3: nats is nan; it must be a positive number"),
-    "infinite": (changed(4, "inf"), "line 3: nats is inf; it must be a positive number"),
-    "negative": (changed(4, "-1"), "line 3: nats is -1.0; it must be a positive number"),
+    "not a number": (changed(4, "nan"), "line 3: nats: input should be a finite number, not 'nan'"),
+    "infinite": (changed(4, "inf"), "line 3: nats: input should be a finite number, not 'inf'"),
+    "negative": (changed(4, "-1"), "line 3: nats: input should be greater than 0, not '-1'"),
     "mixed": (changed(5, "exact"), "mark each, and give them as two families"),
     "unmarked": (changed(5, ""), "mark each, and give them as two families"),
-    "odd mark": (changed(5, "maybe"), "line 3: kind is 'maybe'; it must be exact or bound"),
+    "odd mark": (
+        changed(5, "maybe"),
+        "line 3: kind: input should be 'exact' or 'bound', not 'maybe'",
+    ),
     "one budget": (rows(budgets=(1e15,), sizes=(*SIZES, 3.2e7)), "has one budget only"),
     "no runs": ([], "no points"),
 }

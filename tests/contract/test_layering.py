@@ -32,14 +32,14 @@ WITHOUT_TORCH = [
 # (file, text): the only places outside families/ that name a family, each for its reason.
 NAMING_EXCEPTIONS = {
     ("scaling/laws/isoflop.py", "autoregressive"),  # the reference curve of compute ratios
-    ("scaling/published.py", "autoregressive"),  # translation of the published file's column
-    ("scaling/published.py", "ar"),
-    ("scaling/published.py", "masked"),
-    ("scaling/published.py", "mdlm"),
-    ("scaling/published.py", "uniform"),
-    ("scaling/published.py", "duo"),
-    ("scaling/published.py", "interpolating"),
-    ("scaling/published.py", "esolm"),
+    ("scaling/point_sources.py", "autoregressive"),  # translation of the published file's column
+    ("scaling/point_sources.py", "ar"),
+    ("scaling/point_sources.py", "masked"),
+    ("scaling/point_sources.py", "mdlm"),
+    ("scaling/point_sources.py", "uniform"),
+    ("scaling/point_sources.py", "duo"),
+    ("scaling/point_sources.py", "interpolating"),
+    ("scaling/point_sources.py", "esolm"),
 }
 
 

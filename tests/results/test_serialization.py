@@ -72,9 +72,18 @@ class Row:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ({"kind": "exact", "nats": "-1"}, "t.csv, line 2: nats: input should be greater than 0, not '-1'"),
-        ({"kind": "exact", "nats": "x"}, "t.csv, line 2: nats: input should be a valid number, not 'x'"),
-        ({"kind": "?", "nats": 1}, "t.csv, line 2: kind: input should be 'exact' or 'bound', not '?'"),
+        (
+            {"kind": "exact", "nats": "-1"},
+            "t.csv, line 2: nats: input should be greater than 0, not '-1'",
+        ),
+        (
+            {"kind": "exact", "nats": "x"},
+            "t.csv, line 2: nats: input should be a valid number, not 'x'",
+        ),
+        (
+            {"kind": "?", "nats": 1},
+            "t.csv, line 2: kind: input should be 'exact' or 'bound', not '?'",
+        ),
         ({"kind": "exact"}, "t.csv, line 2: nats: field required"),
     ],
 )

@@ -63,9 +63,9 @@ def test_chinchilla_is_reproduced(chinchilla: dict) -> None:
 
 def test_all_245_points_give_the_other_optimum() -> None:
     """What leaving out the five highest losses does (reference objective 1.82601e-3)."""
-    from isodiff.scaling.published import chinchilla_point, rows
+    from isodiff.scaling.point_sources import chinchilla_points
 
-    points = [chinchilla_point(row) for row in rows("2203.15556")]
+    points = chinchilla_points()
     assert len(points) == 245
     found = fit_parametric(points, bootstrap=0).to_json()
     assert found["objective"] == pytest.approx(1.82601e-3, rel=1e-5)

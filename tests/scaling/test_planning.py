@@ -18,7 +18,7 @@ from isodiff.scaling.laws.load import PRINTED, known_laws
 from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.laws.token_flops import SIX
 from isodiff.scaling.planning.recommend import plan
-from isodiff.scaling.published import TABLES
+from isodiff.scaling.point_sources import PUBLISHED
 
 Planted = Callable[..., list[Point]]
 TRUE = Surface.of(np.array([[np.log(A), ALPHA, np.log(B), BETA, np.log(E)]]))
@@ -184,7 +184,7 @@ def test_batch_and_rate_come_with_their_source(published: list[dict]) -> None:
     assert any("batch of" in line for line in plan(published, 1e22)["warnings"])
 
 
-@pytest.mark.parametrize("arxiv", [*TABLES, *PRINTED])
+@pytest.mark.parametrize("arxiv", [*PUBLISHED, *PRINTED])
 def test_every_published_law_makes_a_plan(arxiv: str) -> None:
     laws = laws_of(arxiv)
     for unique in (None, 1e9):

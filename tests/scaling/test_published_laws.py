@@ -11,7 +11,7 @@ import pytest
 
 from isodiff.errors import InputError
 from isodiff.scaling import fit_isoflop, published_points, table_points
-from isodiff.scaling.published import FAMILIES, parameters
+from isodiff.scaling.point_sources import PUBLISHED_FAMILIES, published_parameters
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_the_figures_own_axis_flattens_the_law(tmp_path: Path) -> None:
     table = tmp_path / "plotted.csv"
     lines = ["family,budget,parameters,tokens,nats"]
     lines += [
-        f"{FAMILIES[r['family']]},{r['flops_budget']},{r['params_as_plotted']},{r['tokens']},"
+        f"{PUBLISHED_FAMILIES[r['family']]},{r['flops_budget']},{r['params_as_plotted']},{r['tokens']},"
         f"{r['val_loss_nats_per_token']}"
         for r in rows
     ]
@@ -135,7 +135,7 @@ def test_points_are_the_digitized_ones() -> None:
 def test_parameters_of_the_ladder(
     depth: int, width: int, core: float, non_embedding: float, total: float
 ) -> None:
-    millions = {name: value / 1e6 for name, value in parameters(depth, width).items()}
+    millions = {name: value / 1e6 for name, value in published_parameters(depth, width).items()}
     wanted = {"core": core, "non_embedding": non_embedding, "total": total}
     assert millions == pytest.approx(wanted, abs=0.051)
 

@@ -89,7 +89,7 @@ def test_a_damaged_record_is_named(key: str) -> None:
 def test_a_loss_that_is_not_a_number_is_named() -> None:
     damaged = copy.deepcopy(record("a"))
     damaged["results"]["validation"]["nats_per_token"]["value"] = float("nan")
-    with pytest.raises(InputError, match="run a: nats is nan"):
+    with pytest.raises(InputError, match="run a: nats: input should be a finite number, not nan"):
         record_points([damaged], "runs")
 
 
@@ -156,17 +156,44 @@ def test_a_record_knows_how_long_its_text_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([HEADER + ",kind", ROW + ",guess"], "line 2: kind is 'guess'; it must be exact or bound"),
-        ([HEADER + ",unique_tokens", ROW + ",-3"], "line 2: unique_tokens is -3.0"),
-        ([HEADER, "masked,1e18,1e8,2e9,much"], "line 2: nats 'much' is not a number"),
-        ([HEADER, ROW, "masked,1e18,1e8,2e9,nan"], "line 3: nats is nan; it must be a positive"),
-        ([HEADER, "masked,1e18,1e8,2e9,-1"], "line 2: nats is -1.0; it must be a positive"),
-        ([HEADER, "masked,inf,1e8,2e9,3"], "line 2: budget is inf"),
-        ([HEADER, "masked,1e18,0,2e9,3"], "line 2: parameters is 0.0"),
-        ([HEADER, "masked,1e18,1e8,,3"], "line 2: tokens '' is not a number"),
-        ([HEADER, ",1e18,1e8,2e9,3"], "line 2: family is empty"),
+        (
+            [HEADER + ",kind", ROW + ",guess"],
+            "line 2: kind: input should be 'exact' or 'bound', not 'guess'",
+        ),
+        (
+            [HEADER + ",unique_tokens", ROW + ",-3"],
+            "line 2: unique_tokens: input should be greater than 0, not '-3'",
+        ),
+        (
+            [HEADER, "masked,1e18,1e8,2e9,much"],
+            "line 2: nats: input should be a valid number, not 'much'",
+        ),
+        (
+            [HEADER, ROW, "masked,1e18,1e8,2e9,nan"],
+            "line 3: nats: input should be a finite number, not 'nan'",
+        ),
+        (
+            [HEADER, "masked,1e18,1e8,2e9,-1"],
+            "line 2: nats: input should be greater than 0, not '-1'",
+        ),
+        (
+            [HEADER, "masked,inf,1e8,2e9,3"],
+            "line 2: budget: input should be a finite number, not 'inf'",
+        ),
+        (
+            [HEADER, "masked,1e18,0,2e9,3"],
+            "line 2: parameters: input should be greater than 0, not '0'",
+        ),
+        ([HEADER, "masked,1e18,1e8,,3"], "line 2: tokens: input should be a valid number, not ''"),
+        (
+            [HEADER, ",1e18,1e8,2e9,3"],
+            "line 2: family: string should have at least 1 character, not ''",
+        ),
         ([HEADER, ROW + ",1"], "line 2: 6 cells under 5 column names"),
-        ([HEADER + ",standard_error", ROW + ",-1"], "line 2: standard_error is -1.0"),
+        (
+            [HEADER + ",standard_error", ROW + ",-1"],
+            "line 2: standard_error: input should be greater than or equal to 0, not '-1'",
+        ),
         ([HEADER.replace("nats", "nat")], "line 1: unknown column 'nat'; did you mean 'nats'"),
         ([HEADER.replace(",nats", "")], "line 1: column 'nats' is missing; columns are family,"),
         ([HEADER + ",nats"], "line 1: column 'nats' stands twice"),

@@ -3,10 +3,8 @@
 from isodiff.scaling.laws.data_constrained import RepeatedFit, fit_repeated
 from isodiff.scaling.laws.isoflop import IsoflopFit, fit_isoflop
 from isodiff.scaling.laws.parametric import ParametricFit, fit_parametric
-from isodiff.scaling.point_sources import read_points
+from isodiff.scaling.point_sources import published_points, read_points, table_points
 from isodiff.scaling.points import Point, Points, record_points
-from isodiff.scaling.published import published_points
-from isodiff.scaling.table import table_points
 
 __all__ = [
     "IsoflopFit",

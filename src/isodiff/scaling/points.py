@@ -1,21 +1,24 @@
-"""One point of a scaling study is one finished run; here they are read from records."""
+"""One point of a scaling study is one finished run; here they are made of records."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
 
 from isodiff.errors import InputError
 from isodiff.record import Convention, Kind
+from isodiff.serialization import from_json
 
 Parameters = Literal["non_embedding", "core", "total"]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A run as a scaling law sees it.
+    """A run as a scaling law sees it; `serialization.from_json` checks it.
 
     `budget` groups the curve (FLOPs the study gave to each of its runs); `flops` is what the run
     cost in the convention in use. `nats` is the validation loss per token, `standard_error` the
@@ -23,16 +26,16 @@ class Point:
     `unique_tokens` is the length of the text before it repeats.
     """
 
-    family: str
-    budget: float
-    flops: float
-    parameters: float
-    tokens: float
-    nats: float
-    standard_error: float | None = None
+    family: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+    budget: Positive
+    flops: Positive
+    parameters: Positive
+    tokens: Positive
+    nats: Positive
+    standard_error: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     id: str = ""
     kind: Kind | None = None
-    unique_tokens: float | None = None
+    unique_tokens: Positive | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def record_points(
 ) -> Points:
     """The finished runs among `records`; the others are named in the warnings."""
     records = sorted(records, key=lambda record: str(record["id"]))
-    reasons = [why_left_out(record) for record in records]
+    reasons = [_why_left_out(record) for record in records]
     done = [record for record, why in zip(records, reasons, strict=True) if why is None]
     warnings = [
         f"run {record['id']} is left out: {why}"
@@ -65,17 +68,20 @@ def record_points(
         raise InputError(
             f"{source} holds no finished run ({len(records)} unfinished, failed or fine-tuned)"
         )
-    warnings += mixed([record["spec"] for record in done])
+    warnings += [
+        f"the runs differ in {key}, so their losses are not comparable; fit them apart"
+        for key in ("corpus", "length", "validation")
+        if any(record["spec"].get(key) != done[0]["spec"].get(key) for record in done)
+    ]
     labels = family_labels([record["spec"].get("family") for record in done])
     points = [
-        record_point(record, label, flops, parameters)
+        _record_point(record, label, flops, parameters)
         for record, label in zip(done, labels, strict=True)
     ]
     return Points(tuple(points), source, flops or "budget", parameters, tuple(warnings))
 
 
-def why_left_out(record: dict[str, Any]) -> str | None:
-    """Why a record is no point; None where it is one."""
+def _why_left_out(record: dict[str, Any]) -> str | None:
     if record.get("status") != "done":
         return record.get("status", "no status")
     init = record["spec"].get("init")
@@ -84,47 +90,29 @@ def why_left_out(record: dict[str, Any]) -> str | None:
     return None
 
 
-def mixed(specs: Sequence[dict[str, Any]]) -> list[str]:
-    """A warning for each thing that must be one for losses to be comparable, and is several."""
-    return [
-        f"the runs differ in {key}, so their losses are not comparable; fit them apart"
-        for key in ("corpus", "length", "validation")
-        if any(spec.get(key) != specs[0].get(key) for spec in specs)
-    ]
-
-
-def record_point(
+def _record_point(
     record: dict[str, Any], label: str, flops: Convention | None, parameters: Parameters
 ) -> Point:
-    """One finished record as a point."""
     try:
-        validation = record["results"]["validation"]
-        loss = validation["nats_per_token"]
-        budget = float(record["spec"]["budget"])
-        point = Point(
-            family=label,
-            budget=budget,
-            flops=budget if flops is None else float(record["flops"][flops]),
-            parameters=float(record["parameters"][parameters]),
-            tokens=float(record["tokens"]),
-            nats=float(loss["value"]),
-            standard_error=loss.get("standard_error"),
-            id=str(record["id"]),
-            kind=validation.get("kind"),
-            unique_tokens=unique(record),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        validation, budget = record["results"]["validation"], record["spec"]["budget"]
+        values = {
+            "family": label,
+            "budget": budget,
+            "flops": budget if flops is None else record["flops"][flops],
+            "parameters": record["parameters"][parameters],
+            "tokens": record["tokens"],
+            "nats": validation["nats_per_token"]["value"],
+            "standard_error": validation["nats_per_token"].get("standard_error"),
+            "id": record["id"],
+            "kind": validation.get("kind"),
+            # tokens of the text: those seen over how often each was
+            "unique_tokens": record["tokens"] / record["epochs"] if record.get("epochs") else None,
+        }
+    except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"the record of run {record['id']} cannot be fitted ({error!r}); train it again"
         ) from None
-    check(point, f"run {point.id}")
-    return point
-
-
-def unique(record: dict[str, Any]) -> float | None:
-    """Tokens of the training text: those seen over how often each was."""
-    epochs = record.get("epochs")
-    return float(record["tokens"]) / float(epochs) if epochs else None
+    return from_json(Point, values, f"run {record['id']}", mend="")
 
 
 def family_labels(families: Sequence[Any]) -> list[str]:
@@ -161,17 +149,3 @@ def by_family(points: Points | Sequence[Point]) -> tuple[Points, dict[str, list[
                 "mark each, and give them as two families"
             )
     return data, families
-
-
-def check(point: Point, where: str) -> None:
-    """Every number of a point is finite and positive (a standard error may be zero)."""
-    for name in ("budget", "flops", "parameters", "tokens", "nats", "unique_tokens"):
-        value = getattr(point, name)
-        if name == "unique_tokens" and value is None:
-            continue
-        assert value is not None, name
-        if not (math.isfinite(value) and value > 0):
-            raise InputError(f"{where}: {name} is {value}; it must be a positive number")
-    error = point.standard_error
-    if error is not None and not (math.isfinite(error) and error >= 0):
-        raise InputError(f"{where}: standard_error is {error}; it must be zero or positive")

@@ -14,7 +14,7 @@ from isodiff.scaling.laws.data_constrained import fit_repeated
 from isodiff.scaling.laws.isoflop import fit_isoflop
 from isodiff.scaling.laws.parametric import fit_parametric
 from isodiff.scaling.laws.printed_constants import printed_laws
-from isodiff.scaling.published import TABLES, published_points
+from isodiff.scaling.point_sources import PUBLISHED, published_points
 
 LAWS = ("isoflop", "parametric", "repeated")
 REPLICATES = 200
@@ -49,8 +49,8 @@ def published_laws(source: str) -> list[dict[str, Any]]:
     arxiv = source.removeprefix("published:")
     if arxiv in PRINTED:
         return as_printed(arxiv)
-    if arxiv not in TABLES:
-        known = [*TABLES, *PRINTED]
+    if arxiv not in PUBLISHED:
+        known = [*PUBLISHED, *PRINTED]
         listed = ", ".join(f"published:{name}" for name in known)
         raise InputError(f"no published laws {source!r}{nearest(arxiv, known)}; there is {listed}")
     points = published_points(source)
