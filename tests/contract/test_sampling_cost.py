@@ -11,12 +11,12 @@ import torch
 from networks import FAMILIES, V, tiny
 
 from isodiff.cost.flops import forward_flops
+from isodiff.cost.sampling import TypicalNetwork
 from isodiff.families.base import Family, undecided
 from isodiff.network.attention import Attention
 from isodiff.network.shape import Backbone, Shape
 from isodiff.network.view import Cache, Latent, Prediction, Table, View
 from isodiff.rng import Streams
-from isodiff.scaling.planning.outline import Outline
 
 LENGTH, STEPS = 24, 6
 LEAST, MOST = 20, 150  # texts
@@ -100,7 +100,7 @@ def test_every_family_but_one_variant_says_it() -> None:
 def test_flops_of_writing_are_those_of_the_views() -> None:
     """Left to right with a cache costs one look at the whole text; masks one such look an event."""
     shape, vocab_size, length = Shape(depth=12, width=768, heads=12), 1000, 64
-    network = Outline.of(shape.core_parameters, "core", vocab_size)
+    network = TypicalNetwork.of(shape.core_parameters, "core", vocab_size)
     assert network.depth == pytest.approx(12) and network.width == pytest.approx(768)
     for name in ("autoregressive", "masked"):
         family = type(FAMILIES[name])(vocab_size=vocab_size)  # type: ignore[call-arg]

@@ -15,6 +15,7 @@ from isodiff.scaling.laws.load import known_laws
 from isodiff.scaling.planning.experimental_design import next_runs
 from isodiff.scaling.planning.hardware import Setting
 from isodiff.scaling.planning.recommend import plan
+from isodiff.serialization import to_json
 
 PAGE = (Path(__file__).parents[2] / "docs" / "laws.md").read_text(encoding="utf-8")
 WORDS = {"or", "null", "name", "least", "most", "family", "number"}
@@ -48,7 +49,7 @@ def found(law: str) -> dict[str, Any]:
     if law == "repeated":
         return fit_repeated(published_points("published:2305.16264"), bootstrap=20).to_json()
     if law == "next":
-        return next_runs(published_points("published:2602.15014"), 1, bootstrap=20).to_json()
+        return to_json(next_runs(published_points("published:2602.15014"), 1, bootstrap=20))
     laws = known_laws("published:2512.10858")
     setting = workloads(laws, Setting())
     return {

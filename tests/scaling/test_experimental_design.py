@@ -18,16 +18,30 @@ from isodiff.scaling.fitting.newton import minimize
 from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.laws.parametric import Runs
 from isodiff.scaling.laws.token_flops import SIX
-from isodiff.scaling.planning.candidate_runs import Candidate, budgets_to_try, candidates, sizes
-from isodiff.scaling.planning.experimental_design import next_runs, noise_of_a_run
-from isodiff.scaling.planning.greedy import best_picks, updated
-from isodiff.scaling.planning.verdicts import best_nats, log_compute
+from isodiff.scaling.planning.candidate_runs import (
+    CandidateRun,
+    best_runs,
+    budgets_to_try,
+    candidate_runs,
+    sizes,
+    updated,
+)
+from isodiff.scaling.planning.experimental_design import (
+    Proposal,
+    best_nats,
+    log_compute,
+    next_runs,
+    noise_of_a_run,
+)
+from isodiff.serialization import from_json, to_json
 
 WORSE = 1.02  # factor on A and B of the second family
 
 
-def candidate(flops: float) -> Candidate:
-    return Candidate("any", flops, 1.0, 1.0, None, False)
+def candidate(flops: float) -> CandidateRun:
+    return CandidateRun(
+        family="any", flops=flops, parameters=1.0, tokens=1.0, shape=None, again=False
+    )
 
 
 def study(seed: int, noise: float = 0.005, times: float = 1.0) -> list[Point]:
@@ -62,16 +76,16 @@ def test_the_first_pick_is_the_best_of_all_and_each_pick_tells_what_it_leaves() 
     covariance, sigma = root @ root.T, rng.uniform(0.3, 1, 11)
     tried = [candidate(1.0)] * 11
     after = [updated(covariance, i + 1, sigma[i])[0, 0] for i in range(11)]
-    picks = best_picks(covariance, sigma, tried, 3, 99.0)
-    assert picks[0].error ** 2 == pytest.approx(min(after))
+    picks = best_runs(covariance, sigma, tried, 3, 99.0)
+    assert picks[0].error_after ** 2 == pytest.approx(min(after))
     best = int(np.argmin(after))
     assert picks[0].known == pytest.approx(covariance[best + 1, best + 1] ** 0.5)
     product = picks[0].known * covariance[0, 0] ** 0.5
     assert picks[0].correlation == pytest.approx(covariance[0, best + 1] / product)
     second = updated(covariance, best + 1, sigma[best])
     least = min(updated(second, i + 1, sigma[i])[0, 0] for i in range(11))
-    assert picks[1].error ** 2 == pytest.approx(least)
-    assert len(picks) == 3 and picks[2].error < picks[1].error < picks[0].error
+    assert picks[1].error_after ** 2 == pytest.approx(least)
+    assert len(picks) == 3 and picks[2].error_after < picks[1].error_after < picks[0].error_after
 
 
 def test_the_price_is_kept_and_the_better_of_both_rules_is_proposed() -> None:
@@ -80,13 +94,13 @@ def test_the_price_is_kept_and_the_better_of_both_rules_is_proposed() -> None:
     covariance = np.outer(q, q) + np.diag([0, *np.full(10, 0.01), 0.01])
     sigma, dear = np.full(11, 1.0), 10.0
     tried = [*(candidate(1.0) for _ in range(10)), candidate(dear)]
-    picks = best_picks(covariance, sigma, tried, 10, dear)
+    picks = best_runs(covariance, sigma, tried, 10, dear)
     by_one = updated(covariance, 11, 1.0)[0, 0]
-    assert picks[-1].error ** 2 == pytest.approx(min(by_one, ten_cheap(covariance)))
-    assert sum(pick.run.flops for pick in picks) <= dear
-    assert [pick.run.flops for pick in best_picks(covariance, sigma, tried, 1, dear)] == [dear]
-    assert [pick.run.flops for pick in best_picks(covariance, sigma, tried, 1, 9.0)] == [1.0]
-    assert best_picks(covariance, sigma, tried, 3, 0.5) == ()
+    assert picks[-1].error_after ** 2 == pytest.approx(min(by_one, ten_cheap(covariance)))
+    assert sum(pick.flops for pick in picks) <= dear
+    assert [pick.flops for pick in best_runs(covariance, sigma, tried, 1, dear)] == [dear]
+    assert [pick.flops for pick in best_runs(covariance, sigma, tried, 1, 9.0)] == [1.0]
+    assert best_runs(covariance, sigma, tried, 3, 0.5) == ()
 
 
 def ten_cheap(covariance: np.ndarray) -> float:
@@ -129,24 +143,24 @@ def test_the_multiplier_inverts_the_law_of_the_reference() -> None:
 
 def test_a_proposal_says_what_it_knows() -> None:
     found = next_runs(study(0), 3, bootstrap=300)
-    value = found.to_json()
-    assert json.loads(json.dumps(value, allow_nan=False)) == value
-    assert value["families"] == ["autoregressive", "masked"] and value["target"] == 1e21
-    assert value["allowance"] == 3e21 >= value["flops"] == sum(r["flops"] for r in value["runs"])
-    errors = [value["error"], *(run["error_after"] for run in value["runs"])]
-    assert errors == sorted(errors, reverse=True) and value["error_after"] == errors[-1]
+    value = json.loads(json.dumps(to_json(found), allow_nan=False))
+    assert from_json(Proposal, value, "") == found
+    assert found.families == ("autoregressive", "masked") and found.target == 1e21
+    assert found.allowance == 3e21 >= found.flops == sum(run.flops for run in found.runs)
+    errors = [found.error, *(run.error_after for run in found.runs)]
+    assert errors == sorted(errors, reverse=True) and found.error_after == errors[-1]
     truth = [surface_loss(C=1e21, times=times) for times in (1.0, WORSE)]
-    assert abs(value["value"] - (truth[1] - truth[0])) < 4 * value["error"]
-    text = next_text(value)
+    assert abs(found.value - (truth[1] - truth[0])) < 4 * found.error
+    text = next_text(found)
     assert "At 1e+21 FLOPs autoregressive is ahead of masked by" in text and "% sure" in text
-    assert next_runs(study(0), 3, bootstrap=300).to_json() == value
-    assert next_runs(study(0)[::-1], 3, bootstrap=300).to_json() == value
+    assert next_runs(study(0), 3, bootstrap=300) == found
+    assert next_runs(study(0)[::-1], 3, bootstrap=300) == found
 
 
 def test_runs_go_to_the_family_that_is_known_least() -> None:
     for seed in range(3):
         found = next_runs(study(seed, times=4.0), 2, bootstrap=300)
-        assert {pick.run.family for pick in found.picks} == {"masked"}
+        assert {pick.family for pick in found.runs} == {"masked"}
 
 
 def surface_loss(*, C: float, times: float = 1.0) -> float:
@@ -155,19 +169,19 @@ def surface_loss(*, C: float, times: float = 1.0) -> float:
 
 
 def test_the_multiplier_is_a_verdict_too() -> None:
-    found = next_runs(study(0), 2, verdict="multiplier", target=1e21, bootstrap=300).to_json()
-    assert found["families"] == ["masked", "autoregressive"]
+    found = next_runs(study(0), 2, verdict="multiplier", target=1e21, bootstrap=300)
+    assert found.families == ("masked", "autoregressive")
     low, high = 20.0, np.log(1e24)
     wanted = surface_loss(C=1e21, times=WORSE)
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if surface_loss(C=np.exp(middle)) > wanted else (low, middle)
     truth = np.log(1e21) - low
-    assert abs(found["value"] - truth) < 4 * found["error"] < 4
+    assert abs(found.value - truth) < 4 * found.error < 4
     assert "masked needs the compute of autoregressive for equal loss" in next_text(found)
 
 
-def spread(points: Sequence[Point], more: Sequence[Candidate], noise: dict[str, float]) -> float:
+def spread(points: Sequence[Point], more: Sequence[CandidateRun], noise: dict[str, float]) -> float:
     """Standard deviation of the lead at 1e21 FLOPs over many planted studies with these runs."""
     best = {}
     for name, times in (("autoregressive", 1.0), ("masked", WORSE)):
@@ -190,14 +204,14 @@ def spread(points: Sequence[Point], more: Sequence[Candidate], noise: dict[str, 
 
 def at_random(
     points: Sequence[Point], budgets: Sequence[float], rng: np.random.Generator
-) -> list[Candidate]:
+) -> list[CandidateRun]:
     """A run of any family and size at each of the budgets."""
     found = []
     for budget in budgets:
         tried = [
             one
             for name in ("autoregressive", "masked")
-            for one in candidates(
+            for one in candidate_runs(
                 name, Runs(tuple(p for p in points if p.family == name)), [budget], {}
             )
         ]
@@ -217,15 +231,15 @@ def test_runs_proposed_leave_less_error_than_runs_at_random_of_the_same_price(ti
             short = [p for p in long if p.budget < 1.1e20]
             points = [p for p in points if p.family != "masked"] + short
         proposal = next_runs(points, 3, target=1e21, bootstrap=200)
-        runs = [pick.run for pick in proposal.picks]
+        runs = proposal.runs
         others = (at_random(points, [run.flops for run in runs], rng) for _ in range(3))
         chance = np.mean([spread(points, some, noise) ** 2 for some in others])
         before, after = spread(points, [], noise), spread(points, runs, noise)
-        foretold = proposal.picks[-1].error / proposal.question.error
-        found.append([before**2, after**2, chance, foretold**2 * before**2])
-    before, after, chance, foretold = np.mean(found, axis=0)
+        predicted = proposal.error_after / proposal.error
+        found.append([before**2, after**2, chance, predicted**2 * before**2])
+    before, after, chance, predicted = np.mean(found, axis=0)
     assert after < 0.9 * chance < 0.9 * before
-    assert 0.7 < (after / foretold) ** 0.5 < 1.3
+    assert 0.7 < (after / predicted) ** 0.5 < 1.3
 
 
 def test_sizes_are_rungs_of_the_ladder_where_shapes_are_known() -> None:
@@ -252,7 +266,7 @@ def test_candidates_stay_where_a_law_can_say_something() -> None:
     runs = Runs(tuple(points))
     budgets = budgets_to_try(points)
     assert budgets == pytest.approx([1e18, 10**19.5, 1e21, 2e21, 4e21], rel=5e-3)
-    found = candidates("autoregressive", runs, budgets, {})
+    found = candidate_runs("autoregressive", runs, budgets, {})
     ratio = np.array([p.tokens / p.parameters for p in points])
     assert found
     for one in found:
@@ -284,7 +298,7 @@ def test_what_gives_no_proposal() -> None:
     ]
     with pytest.raises(InputError, match="no law of autoregressive to compare with"):
         next_runs(named, 2, verdict="multiplier", bootstrap=40)
-    assert next_runs(named, 2, bootstrap=40).question.first == "uniform"
+    assert next_runs(named, 2, bootstrap=40).families[0] == "uniform"
     third = [replace(p, family="hybrid") for p in alone[:4]]
-    said = next_runs([*points, *third], 2, bootstrap=40).to_json()["warnings"]
-    assert said == ["no law: hybrid has 4 runs; a law of 5 parameters needs 6 at least"]
+    said = next_runs([*points, *third], 2, bootstrap=40).warnings
+    assert said == ("no law: hybrid has 4 runs; a law of 5 parameters needs 6 at least",)

@@ -1,17 +1,25 @@
-"""Hours, memory and speed of writing, by hand."""
+"""Hours, memory and speed of sampling, by hand."""
 
 from __future__ import annotations
 
-import json
 import math
 
 import pytest
 
-from isodiff.cost.sampling import SamplingCost, shown_whole
+from isodiff.cost.sampling import SamplingCost, TypicalNetwork, shown_whole
 from isodiff.errors import InputError
-from isodiff.scaling.planning.devices import Devices, table
-from isodiff.scaling.planning.hardware import BATCH, Setting, inference, memory, training
-from isodiff.scaling.planning.outline import Outline
+from isodiff.scaling.planning.hardware import (
+    BATCH,
+    Devices,
+    SamplingSpeed,
+    Setting,
+    UnknownSpeed,
+    device_names,
+    sampling_speed,
+    training_memory,
+    training_time,
+)
+from isodiff.serialization import from_json, to_json
 
 EIGHT = Devices.parse("h100x8")
 SEEN = 2048 * 2049 / 2
@@ -23,12 +31,21 @@ def test_devices_are_read_by_name_and_count() -> None:
     assert (EIGHT.name, EIGHT.count, EIGHT.flops) == ("h100", 8, 989.5e12)
     assert str(EIGHT) == "h100x8" and str(Devices.parse("A100-80")) == "a100-80"
     assert Devices.parse("rtx4090").count == 1 and Devices.parse("rtx4090x2").count == 2
-    for name, device in table()["devices"].items():
-        assert Devices.parse(name).source == device["source"]
+    for name in device_names():
+        device = Devices.parse(name)
+        assert device.name == name and device.source
         # every one of them needs more than a hundred operations a byte to be busy
-        assert 100 < device["flops"] / device["bandwidth"] < 450
-        assert 20e9 <= device["memory_bytes"] <= 200e9
-    assert json.loads(json.dumps(EIGHT.to_json()))["count"] == 8
+        assert 100 < device.flops / device.bandwidth < 450
+        assert 20e9 <= device.memory_bytes <= 200e9
+    assert from_json(Devices, to_json(EIGHT), "") == EIGHT
+
+
+def test_a_setting_is_written_without_what_was_worked_out() -> None:
+    value = to_json(Setting(devices=EIGHT, measured={"masked": 1.0}, shown={"masked": 2.0}))
+    assert set(value) == {
+        *("device", "utilisation", "throughput", "length", "vocab_size", "sampler_steps"),
+    }
+    assert value["device"]["count"] == 8 and value["utilisation"] == 0.4
 
 
 @pytest.mark.parametrize(
@@ -65,96 +82,100 @@ def test_settings_that_cannot_be_are_refused(options: dict, message: str) -> Non
 
 
 def test_hours_by_the_devices() -> None:
-    found = training("masked", 1e21, 5e10, Setting(devices=EIGHT, utilization=0.5))
-    assert found["hours"] == pytest.approx(1e21 / (8 * 989.5e12 * 0.5) / 3600)
-    assert found["device_hours"] == pytest.approx(8 * found["hours"])
-    assert found["basis"] == "utilisation" and found["utilisation"] == pytest.approx(0.5)
-    assert found["tokens_per_second"] == pytest.approx(5e10 / found["hours"] / 3600)
+    found = training_time("masked", 1e21, 5e10, Setting(devices=EIGHT, utilization=0.5))
+    assert found.hours == pytest.approx(1e21 / (8 * 989.5e12 * 0.5) / 3600)
+    assert found.device_hours == pytest.approx(8 * found.hours)
+    assert found.basis == "utilisation" and found.utilization == pytest.approx(0.5)
+    assert found.tokens_per_second == pytest.approx(5e10 / found.hours / 3600)
 
 
 def test_hours_by_a_throughput_and_what_share_of_the_peak_that_is() -> None:
-    found = training("masked", 1e21, 5e10, Setting(devices=EIGHT, throughput=1e6))
-    assert found["hours"] == pytest.approx(5e4 / 3600) and found["basis"] == "throughput"
-    assert found["utilisation"] == pytest.approx(1e21 / 5e4 / (8 * 989.5e12))
+    found = training_time("masked", 1e21, 5e10, Setting(devices=EIGHT, throughput=1e6))
+    assert found.hours == pytest.approx(5e4 / 3600) and found.basis == "throughput"
+    assert found.utilization == pytest.approx(1e21 / 5e4 / (8 * 989.5e12))
 
 
 def test_hours_as_measured_are_of_that_family_only() -> None:
     setting = Setting(measured={"masked": 2e10})
-    found = training("masked", 1e14, 1e8, setting)
-    assert found["hours"] == pytest.approx(1e14 / 2e10 / 3600)
-    assert (found["basis"], found["device_hours"], found["utilisation"]) == ("measured", None, None)
-    assert training("uniform", 1e14, 1e8, setting)["basis"] == "utilisation"
+    found = training_time("masked", 1e14, 1e8, setting)
+    assert found.hours == pytest.approx(1e14 / 2e10 / 3600)
+    assert (found.basis, found.device_hours, found.utilization) == ("measured", None, None)
+    assert training_time("uniform", 1e14, 1e8, setting).basis == "utilisation"
 
 
-def test_the_outline_counts_as_the_convention_says() -> None:
-    core = Outline.of(12 * 12 * 768**2, "non_embedding", 32_000)
+def test_the_typical_network_counts_as_the_convention_says() -> None:
+    core = TypicalNetwork.of(12 * 12 * 768**2, "non_embedding", 32_000)
     assert (core.depth, core.width) == (pytest.approx(12), pytest.approx(768))
     assert core.total == pytest.approx(12 * 12 * 768**2 + 2 * 32_000 * 768)
-    whole = Outline.of(core.total, "total", 32_000)
+    whole = TypicalNetwork.of(core.total, "total", 32_000)
     assert whole.width == pytest.approx(768) and whole.core == pytest.approx(core.core)
 
 
 def test_memory_is_states_and_one_sequence() -> None:
-    network = Outline.of(12 * 32 * 2048**2, "core", 32_000)  # 1.61G in 32 blocks of 2048
-    found = memory("masked", network, Setting())
-    assert found["states_bytes"] == pytest.approx(16 * (12 * 32 * 2048**2 + 2 * 32_000 * 2048))
+    network = TypicalNetwork.of(12 * 32 * 2048**2, "core", 32_000)  # 1.61G in 32 blocks of 2048
+    found = training_memory("masked", network, Setting())
+    assert found.states_bytes == pytest.approx(16 * (12 * 32 * 2048**2 + 2 * 32_000 * 2048))
     layers, logits = 32 * 24 * 2048 * 2, 3 * 4 * 32_000
-    assert found["activations_bytes"] == pytest.approx(2048 * (layers + logits))
-    assert found["fits_one_device"] and found["devices_needed"] == 1
+    assert found.activations_bytes == pytest.approx(2048 * (layers + logits))
+    assert found.fits_one_device and found.devices_needed == 1
     # two copies of the text double what the layers keep, not the logits
-    doubled = memory("block", network, Setting(shown={"block": 2.0}))
-    assert doubled["activations_bytes"] == pytest.approx(2048 * (2 * layers + logits))
+    doubled = training_memory("block", network, Setting(shown={"block": 2.0}))
+    assert doubled.activations_bytes == pytest.approx(2048 * (2 * layers + logits))
 
 
 def test_a_large_network_needs_several_devices() -> None:
-    network = Outline.of(2e10, "core", 32_000)
-    found = memory("masked", network, Setting())
-    room = 80e9 - found["activations_bytes"]
-    assert not found["fits_one_device"]
-    assert (found["devices_needed"] - 1) * room < found["states_bytes"]
-    assert found["devices_needed"] * room >= found["states_bytes"]
-    long = memory("masked", network, Setting(length=1_000_000))
-    assert long["devices_needed"] is None and not long["fits_one_device"]
+    network = TypicalNetwork.of(2e10, "core", 32_000)
+    found = training_memory("masked", network, Setting())
+    room = 80e9 - found.activations_bytes
+    assert not found.fits_one_device
+    assert (found.devices_needed - 1) * room < found.states_bytes
+    assert found.devices_needed * room >= found.states_bytes
+    long = training_memory("masked", network, Setting(length=1_000_000))
+    assert long.devices_needed is None and not long.fits_one_device
 
 
 def test_one_text_from_left_to_right_waits_for_memory_many_for_caches() -> None:
     """Every token reads all weights, and half a cache on average."""
-    network = Outline.of(12 * 32 * 2048**2, "core", 32_000)
-    setting = Setting(writing={"autoregressive": LEFT_TO_RIGHT})
-    found = inference("autoregressive", network, setting)
+    network = TypicalNetwork.of(12 * 32 * 2048**2, "core", 32_000)
+    setting = Setting(sampling={"autoregressive": LEFT_TO_RIGHT})
+    found = sampling_speed("autoregressive", network, setting)
+    assert isinstance(found, SamplingSpeed)
     per_token = 2 * network.total + 4 * 32 * 2048 * 2049 / 2
-    assert found["tokens_per_second_alone"] == pytest.approx(3.35e12 / per_token)
-    assert found["limit_alone"] == found["limit"] == "memory"
+    assert found.tokens_per_second_alone == pytest.approx(3.35e12 / per_token)
+    assert found.limit_alone == found.limit == "memory"
     full = 4 * 32 * 2048 * 2048  # bytes of a whole cache
-    assert found["batch"] == int((80e9 - 2 * network.total) / full) < BATCH
-    each = 2 * network.total / found["batch"] + 4 * 32 * 2048 * 2049 / 2
-    assert found["tokens_per_second"] == pytest.approx(3.35e12 / each)
+    assert found.batch == int((80e9 - 2 * network.total) / full) < BATCH
+    each = 2 * network.total / found.batch + 4 * 32 * 2048 * 2049 / 2
+    assert found.tokens_per_second == pytest.approx(3.35e12 / each)
     flops = 2 * (network.core + network.head) + 4 * 32 * 2048 * 2049 / 2
-    assert found["flops_per_token"] == pytest.approx(flops)
-    assert found["evaluations"] == 2048 and found["devices"] == 1
+    assert found.flops_per_token == pytest.approx(flops)
+    assert found.evaluations == 2048 and found.devices == 1
 
 
 def test_whole_texts_wait_for_arithmetic_and_gain_nothing_from_company() -> None:
-    network = Outline.of(12 * 32 * 2048**2, "core", 32_000)
-    found = inference("masked", network, Setting(writing={"masked": WHOLE}, utilization=0.5))
+    network = TypicalNetwork.of(12 * 32 * 2048**2, "core", 32_000)
+    found = sampling_speed("masked", network, Setting(sampling={"masked": WHOLE}, utilization=0.5))
+    assert isinstance(found, SamplingSpeed)
     looks = 128 * 2048 * (2 * network.core + 4 * 32 * 2048 * 2048)
     flops = looks + 2 * 2048 * network.head
-    assert found["flops_per_token"] == pytest.approx(flops / 2048)
-    assert found["tokens_per_second_alone"] == pytest.approx(2048 * 989.5e12 * 0.5 / flops)
-    assert found["tokens_per_second"] == pytest.approx(found["tokens_per_second_alone"])
-    assert found["limit_alone"] == "arithmetic" and found["batch"] == BATCH
+    assert found.flops_per_token == pytest.approx(flops / 2048)
+    assert found.tokens_per_second_alone == pytest.approx(2048 * 989.5e12 * 0.5 / flops)
+    assert found.tokens_per_second == pytest.approx(found.tokens_per_second_alone)
+    assert found.limit_alone == "arithmetic" and found.batch == BATCH
 
 
 def test_weights_too_large_for_one_device_lie_on_several() -> None:
-    network = Outline.of(1.2e11, "core", 32_000)
-    setting = Setting(writing={"autoregressive": LEFT_TO_RIGHT})
-    found = inference("autoregressive", network, setting)
+    network = TypicalNetwork.of(1.2e11, "core", 32_000)
+    setting = Setting(sampling={"autoregressive": LEFT_TO_RIGHT})
+    found = sampling_speed("autoregressive", network, setting)
+    assert isinstance(found, SamplingSpeed)
     need = 2 * network.total + network.cache_bytes(2048)
-    assert found["devices"] == math.ceil(need / 80e9) > 3 and found["batch"] >= 1
+    assert found.devices == math.ceil(need / 80e9) > 3 and found.batch >= 1
     per_token = 2 * network.total + network.cache_bytes(SEEN) / 2048
-    assert found["tokens_per_second_alone"] == pytest.approx(found["devices"] * 3.35e12 / per_token)
+    assert found.tokens_per_second_alone == pytest.approx(found.devices * 3.35e12 / per_token)
 
 
 def test_a_family_that_does_not_say_has_no_speed() -> None:
-    found = inference("other", Outline.of(1e9, "core", 32_000), Setting())
-    assert found["flops_per_token"] is None and "no family of that name" in found["reason"]
+    found = sampling_speed("other", TypicalNetwork.of(1e9, "core", 32_000), Setting())
+    assert isinstance(found, UnknownSpeed) and "no family of that name" in found.reason
+    assert to_json(found) == {"flops_per_token": None, "reason": found.reason}

@@ -11,6 +11,7 @@ import tyro
 
 from isodiff.cli import Answer
 from isodiff.errors import InputError
+from isodiff.serialization import to_json
 
 if TYPE_CHECKING:
     from isodiff.scaling.planning.hardware import Setting
@@ -115,8 +116,7 @@ def by_law(
         )
     from isodiff.report.plan_text import plan_text
     from isodiff.scaling.laws.load import known_laws
-    from isodiff.scaling.planning.devices import Devices
-    from isodiff.scaling.planning.hardware import Setting
+    from isodiff.scaling.planning.hardware import Devices, Setting
     from isodiff.scaling.planning.recommend import plan
 
     chosen = {name: value for name, value in options.items() if value is not None}
@@ -154,8 +154,7 @@ def by_results(
     proposal = next_runs(
         points, num, verdict=verdict, target=budget, allowance=budget_left, cores=cores
     )
-    value = proposal.to_json()
-    return Answer(value, next_text(value))
+    return Answer(to_json(proposal), next_text(proposal))
 
 
 def workloads(laws: list[dict[str, Any]], setting: Setting) -> Setting:
@@ -163,21 +162,21 @@ def workloads(laws: list[dict[str, Any]], setting: Setting) -> Setting:
     from isodiff.families import FAMILIES
     from isodiff.scaling.planning.published_rules import base_name
 
-    writing, shown = {}, {}
+    sampling, shown = {}, {}
     for name in {name for law in laws for name in law["families"]}:
         cls = FAMILIES.get(base_name(name))
         if cls is None:
             continue
         family = cls(vocab_size=setting.vocab_size)  # type: ignore[call-arg]
-        written = family.sampling_cost(setting.length, setting.sampler_steps)
-        if written is not None:
-            writing[name] = written
+        cost = family.sampling_cost(setting.length, setting.sampler_steps)
+        if cost is not None:
+            sampling[name] = cost
         views = family.training_views(ROWS, setting.length)
         positions = sum(
             view.inputs.shape[0] * view.inputs.shape[1] for view in views if view.trained
         )
         shown[name] = positions / (ROWS * setting.length)
-    return dataclasses.replace(setting, writing=writing, shown=shown)
+    return dataclasses.replace(setting, sampling=sampling, shown=shown)
 
 
 def of_study(

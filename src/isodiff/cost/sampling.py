@@ -1,9 +1,14 @@
-"""What writing a text asks of a network, counted in what it is shown. No torch."""
+"""What sampling a text asks of a network, counted in what it is shown; and in FLOPs, by size. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
+
+ASPECT = 64
+"""Width over depth: 768 in 12 layers, 1024 in 16; the ladder of arXiv 2602.15014 has 43 to 78."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,9 +30,51 @@ class SamplingCost:
     slots: float = 0.0
 
 
-def expected_events(steps: int, holes: int, share: float = 1.0) -> float:
-    """Mean number of T steps that lift something, each lifting a mask with probability share / T."""
-    return steps * (1 - (1 - share / steps) ** holes)
+@dataclass(frozen=True, slots=True)
+class TypicalNetwork:
+    """12 n d^2 parameters in n = d / 64 blocks of width d, and two matrices of V x d."""
+
+    depth: float
+    width: float
+    vocab_size: int
+
+    @classmethod
+    def of(cls, parameters: float, convention: str, vocab_size: int) -> TypicalNetwork:
+        """Of N parameters; with the vocabulary among them where N counts it."""
+        head = 2.0 * vocab_size if convention == "total" else 0.0
+        # 12 d^3 / 64 + 2 V d = N has one positive root
+        roots = np.roots([12 / ASPECT, 0.0, head, -parameters])
+        width = float(roots[np.abs(roots.imag).argmin()].real)
+        return cls(width / ASPECT, width, vocab_size)
+
+    @property
+    def core(self) -> float:
+        """Parameters that every position passes."""
+        return 12 * self.depth * self.width**2
+
+    @property
+    def head(self) -> float:
+        """Parameters of the vocabulary head."""
+        return self.vocab_size * self.width
+
+    @property
+    def total(self) -> float:
+        """All of them."""
+        return self.core + 2 * self.head
+
+    def flops(self, cost: SamplingCost) -> float:
+        """Of one text: blocks, attention (q.k, the weighted sum of v), head; a multiply-add counts 2."""
+        blocks, pair = 2 * self.core * cost.positions, 4 * self.depth * self.width
+        return blocks + pair * cost.pairs + 2 * self.head * cost.read
+
+    def cache_bytes(self, slots: float) -> float:
+        """Keys and values of so many positions, in bfloat16."""
+        return 4 * self.depth * self.width * slots
+
+
+def expected_events(steps: int, masked: int, share: float = 1.0) -> float:
+    """Mean number of T steps that reveal something, each revealing a mask with probability share / T."""
+    return steps * (1 - (1 - share / steps) ** masked)
 
 
 def shown_one_by_one(length: int) -> SamplingCost:

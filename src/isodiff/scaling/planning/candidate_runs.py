@@ -1,19 +1,29 @@
-"""Runs that could be trained next: families, sizes and budgets around and beyond those tried.
+r"""Runs that could be trained next, and a choice among them by what they tell of one number.
 
 Sizes are the rungs of the ladder of shapes where the shapes of the runs are known (records), else a
 geometric grid; both reach from half the smallest size tried to `REACH` times the largest. Budgets are those
 of the runs and, doubling, up to `REACH` times the largest. What a family has not been near is left out,
 because its law says nothing there: fewer tokens or tokens per parameter than its fewest, more than twice
 its most tokens per parameter, more epochs than its most (four are always allowed).
+
+Runs are chosen one after the other, each for what it takes off the variance of a number q:
+
+    S' = S - S_i S_i' / (S_ii + sigma_i^2),                                                         (1)
+    Var'(q) = Var(q) - Cov(q, y_i)^2 / (Var(y_i) + sigma_i^2)                                       (2)
+
+is what is left of the covariance S of jointly Gaussian (q, y) after run i, seen with noise sigma_i, whatever
+it comes out as (a Kalman update). S is updated between runs. Three rules choose within the compute allowed:
+the fall of Var(q); its fall per FLOP; its fall among runs that cost no more than an even share. The set that
+ends lowest is taken (Leskovec et al., KDD 2007: either of the first two alone can be arbitrarily bad, the
+better of both is not).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,16 +35,16 @@ from isodiff.scaling.points import Point
 
 REACH = 4.0
 """Times the largest size and budget tried: beyond it a law is not to be trusted."""
-MOST_BUDGETS = 12
+_MOST_BUDGETS = 12
 """More distinct budgets than this are replaced by a grid."""
-FRESH_EPOCHS = 4.0
+_FRESH_EPOCHS = 4.0
 """Epochs up to which text counts as fresh (arXiv 2305.16264)."""
-SAME = 0.01
+_SAME = 0.01
 """In ln N and ln C: runs this close differ in their seed only."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+@dataclass(frozen=True, kw_only=True)
+class CandidateRun:
     """A run that could be trained; `again` if one like it was, with another seed."""
 
     family: str
@@ -44,34 +54,52 @@ class Candidate:
     shape: str | None
     again: bool
 
-    def to_json(self) -> dict[str, Any]:
-        """Its fields."""
-        names = ("family", "flops", "parameters", "tokens", "shape", "again")
-        return {name: getattr(self, name) for name in names}
+
+@dataclass(frozen=True, kw_only=True)
+class ProposedRun(CandidateRun):
+    """A run to train: the standard error of q expected after it, and why it is this one.
+
+    Attributes:
+        correlation: of its log loss with q, given the runs proposed before.
+        known: standard error of its log loss, given the runs proposed before.
+        noise: sigma, what a run of its family counts as scattering about the law.
+    """
+
+    error_after: float
+    correlation: float
+    known: float
+    noise: float
 
 
-def candidates(
+def candidate_runs(
     name: str, runs: Runs, budgets: Sequence[float], cores: Mapping[str, float]
-) -> list[Candidate]:
+) -> list[CandidateRun]:
     """Runs of one family. `cores` has the block parameters of runs by id, where they are known."""
     found = []
     for shape, log_n in sizes(runs, cores):
         for budget in budgets:
             log_d = math.log(budget) - float(runs.cost.log(np.array([log_n]))[0])
-            if plausible(runs, log_n, log_d):
-                n, d = math.exp(log_n), math.exp(log_d)
-                again = any(alike(point, log_n, budget) for point in runs.points)
-                found.append(Candidate(name, budget, n, d, shape, again))
+            if _plausible(runs, log_n, log_d):
+                found.append(
+                    CandidateRun(
+                        family=name,
+                        flops=budget,
+                        parameters=math.exp(log_n),
+                        tokens=math.exp(log_d),
+                        shape=shape,
+                        again=any(_alike(point, log_n, budget) for point in runs.points),
+                    )
+                )
     return found
 
 
 def budgets_to_try(points: Sequence[Point]) -> list[float]:
     """Those of the runs, and beyond."""
     own = sorted({point.budget for point in points})
-    if len(own) > MOST_BUDGETS:
-        own = [rounded(c) for c in np.geomspace(own[0], own[-1], MOST_BUDGETS)]
+    if len(own) > _MOST_BUDGETS:
+        own = [_rounded(c) for c in np.geomspace(own[0], own[-1], _MOST_BUDGETS)]
     beyond = 2.0 ** np.arange(1, math.log2(REACH) + 1)
-    return [*own, *(rounded(own[-1] * factor) for factor in beyond)]
+    return [*own, *(_rounded(own[-1] * factor) for factor in beyond)]
 
 
 def shape_sizes(sources: Sequence[Path]) -> dict[str, float]:
@@ -82,8 +110,7 @@ def shape_sizes(sources: Sequence[Path]) -> dict[str, float]:
     return {name: 12.0 * shape["depth"] * shape["width"] ** 2 for name, shape in shapes}
 
 
-def rounded(value: float) -> float:
-    """To three significant digits."""
+def _rounded(value: float) -> float:
     return float(f"{value:.3g}")
 
 
@@ -105,8 +132,7 @@ def sizes(runs: Runs, cores: Mapping[str, float]) -> list[tuple[str | None, floa
     return [(shape, log_n) for shape, log_n in placed if low <= log_n <= high]
 
 
-def plausible(runs: Runs, log_n: float, log_d: float) -> bool:
-    """Whether the family has been near."""
+def _plausible(runs: Runs, log_n: float, log_d: float) -> bool:
     low, high = ratios(runs)
     slack = 1e-9
     if log_d < runs.log_d.min() - slack or not low - slack <= log_d - log_n <= high + slack:
@@ -115,7 +141,7 @@ def plausible(runs: Runs, log_n: float, log_d: float) -> bool:
     if any(text is None for text in texts):
         return True
     lengths = np.array(texts, float)
-    most = max(FRESH_EPOCHS, float((np.exp(runs.log_d) / lengths).max()))
+    most = max(_FRESH_EPOCHS, float((np.exp(runs.log_d) / lengths).max()))
     return math.exp(log_d) <= most * float(lengths.max())
 
 
@@ -125,7 +151,67 @@ def ratios(runs: Runs) -> tuple[float, float]:
     return float(ratio.min()), float(ratio.max()) + math.log(2)
 
 
-def alike(point: Point, log_n: float, budget: float) -> bool:
-    """Whether a run has this size and budget."""
+def _alike(point: Point, log_n: float, budget: float) -> bool:
     size, flops = math.log(point.parameters) - log_n, math.log(point.budget / budget)
-    return abs(size) < SAME and abs(flops) < SAME
+    return abs(size) < _SAME and abs(flops) < _SAME
+
+
+def best_runs(
+    covariance: Array, sigma: Array, tried: Sequence[CandidateRun], num: int, allowance: float
+) -> tuple[ProposedRun, ...]:
+    """The best of three greedy choices; row 0 of the covariance is q, the others the candidates."""
+    price = np.array([one.flops for one in tried])
+    ways = [
+        _greedy(covariance, sigma, price, num, allowance, per=price**0, even=False),
+        _greedy(covariance, sigma, price, num, allowance, per=price, even=False),
+        _greedy(covariance, sigma, price, num, allowance, per=price**0, even=True),
+    ]
+    best = min(ways, key=lambda found: found[-1][1] if found else np.inf)
+    return tuple(
+        ProposedRun(
+            **asdict(tried[i]),
+            error_after=error,
+            correlation=correlation,
+            known=known,
+            noise=float(sigma[i]),
+        )
+        for i, error, correlation, known in best
+    )
+
+
+def _greedy(
+    covariance: Array,
+    sigma: Array,
+    price: Array,
+    num: int,
+    allowance: float,
+    *,
+    per: Array,
+    even: bool,
+) -> list[tuple[int, float, float, float]]:
+    """Candidates with the largest fall of Var(q) over `per`, one after the other: Eq. (2), then Eq. (1).
+
+    With `even` no run costs more than its share of what is left. Of each: its index, the error of q after it,
+    its correlation with q and its own error before it.
+    """
+    s, left = covariance, allowance
+    found: list[tuple[int, float, float, float]] = []
+    for taken in range(num):
+        seen = np.diag(s)[1:] + sigma**2
+        fall = np.divide(s[0, 1:] ** 2, seen, out=np.zeros_like(seen), where=seen > 0)
+        most = left / (num - taken) if even else left
+        worth = np.where(price <= most * (1 + 1e-9), fall / per, 0.0)
+        i = int(worth.argmax())
+        if not worth[i] > 0:
+            break
+        q, known = (float(np.sqrt(max(s[j, j], 0.0))) for j in (0, i + 1))
+        correlation = float(s[0, i + 1]) / max(known * q, 1e-300)
+        s, left = updated(s, i + 1, float(sigma[i])), left - price[i]
+        found.append((i, float(np.sqrt(max(s[0, 0], 0.0))), correlation, known))
+    return found
+
+
+def updated(covariance: Array, i: int, sigma: float) -> Array:
+    """Eq. (1): what is left after seeing entry i with noise sigma."""
+    column = covariance[:, i]
+    return covariance - np.outer(column, column) / (column[i] + sigma**2)

@@ -1,8 +1,12 @@
 r"""Which runs to train next: those after which the verdict will be surest, for the compute there is.
 
-A verdict is about one number q at the target budget (`verdicts`). The parametric law of each family comes
-with replicates; each gives q, and the log loss y_i of every run that could be trained (`candidates`). Over
-replicates q and y are taken as jointly Gaussian; runs are chosen for how far they lower Var(q) (`greedy`).
+A verdict between families is about one number q, which each replicate of their laws gives (`contrast`):
+`lead`: how far the first family is ahead of the one that may overtake it, nats at the target budget.
+`multiplier`: ln of the compute that the best other family needs over what autoregressive needs for its loss.
+
+Each replicate of the parametric laws also gives the log loss y_i of every run that could be trained
+(`candidate_runs`). Over replicates q and y are taken as jointly Gaussian; runs are chosen for how far they
+lower Var(q) (`best_runs`).
 
 Replicates redraw the noise of the runs there are (`resample`, residual): what counts is which runs a law
 rests on, not which of them happened to lie off it. Huber's loss makes less of a run than least squares would:
@@ -16,66 +20,122 @@ where nu residuals beyond the parameters leave s as uncertain as the replicates 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from statistics import NormalDist
-from typing import Any
+from typing import Literal
 
 import numpy as np
+from scipy.optimize import elementwise
 
 from isodiff.errors import InputError
 from isodiff.scaling.fitting.bootstrap import FEWEST
 from isodiff.scaling.fitting.huber import DELTA
-from isodiff.scaling.fitting.power_law import Array
+from isodiff.scaling.fitting.power_law import Array, Index
 from isodiff.scaling.fitting.terms import NAMES
+from isodiff.scaling.laws.isoflop import REFERENCE
+from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.laws.parametric import FamilyFit, fit_parametric
-from isodiff.scaling.planning.candidate_runs import REACH, Candidate, budgets_to_try, candidates
-from isodiff.scaling.planning.greedy import Pick, best_picks
-from isodiff.scaling.planning.verdicts import Question, Verdict, question
+from isodiff.scaling.planning.candidate_runs import (
+    REACH,
+    CandidateRun,
+    ProposedRun,
+    best_runs,
+    budgets_to_try,
+    candidate_runs,
+    ratios,
+)
 from isodiff.scaling.points import Point, Points, by_family
 
-REPLICATES = 1000
+Verdict = Literal["lead", "multiplier"]
+_REPLICATES = 1000
+_FARTHEST = 25.0
+"""ln of the largest multiplier that is looked for."""
+_GRID = 64
+"""Sizes among which the best is sought."""
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
-    """Runs to train next, and what is known before."""
+class Contrast:
+    """q of a verdict: [1 + replicates], row 0 as fitted, and the families it compares."""
 
-    question: Question
+    verdict: Verdict
+    first: str
+    second: str
+    samples: Array
+
+
+def _error(replicates: Array) -> float:
+    """Standard error of q over the replicates that have it."""
+    return float(np.nanstd(replicates, ddof=1))
+
+
+def contrast(fits: Mapping[str, FamilyFit], verdict: Verdict, target: float) -> Contrast:
+    """What the verdict is about: the leader and its likeliest rival, or the best family and the reference."""
+    log_c = np.log([target])
+    best = {name: best_nats(fit, log_c) for name, fit in fits.items()}
+    ranking = sorted(best, key=lambda name: best[name][0])
+    if verdict == "lead":
+        leads = [
+            Contrast("lead", ranking[0], name, best[name] - best[ranking[0]])
+            for name in ranking[1:]
+        ]
+        return min(leads, key=lambda one: one.samples[0] / max(_error(one.samples[1:]), 1e-300))
+    if REFERENCE not in fits:
+        raise InputError(f"no law of {REFERENCE} to compare with; --verdict lead needs none")
+    first = next(name for name in ranking if name != REFERENCE)
+    needed = log_compute(fits[REFERENCE], best[first], target)
+    return Contrast("multiplier", first, REFERENCE, log_c[0] - needed)
+
+
+def best_nats(fit: FamilyFit, log_c: Array, rows: Index | slice = slice(None)) -> Array:
+    """Lowest loss of each replicate in `rows` at ln C [1 or rows], among the sizes that candidates may have.
+
+    Not at the law's own optimum: where few runs leave that to chance, it lies at sizes nobody would train.
+    """
+    log_r = np.linspace(*ratios(fit.runs), _GRID)
+    x = np.linspace(fit.runs.log_n.min() - _FARTHEST, fit.runs.log_n.max() + _FARTHEST, 100 * _GRID)
+    log_nd = x + fit.runs.cost.log(x)  # C = c(N) D = N c(N) r
+    real = np.isfinite(log_nd)
+    log_n = np.interp(log_c[:, None] - log_r, log_nd[real], x[real])
+    law = Surface(*(getattr(fit.surface, part.name)[rows] for part in fields(Surface)))
+    return law.nats(log_n, log_n + log_r).min(axis=1)
+
+
+def log_compute(fit: FamilyFit, nats: Array, target: float) -> Array:
+    """ln C at which each replicate reaches its row of `nats`; NaN where it never does."""
+
+    def short(log_c: Array, rows: Array, nats: Array) -> Array:
+        return best_nats(fit, log_c, rows.astype(int)) - nats
+
+    ends = np.log(target) - _FARTHEST, np.log(target) + _FARTHEST
+    return elementwise.find_root(short, ends, args=(np.arange(len(nats)), nats)).x
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """Runs to train next, in order of importance; q before them, and its standard error before and after."""
+
+    verdict: Verdict
+    families: tuple[str, str]
     target: float
+    value: float
+    error: float
+    error_after: float
+    confidence: float
+    confidence_after: float
     allowance: float
-    picks: tuple[Pick, ...]
-    num_candidates: int
+    flops: float
+    runs: tuple[ProposedRun, ...]
+    candidates: int
+    reach: float
     replicates: int
-    data: Points
+    source: str
+    flops_convention: str
+    parameters_convention: str
     warnings: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        asked, value = self.question, float(self.question.samples[0])
-        after = self.picks[-1].error if self.picks else asked.error
-        return {
-            "verdict": asked.verdict,
-            "families": [asked.first, asked.second],
-            "target": self.target,
-            "value": value,
-            "error": asked.error,
-            "error_after": after,
-            "confidence": confidence(value, asked.error),
-            "confidence_after": confidence(value, after),
-            "allowance": self.allowance,
-            "flops": sum(pick.run.flops for pick in self.picks),
-            "runs": [pick.to_json() for pick in self.picks],
-            "candidates": self.num_candidates,
-            "reach": REACH,
-            "replicates": self.replicates,
-            "source": self.data.source,
-            "flops_convention": self.data.flops,
-            "parameters_convention": self.data.parameters,
-            "warnings": [*self.data.warnings, *self.warnings],
-        }
 
-
-def confidence(value: float, error: float) -> float:
+def _confidence(value: float, error: float) -> float:
     """Chance that q is positive."""
     return NormalDist().cdf(value / error) if error else float(value > 0)
 
@@ -88,7 +148,7 @@ def next_runs(
     target: float | None = None,
     allowance: float | None = None,
     cores: Mapping[str, float] | None = None,
-    bootstrap: int = REPLICATES,
+    bootstrap: int = _REPLICATES,
     seed: int = 0,
 ) -> Proposal:
     """At most `num` runs, in order of importance.
@@ -104,35 +164,55 @@ def next_runs(
     largest = max(point.budget for point in data.points)
     target = largest if target is None else target
     allowance = num * largest if allowance is None else allowance
-    check(num, target, allowance, bootstrap)
-    fits, warnings = fitted(data, named, bootstrap, seed)
-    asked = question(fits, verdict, target)
+    _check(num, target, allowance, bootstrap)
+    fits, warnings = _fitted(data, named, bootstrap, seed)
+    asked = contrast(fits, verdict, target)
     compared = [fits[name] for name in (asked.first, asked.second)]
     budgets = budgets_to_try(data.points)
-    tried = [c for fit in compared for c in candidates(fit.name, fit.runs, budgets, cores or {})]
-    tried = [candidate for candidate in tried if candidate.flops <= allowance]
+    tried = [
+        one
+        for fit in compared
+        for one in candidate_runs(fit.name, fit.runs, budgets, cores or {})
+        if one.flops <= allowance
+    ]
     if not tried:
         raise InputError(
             f"{allowance:.3g} FLOPs buy no run worth considering; the cheapest budget of these runs is "
             f"{budgets[0]:.3g}"
         )
     sigma = np.array([noise_of_a_run(fits[one.family]) for one in tried])
-    rows = np.vstack([asked.samples, *(losses(fits[one.family], one) for one in tried)])
+    rows = np.vstack([asked.samples, *(_log_losses(fits[one.family], one) for one in tried)])
     sound = np.isfinite(rows[:, 1:]).all(axis=0)
     if sound.sum() < FEWEST:
         raise InputError(
             "the laws of too few replicates say anything at the target; add runs first"
         )
-    covariance = np.cov(rows[:, 1:][:, sound])
-    picks = best_picks(covariance, sigma, tried, num, allowance)
-    asked = replace(asked, samples=rows[0][np.append(True, sound)])
+    runs = best_runs(np.cov(rows[:, 1:][:, sound]), sigma, tried, num, allowance)
+    value, error = float(rows[0, 0]), _error(rows[0, 1:][sound])
+    after = runs[-1].error_after if runs else error
     return Proposal(
-        asked, target, allowance, picks, len(tried), int(sound.sum()), data, tuple(warnings)
+        verdict=verdict,
+        families=(asked.first, asked.second),
+        target=target,
+        value=value,
+        error=error,
+        error_after=after,
+        confidence=_confidence(value, error),
+        confidence_after=_confidence(value, after),
+        allowance=allowance,
+        flops=sum(run.flops for run in runs),
+        runs=runs,
+        candidates=len(tried),
+        reach=REACH,
+        replicates=int(sound.sum()),
+        source=data.source,
+        flops_convention=data.flops,
+        parameters_convention=data.parameters,
+        warnings=(*data.warnings, *warnings),
     )
 
 
-def check(num: int, target: float, allowance: float, bootstrap: int) -> None:
-    """Whether what is asked for makes sense."""
+def _check(num: int, target: float, allowance: float, bootstrap: int) -> None:
     if num < 1:
         raise InputError(f"--next is {num}; give 1 or more")
     if bootstrap < FEWEST:
@@ -144,7 +224,7 @@ def check(num: int, target: float, allowance: float, bootstrap: int) -> None:
             raise InputError(f"{name} is {value}; it must be a positive number of FLOPs")
 
 
-def fitted(
+def _fitted(
     data: Points, named: Mapping[str, list[Point]], bootstrap: int, seed: int
 ) -> tuple[dict[str, FamilyFit], list[str]]:
     """The families that have a law, and why others have none."""
@@ -165,22 +245,16 @@ def fitted(
     return fits, without
 
 
-def losses(fit: FamilyFit, run: Candidate) -> Array:
+def _log_losses(fit: FamilyFit, run: CandidateRun) -> Array:
     """ln L of a run in every replicate: [1 + replicates]."""
     log_n, log_d = np.log([run.parameters]), np.log([run.tokens])
     return np.log(fit.surface.nats(log_n, log_d)[:, 0])
 
 
-def scatter(fit: FamilyFit) -> float:
-    """What runs scatter about their law, in log loss."""
-    residuals = fit.residuals
-    return float(np.sqrt(residuals @ residuals / (len(residuals) - len(NAMES))))
-
-
 def noise_of_a_run(fit: FamilyFit) -> float:
     """sigma of Eq. (1)."""
     free = len(fit.residuals) - len(NAMES)
-    spread = scatter(fit)
+    spread = float(np.sqrt(fit.residuals @ fit.residuals / free))
     if not spread:
         return 0.0
     normal, k = NormalDist(), DELTA / spread

@@ -11,9 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from isodiff.cost.sampling import TypicalNetwork
 from isodiff.errors import InputError
-from isodiff.scaling.planning.hardware import Setting, inference, memory, training
-from isodiff.scaling.planning.outline import Outline
+from isodiff.scaling.planning.hardware import (
+    Setting,
+    sampling_speed,
+    training_memory,
+    training_time,
+)
 from isodiff.scaling.planning.predict import Forecast, ends, forecast
 from isodiff.scaling.planning.published_rules import (
     Advice,
@@ -23,6 +28,7 @@ from isodiff.scaling.planning.published_rules import (
     learning_rate,
 )
 from isodiff.scaling.planning.reasons import recommendation
+from isodiff.serialization import to_json
 
 FAR = 10.0
 """Times the largest fitted budget beyond which a plan is an extrapolation not to be trusted."""
@@ -81,7 +87,7 @@ def plan(
         "parameters_convention": chosen["parameters_convention"],
         "laws": [{"law": law["law"], "held_out_error": held_out_error(law)} for law in laws],
         "families": families,
-        "setting": setting.to_json(),
+        "setting": to_json(setting),
         "recommendation": recommendation(families, forecasts, budget, unique_tokens, setting),
         "warnings": warnings(families, budget, setting),
         "protocol": chosen["protocol"],
@@ -143,11 +149,11 @@ def needs(
     name: str, found: Forecast, budget: float, convention: str, setting: Setting
 ) -> dict[str, Any]:
     """What the planned network takes to train, and to write with."""
-    network = Outline.of(float(found.parameters[0]), convention, setting.vocab_size)
+    network = TypicalNetwork.of(float(found.parameters[0]), convention, setting.vocab_size)
     return {
-        "training": training(name, budget, float(found.tokens[0]), setting),
-        "memory": memory(name, network, setting),
-        "inference": inference(name, network, setting),
+        "training": to_json(training_time(name, budget, float(found.tokens[0]), setting)),
+        "memory": to_json(training_memory(name, network, setting)),
+        "inference": to_json(sampling_speed(name, network, setting)),
     }
 
 
