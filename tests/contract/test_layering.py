@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import functools
 import itertools
+import re
 from pathlib import Path
 
 import pytest
-from source_tree import ROOT, Package, circle, climbs, parsed
+from source_tree import ROOT, Package, circle, climbs, parsed, top
 
 LIBRARY = Package(ROOT / "src" / "isodiff")
 FILES = LIBRARY.files
@@ -127,6 +128,14 @@ def test_imports_point_downwards() -> None:
     """The message names the imports that do not, or that no longer need their exception."""
     found = climbs(LIBRARY, LAYERS, FORBIDDEN)
     assert found == KNOWN_CLIMBS, sorted(found ^ KNOWN_CLIMBS)
+
+
+def test_the_map_of_the_docs_has_the_same_layers() -> None:
+    """The rows of the table in docs/architecture.md; every package and top module is on it."""
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", page, re.M)
+    assert [tuple(re.findall(r"\w+", row)) for row in rows] == LAYERS
+    assert {name for names in LAYERS for name in names} == {top(m) for m in FILES} - {""}
 
 
 def test_no_family_imports_another() -> None:
