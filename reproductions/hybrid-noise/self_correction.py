@@ -2,12 +2,12 @@ r"""Does self-correction make better texts than the same model reaches by a lowe
 
     isodiff study reproductions/hybrid-noise/study.yaml --out runs/hybrid-noise
     isodiff train autoregressive --corpus runs/hybrid-noise/corpus --shape 38k --budget 6e12 \
-        --recipe.batch-size 8 --recipe.learning-rate 6e-3 --backbone.rotary-base 100 --out runs/judge
-    python reproductions/hybrid-noise/self_correction.py runs/hybrid-noise runs/judge/*
+        --recipe.batch-size 8 --recipe.learning-rate 6e-3 --backbone.rotary-base 100 --out runs/reference
+    python reproductions/hybrid-noise/self_correction.py runs/hybrid-noise runs/reference/*
 
 Fluency is cheap for texts of little variety, so corrected texts are compared with those that the same model
 writes without correction at the *same unigram entropy*: ancestral samples at several temperatures make a
-curve of the judge's nats per token against entropy, read between its points. Those have as many evaluations
+curve of the reference model's nats per token against entropy, read between its points. Those have as many evaluations
 as the corrected ones have at most. Standard errors: bootstrap over texts, the curve included.
 """
 
@@ -34,7 +34,7 @@ STEPS = 128
 BATCH = 64
 
 
-def drawn(run: Trained, judge: str, texts: int, **options: Any) -> dict[str, np.ndarray]:
+def drawn(run: Trained, reference: str, texts: int, **options: Any) -> dict[str, np.ndarray]:
     """Entropy, nats per token and network evaluations of every text."""
     sampler, rows, nfe = run.family.sampler(**options), [], []
     for first in range(0, texts, BATCH):
@@ -43,13 +43,16 @@ def drawn(run: Trained, judge: str, texts: int, **options: Any) -> dict[str, np.
         tokens, count = sample(run.family, run.network, prompt, sampler, rng=rng)
         rows.append(tokens.numpy())
         nfe.append(count.numpy())
-    return {**judged(run, judge, np.concatenate(rows)), "nfe": np.concatenate(nfe).astype(float)}
+    return {
+        **scored(run, reference, np.concatenate(rows)),
+        "nfe": np.concatenate(nfe).astype(float),
+    }
 
 
-def judged(run: Trained, judge: str, ids: np.ndarray) -> dict[str, np.ndarray]:
-    """Entropy and the judge's nats per token of every text."""
+def scored(run: Trained, reference: str, ids: np.ndarray) -> dict[str, np.ndarray]:
+    """Entropy and the reference model's nats per token of every text."""
     said = as_texts(ids, run.corpus.tokenizer)
-    scores = judge_named(judge, run.corpus.tokenizer, "cpu").score(
+    scores = judge_named(reference, run.corpus.tokenizer, "cpu").score(
         [one.ids for one in said], [one.text for one in said]
     )
     return {
@@ -91,7 +94,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("study", type=Path)
-    parser.add_argument("judge", type=Path)
+    parser.add_argument("reference", type=Path)
     parser.add_argument("--texts", type=int, default=256)
     parser.add_argument("-o", type=Path, default=Path(__file__).with_name("self_correction.json"))
     arguments = parser.parse_args()
@@ -103,7 +106,7 @@ def main() -> None:
     for run in runs:
         steps = STEPS + max(CORRECTIONS)
         curve = [
-            drawn(run, judge, arguments.texts, steps=steps, temperature=t) for t in TEMPERATURES
+            drawn(run, reference, arguments.texts, steps=steps, temperature=t) for t in TEMPERATURES
         ]
         row: dict[str, Any] = {
             "p_u": run.spec.family["p_u"],
@@ -113,7 +116,7 @@ def main() -> None:
             "corrected": {},
         }
         for count in CORRECTIONS:
-            found = drawn(run, judge, arguments.texts, steps=STEPS, corrections=count)
+            found = drawn(run, reference, arguments.texts, steps=STEPS, corrections=count)
             gain = at_equal_entropy(found, curve, np.random.default_rng(0))
             outside = "" if gain["within_the_curve"] else " (outside)"
             row["corrected"][str(count)] = {**means(found), "minus_ancestral": gain}
@@ -131,7 +134,7 @@ def main() -> None:
         "length": run.spec.length,
         "steps": STEPS,
         "judge": json.loads((arguments.judge / "record.json").read_text())["results"],
-        "held_out": means(judged(run, judge, np.stack([one.ids for one in held]))),
+        "held_out": means(scored(run, reference, np.stack([one.ids for one in held]))),
         "rows": rows,
         "provenance": provenance(),
     }
