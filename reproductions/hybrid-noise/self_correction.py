@@ -7,8 +7,8 @@ r"""Does self-correction make better texts than the same model reaches by a lowe
 
 Fluency is cheap for texts of little variety, so corrected texts are compared with those that the same model
 writes without correction at the *same unigram entropy*: ancestral samples at several temperatures make a
-curve of the reference model's nats per token against entropy, read between its points. Those have as many evaluations
-as the corrected ones have at most. Standard errors: bootstrap over texts, the curve included.
+curve of the reference model's nats per token against entropy, read between its points. Those have as many
+evaluations as the corrected ones have at most. Standard errors: bootstrap over texts, the curve included.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=256)
     parser.add_argument("-o", type=Path, default=Path(__file__).with_name("self_correction.json"))
     arguments = parser.parse_args()
-    judge, rows = str(arguments.judge), []
+    reference, rows = str(arguments.reference), []
     folders = sorted(path.parent for path in arguments.study.glob("runs/*/record.json"))
     runs = sorted((load(f) for f in folders), key=lambda r: (r.spec.family["p_u"], r.spec.seed))
     print("| p_u | seed | corrections | entropy | nats | nfe | minus ancestral at equal entropy |")
@@ -133,7 +133,7 @@ def main() -> None:
         "texts": arguments.texts,
         "length": run.spec.length,
         "steps": STEPS,
-        "judge": json.loads((arguments.judge / "record.json").read_text())["results"],
+        "judge": json.loads((arguments.reference / "record.json").read_text())["results"],
         "held_out": means(scored(run, reference, np.stack([one.ids for one in held]))),
         "rows": rows,
         "provenance": provenance(),
