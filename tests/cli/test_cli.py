@@ -110,18 +110,19 @@ def test_the_page_lists_the_verbs_and_their_commands():
 
 
 @pytest.mark.parametrize("words", WAYS, ids=" ".join)
-def test_every_option_says_what_it_is_for_and_takes(words, capsys):
-    """A kind in capitals or choices, then an explanation; no type of Python, no default of None."""
+def test_every_option_says_what_it_takes_and_what_it_is_for(words, capsys, monkeypatch):
+    """A kind in capitals or the choices, then an explanation; no type of Python, no default of None."""
+    monkeypatch.setenv("COLUMNS", "80")
     text = help_of(capsys, *words)
     assert "--json" in text and "usage: isodiff " + " ".join(words) in text
-    lines = [line.strip("│ ") for line in text.splitlines() if line.startswith("│")]
-    for number, line in enumerate(lines):
-        if not line.startswith("--"):
-            continue
-        flag, _, rest = line.partition("  ")
+    lines = [line.strip("│ ") for line in text.splitlines()]
+    options = [number for number, line in enumerate(lines) if re.match("--[a-z]", line)]
+    assert len(options) > 1 or words == ("cite",) or words == ("corpus", "show")
+    for number in options:
+        flag, _, rest = lines[number].partition("  ")
         said = rest.strip() or lines[number + 1]
-        assert re.match(r"[^\W(]|[\"'`(]?[\w`\"']", said) and not said.startswith("(d"), flag
-        assert not re.search(r"\{None\}|\b(INT|FLOAT|STR|PATH)\b", flag), flag
+        assert said and not said.startswith(("(default", "(required", "--")), flag
+        assert not re.search(r"\b(INT|FLOAT|STR|PATH)\b", flag), flag
     assert "default: None" not in text and "{None}" not in text
 
 

@@ -78,7 +78,7 @@ def test_bad_input_is_one_line(place, capsys):
     data = ["--data", str(place / "train.jsonl"), "--epochs", "0.1"]
     cases = [
         (["finetune"], "give RUN and --data FILE"),
-        (["finetune", str(place)], "is not a run"),
+        (["finetune", str(place), *data], "is not a run"),
         (["finetune", str(base), "--data", "none.jsonl"], "none.jsonl is not a file"),
         (["finetune", str(base), *data], "examples fit into 32 tokens"),
         (["finetune", str(base), *data, "--length", "110"], "needs >= 100"),
