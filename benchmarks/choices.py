@@ -9,7 +9,7 @@ changed for another of the text. Decisions:
     reference     512 draws per option, strata and noise in common
     independent   n draws per option, masks and their number drawn afresh for every option and draw (the
                   estimator of arXiv 2502.09992, k uniform): what 128 of them decide is the mark to reach
-    race          as `isodiff evaluate task` decides, at several errors and largest numbers of draws
+    race          as `isodiff evaluate` decides, at several errors and largest numbers of draws
 
 Each is repeated with other seeds. A forward is one sequence shown to the network; what a race would not have
 drawn is not counted, but the one look at all masks of every option is.
@@ -35,10 +35,11 @@ from isodiff.evaluate.items import Item, Target, option
 from isodiff.evaluate.scoring import Group, Scorer, Scores
 from isodiff.evaluate.sequential_test import Rules, race
 from isodiff.network.shape import Shape
-from isodiff.record import provenance
+from isodiff.provenance import provenance
 from isodiff.rng import Key, stream
 from isodiff.runs.build import Trained, corpus_identity, describe, load, make_family
 from isodiff.runs.spec import Recipe, RunSpec
+from isodiff.serialization import to_json
 from isodiff.train.loop import train
 
 Table = NDArray[np.float64]
@@ -251,7 +252,7 @@ def main() -> None:
             "validation": json.loads((run.folder / "record.json").read_text())["results"],
         },
         "wall_seconds": time.monotonic() - began,
-        "provenance": provenance(),
+        "provenance": to_json(provenance()),
     }
     text = json.dumps(value, indent=2)
     print(text)

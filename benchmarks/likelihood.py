@@ -33,9 +33,10 @@ from torch import Tensor
 
 from isodiff import likelihood, load
 from isodiff.cli import main as isodiff
-from isodiff.record import provenance
+from isodiff.provenance import provenance
 from isodiff.rng import Rows, stream
 from isodiff.runs.build import Trained
+from isodiff.serialization import to_json
 
 LENGTH, WINDOWS, REPLICATES, DRAWS = 128, 4, 10, 64
 Estimate = Callable[[Trained, Tensor, int], tuple[Tensor, float]]
@@ -176,7 +177,7 @@ def main() -> None:
         each["fewer_evaluations"] = base / each["variance_x_evaluations"]
         print(f"{name:26}", {key: round(value, 4) for key, value in each.items()}, flush=True)
     result = {
-        **provenance(),
+        **to_json(provenance()),
         "run": run.spec.id,
         "length": LENGTH,
         "windows": WINDOWS,

@@ -21,9 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from isodiff.record import provenance
+from isodiff.provenance import provenance
 from isodiff.scaling import fit_parametric, published_points
 from isodiff.scaling.fitting.huber import rho
+from isodiff.serialization import to_json
 
 REPLICATES = 1000
 OTHER = r"""
@@ -122,7 +123,7 @@ def main() -> None:
             f"chinchilla: {lattice:.2f} s from 243 starts, {warm:.3f} s a replicate, "
             f"{lattice + 1000 * warm:.0f} s in all, objective {found:.10g}"
         )
-    result["provenance"] = provenance()
+    result["provenance"] = to_json(provenance())
     if options.out:
         options.out.write_text(json.dumps(result, indent=2) + "\n")
 

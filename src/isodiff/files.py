@@ -39,9 +39,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in `path`; an `InputError` names the file where it is absent or damaged."""
+    """The JSON value in `path`; an `InputError` names a file that is absent or damaged, or holds NaN."""
+
+    def refuse(constant: str) -> None:
+        raise InputError(f"{path}: {constant} is not a finite number; restore or delete it")
+
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except IsADirectoryError:

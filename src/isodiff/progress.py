@@ -1,43 +1,142 @@
-"""The line that long work writes on standard error: rewritten on a terminal, now and then in a log."""
+"""The progress line of long work, always on standard error: rewritten on a terminal, now and then in a log.
+
+tqdm counts, keeps the time between two lines, and handles the terminal; what the line says is ours.
+"""
 
 from __future__ import annotations
 
 import sys
-import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tqdm import tqdm
+
+from isodiff.units import clock, short
 
 TERMINAL_SECONDS, LOG_SECONDS = 0.5, 30.0
 
 
-class Ticker:
-    """When to write the line, and how."""
+class ProgressLine:
+    """How far work is. Nothing is written before the first interval has passed.
 
-    def __init__(self) -> None:
-        self.terminal = sys.stderr.isatty()
-        self.every = TERMINAL_SECONDS if self.terminal else LOG_SECONDS
-        self.start = self.last = time.monotonic()
-        self.open = False
+    Args:
+        describe: the line, from this object.
+        total: amount of the work, in any unit; None where nobody knows.
+    """
+
+    def __init__(self, describe: Callable[[ProgressLine], str], total: float | None = None) -> None:
+        self.total = total
+        self._bar = _Bar(lambda: describe(self), total)
 
     @property
-    def seconds(self) -> float:
-        """Since the work began."""
-        return time.monotonic() - self.start
+    def done(self) -> float:
+        """Amount done, by this process or before."""
+        return self._bar.n
 
-    def due(self) -> bool:
-        """Whether it is time for another line; if so, the next is due later."""
-        now = time.monotonic()
-        if now - self.last < self.every:
-            return False
-        self.last = now
-        return True
+    @property
+    def rate(self) -> float:
+        """Amount that this process does per second; 0 where it has done nothing yet."""
+        advanced = self._bar.n - self._bar.initial
+        return advanced / max(self._bar.format_dict["elapsed"], 1e-9)
 
-    def say(self, text: str, *, last: bool = False) -> None:
-        """Write the line; on a terminal the next replaces it unless it is the last."""
-        self.open = self.terminal and not last
-        line = f"\r\x1b[K{text}" if self.terminal else text
-        print(line, end="" if self.open else "\n", file=sys.stderr, flush=True)
+    @property
+    def eta(self) -> str:
+        """Time left, in words."""
+        left = (self.total or 0.0) - self.done
+        return clock(left / self.rate) if self.rate > 0 else "unknown"
 
-    def clear(self) -> None:
-        """Take the line off a terminal, for others to write there."""
-        if self.open:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-            self.open = False
+    def advance(self, amount: float = 1.0, *, before: bool = False) -> None:
+        """So much more is done; `before` this process began, if that is so."""
+        if before:
+            self._bar.initial += amount
+        self._bar.update(amount)
+
+    def print(self, text: str) -> None:
+        """A line that stays, above the progress line."""
+        self._bar.clear()
+        print(text, file=sys.stderr)
+
+    def close(self, *, leave: bool = False) -> None:
+        """Take the line off a terminal; or leave the last state there and in a log."""
+        self._bar.leave = leave
+        if leave:
+            self._bar.delay = 0  # also what was too quick for a first line
+        self._bar.close()
+
+
+class _Bar(tqdm):  # type: ignore[type-arg]
+    """tqdm with a text of its own, that writes whole lines where there is no terminal."""
+
+    monitor_interval = 0  # no thread
+
+    def __init__(self, describe: Callable[[], str], total: float | None) -> None:
+        self._describe = describe
+        self._terminal = sys.stderr.isatty()
+        every = TERMINAL_SECONDS if self._terminal else LOG_SECONDS
+        super().__init__(
+            total=total,
+            file=sys.stderr,
+            mininterval=every,
+            delay=max(every, 1e-9),
+            miniters=0,
+            leave=False,
+        )
+
+    def __str__(self) -> str:
+        return self._describe()
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> Any:
+        if self._terminal:
+            return super().display(msg, pos)
+        if msg is None:
+            print(self, file=self.fp, flush=True)
+        return False  # nothing to take off
+
+    def clear(self, nolock: bool = False) -> None:
+        if self._terminal:
+            super().clear(nolock)
+
+    def close(self) -> None:
+        if not self._terminal and self.leave and not self.disable:
+            self.display()
+            self.leave = False
+        super().close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingProgress:
+    """Where a run stands after `step` of `steps` steps."""
+
+    step: int
+    steps: int
+    nats_per_token: float
+    tokens_per_second: float
+    flops_left: float
+
+
+class TrainingLine:
+    """The progress line of a run: a `report` of `train`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._line: ProgressLine | None = None
+
+    def __call__(self, progress: TrainingProgress) -> None:
+        """Where the run stands now; the last state is left."""
+        self._last = progress
+        if self._line is None:
+            self._line = ProgressLine(self._describe)
+            self._line.advance(progress.step, before=True)
+        self._line.total = progress.steps
+        self._line.advance(progress.step - self._line.done)
+        if progress.step == progress.steps:
+            self._line.close(leave=True)
+
+    def _describe(self, line: ProgressLine) -> str:
+        last = self._last
+        return (
+            f"{self._name}  step {last.step}/{last.steps}  loss {last.nats_per_token:.3f} nats/token  "
+            f"{short(last.tokens_per_second)} tokens/s  {short(last.flops_left, 'FLOP')} left  "
+            f"ETA {line.eta}"
+        )

@@ -1,4 +1,4 @@
-"""Specs and results as JSON: canonical hash, one record per run, the table of records. No torch.
+"""A run's record, `runs/<id>/record.json`: what every number of a fit or a report rests on. No torch.
 
 A run's identity is the hash of its spec, so the same spec always lands in the same folder,
 `runs/<id>/{spec.json, metrics.jsonl, checkpoint/, record.json}`.
@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import platform
-import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
 
 from isodiff.errors import InputError
-from isodiff.files import read_json
+from isodiff.provenance import Provenance
+from isodiff.serialization import IfAny, read_result
+from isodiff.upgrade import upgraded
 
 Kind = Literal["exact", "bound"]
 Convention = Literal["exact", "no_attention", "6ND"]
 CONVENTIONS: tuple[Convention, ...] = ("exact", "no_attention", "6ND")
+Status = Literal["done", "diverged", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,147 @@ class Mean:
         return {"value": self.value, "standard_error": self.standard_error, "num": self.num}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedShape:
+    """Size of a network: blocks, width of the residual stream, attention heads."""
+
+    depth: int
+    width: int
+    heads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsSource:
+    """The weights that a run was initialized with: of which run, at which step, and their SHA-256."""
+
+    run: str
+    step: int
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"run {self.run}, step {self.step}, weights {self.sha256[:12]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedSpec:
+    """A run's spec as its record carries it; `runs.spec.RunSpec` makes it a run again.
+
+    Parts that only the training code interprets are plain JSON, and may be absent in tables made by hand.
+    """
+
+    family: dict[str, Any]
+    shape: RecordedShape
+    budget: Annotated[float, Field(gt=0)]
+    length: IfAny[int] = None
+    corpus: IfAny[dict[str, Any]] = None
+    seed: int = 0
+    backbone: IfAny[dict[str, Any]] = None
+    recipe: IfAny[dict[str, Any]] = None
+    validation: IfAny[dict[str, Any]] = None
+    init: IfAny[WeightsSource] = None
+    task: IfAny[dict[str, Any]] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterCounts:
+    """Parameters under each convention; `core` counts matrices of the blocks."""
+
+    total: IfAny[int] = None
+    non_embedding: IfAny[int] = None
+    core: IfAny[int] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFlops:
+    """Training FLOPs: as planned, under each convention, and those of the steps that this run did itself."""
+
+    planned: IfAny[float] = None
+    exact: IfAny[float] = None
+    no_attention: IfAny[float] = None
+    six_nd: Annotated[float | None, Field(alias="6ND", exclude_if=lambda value: value is None)] = (
+        None
+    )
+    trained: IfAny[float] = None
+
+    def under(self, convention: Convention) -> float | None:
+        """The count under a convention, if it was recorded."""
+        return self.six_nd if convention == "6ND" else getattr(self, convention)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOutLoss:
+    """A family's likelihood of held-out text: exact, or an upper bound; and how it was measured."""
+
+    kind: Kind
+    nats_per_token: Mean
+    bits_per_byte: Mean
+    protocol: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResults:
+    """What a run was measured to be; nothing where it did not finish."""
+
+    validation: IfAny[HeldOutLoss] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurvePoint:
+    """Validation on the way: nats per token after so many steps and FLOPs."""
+
+    step: int
+    flops: float
+    nats_per_token: float
+    standard_error: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedPrefix:
+    """The run that did the first `step` steps of another, with what they cost: FLOPs and seconds."""
+
+    run: str
+    step: int
+    flops: float
+    wall_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One run, `runs/<id>/record.json`.
+
+    FLOPs, tokens and seconds are those of all its steps, whoever did them; `flops.trained` counts its own.
+
+    Attributes:
+        message: why a run stopped that is not done.
+        shared_prefix: the run that did the first steps of this one, if any; `trunk` in JSON.
+        curve: validation on the way.
+    """
+
+    id: str
+    status: Status
+    message: str | None = None
+    spec: Annotated[RecordedSpec, BeforeValidator(upgraded)]
+    parameters: ParameterCounts = field(default_factory=ParameterCounts)
+    flops: RunFlops = field(default_factory=RunFlops)
+    shared_prefix: Annotated[SharedPrefix | None, Field(alias="trunk")] = None
+    tokens: IfAny[int | float] = None
+    epochs: IfAny[float] = None
+    steps: IfAny[int] = None
+    results: RunResults = field(default_factory=RunResults)
+    curve: tuple[CurvePoint, ...] = ()
+    wall_seconds: IfAny[float] = None
+    tokens_per_second: IfAny[float] = None
+    precision: IfAny[str] = None
+    device: IfAny[str] = None
+    threads: IfAny[int] = None
+    provenance: Provenance = field(default_factory=Provenance)
+
+    @property
+    def validation(self) -> HeldOutLoss | None:
+        """The final validation, of a finished run only."""
+        return self.results.validation if self.status == "done" else None
+
+
 def canonical(spec: Any) -> str:
     """The one JSON text of `spec`: sorted keys, no spaces."""
     return json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -48,69 +190,18 @@ def identity(spec: Any) -> str:
     return hashlib.sha256(canonical(spec).encode()).hexdigest()[:12]
 
 
-def provenance() -> dict[str, Any]:
-    """Versions, git revision and machine: what every result file carries."""
-    return {
-        "isodiff": version("isodiff"),
-        "python": platform.python_version(),
-        "torch": installed("torch"),
-        "numpy": installed("numpy"),
-        "git_revision": git_revision(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "cpu": cpu_name(),
-        "num_cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
-    }
-
-
-def installed(package: str) -> str | None:
-    """Version of an installed package, or None."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def git_revision() -> str | None:
-    """Commit of the source tree this package runs from; None for an installed wheel."""
-    here = Path(__file__).resolve().parent
-    if here.parent.name != "src":
-        return None
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() or None
-
-
-def cpu_name() -> str:
-    """Model name of the processor, as the system gives it."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or "unknown"
-
-
-def read_records(paths: Iterable[Path]) -> list[dict[str, Any]]:
+def read_records(paths: Iterable[Path]) -> list[Record]:
     """Every record under `paths` (record files, run folders or studies), each run once.
 
     Raises:
-        InputError: a path does not exist, or nothing under it is a record.
+        InputError: a path does not exist, nothing under it is a record, or a record is damaged.
     """
     return list(find_records(paths).values())
 
 
-def find_records(paths: Iterable[Path]) -> dict[Path, dict[str, Any]]:
+def find_records(paths: Iterable[Path]) -> dict[Path, Record]:
     """The same by the folder of each run."""
-    found: dict[str, tuple[Path, dict[str, Any]]] = {}
+    found: dict[str, tuple[Path, Record]] = {}
     for path in paths:
         if not path.exists():
             raise InputError(f"{path} does not exist; give a run, a study folder or a record.json")
@@ -118,8 +209,6 @@ def find_records(paths: Iterable[Path]) -> dict[Path, dict[str, Any]]:
         if not files:
             raise InputError(f"{path} holds no record.json; train something there first")
         for file in files:
-            record = read_json(file)
-            if not isinstance(record, dict) or "id" not in record or "spec" not in record:
-                raise InputError(f"{file} is not a record of a run; it lacks 'id' or 'spec'")
-            found[record["id"]] = (file.parent, record)
+            record = read_result(Record, file)
+            found[record.id] = (file.parent, record)
     return dict(found.values())

@@ -7,6 +7,7 @@ this version does not know are ignored, so that later files stay readable.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -33,6 +34,8 @@ def to_json(result: Any) -> Any:
         return {key: to_json(value) for key, value in result.items()}
     if isinstance(result, list | tuple):
         return [to_json(value) for value in result]
+    if not dataclasses.is_dataclass(result):
+        return result
     return _adapter(type(result)).dump_python(result, mode="json", by_alias=True)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from isodiff.cli import main
 from isodiff.data.corpora import prepare
-from isodiff.runs.metrics import read_metrics
+from isodiff.runs.metrics import AdaptRow, read_metrics
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_from_masked_to_long_texts(place, capsys):
     options = ("--block-size", "8", "--init", str(masked), "--objective", "nelbo")
     run = trained(capsys, place, "bd3lm", *options, "--adapt-every", "40")
     assert json.loads((run / "spec.json").read_text())["init"]["run"] == masked.name
-    assert any("tuned" in row for row in read_metrics(run / "metrics.jsonl"))
+    assert any(isinstance(row, AdaptRow) for row in read_metrics(run / "metrics.jsonl"))
 
     drawn = ("sample", str(run), "--num", "3", "--length", "100", "--steps", "4", "--threads", "1")
     plain = answer(capsys, *drawn)

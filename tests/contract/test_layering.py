@@ -16,9 +16,9 @@ FILES = LIBRARY.files
 
 LAYERS = [
     ("errors",),
-    ("allocator", "files", "progress", "types", "units"),
-    ("categorical", "references", "rng", "serialization"),
-    ("record",),
+    ("allocator", "files", "provenance", "types", "units", "upgrade"),
+    ("categorical", "progress", "references", "rng", "serialization"),
+    ("record", "study_record"),
     ("network", "process"),
     ("cost",),
     ("families", "scaling"),
@@ -47,8 +47,6 @@ FORBIDDEN = {
 # Imports against the rules that are still to be removed; the list only shrinks.
 KNOWN_CLIMBS = {
     "isodiff.data.final_answer imports isodiff.runs.intervals",
-    "isodiff.runs.build imports isodiff.train.optimizer",
-    "isodiff.runs.checkpoint imports isodiff.train.optimizer",
     "isodiff.study.runner imports isodiff.report.page",
 }
 KNOWN_CIRCLES = True

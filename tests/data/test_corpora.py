@@ -269,7 +269,7 @@ def test_tokenizer_of_a_corpus_must_be_its_own(folder, tmp_path):
 
 
 def test_progress_reports_documents_and_speed(folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("isodiff.data.progress.EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("isodiff.progress.LOG_SECONDS", 0.0)
     prepare([folder], tmp_path / "out")
     lines = capsys.readouterr().err.splitlines()
     assert lines[99].startswith("reading: 100 documents, ") and lines[99].endswith(" MB/s")

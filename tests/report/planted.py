@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from isodiff.record import identity
+from isodiff.record import Record, identity
 from isodiff.scaling import fit_isoflop, record_points
 from isodiff.scaling.pareto_summary import summary
+from isodiff.serialization import from_json
 
 FAMILIES = {"autoregressive": 1.0, "masked": 2.0, "uniform": 2.9, "interpolating": 1.6}
 SIZES = (9_000, 21_000, 50_000, 118_000)
@@ -149,7 +150,8 @@ def write_study(
     }
     write(folder / "study.json", {**study, **changes})
     if fits and records:
-        points = record_points(records, "runs", flops="exact")
+        made = [from_json(Record, one, "record.json") for one in records]
+        points = record_points(made, "runs", flops="exact")
         write(folder / "fits.json", fit_isoflop(points, bootstrap=200).to_json())
     samples = {
         family: {

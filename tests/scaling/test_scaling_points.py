@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from isodiff.errors import InputError
+from isodiff.record import Record
 from isodiff.scaling import fit_isoflop, read_points, record_points, table_points
+from isodiff.serialization import from_json
 
 HEADER = "family,budget,parameters,tokens,nats"
 ROW = "masked,1e18,1e8,2e9,3.2"
@@ -33,10 +35,15 @@ def record(run: str, **changes: Any) -> dict[str, Any]:
             "validation": {
                 "kind": "bound",
                 "nats_per_token": {"value": 3.5, "standard_error": 0.01, "num": 64},
+                "bits_per_byte": {"value": 2.5, "standard_error": 0.01, "num": 64},
             }
         },
     }
     return {**value, **changes}
+
+
+def typed(*records: dict[str, Any]) -> list[Record]:
+    return [from_json(Record, value, "record.json") for value in records]
 
 
 def write(folder: Path, *records: dict[str, Any]) -> str:
@@ -83,23 +90,26 @@ def test_a_damaged_record_is_named(key: str) -> None:
     damaged = record("a")
     del damaged[key]
     with pytest.raises(InputError, match="run a cannot be fitted"):
-        record_points([damaged], "runs")
+        record_points(typed(damaged), "runs")
 
 
 def test_a_loss_that_is_not_a_number_is_named() -> None:
     damaged = copy.deepcopy(record("a"))
     damaged["results"]["validation"]["nats_per_token"]["value"] = float("nan")
     with pytest.raises(InputError, match="run a: nats: input should be a finite number, not nan"):
-        record_points([damaged], "runs")
+        record_points(typed(damaged), "runs")
 
 
 def test_one_name_with_several_options_is_several_families() -> None:
     records = [
-        record(f"r{size}", spec={"family": {"name": "block", "size": size, "x": 1}, "budget": 1e12})
+        record(
+            f"r{size}",
+            spec={**record("")["spec"], "family": {"name": "block", "size": size, "x": 1}},
+        )
         for size in (4, 16)
     ]
     records.append(record("m"))
-    points = record_points(records, "runs").points
+    points = record_points(typed(*records), "runs").points
     assert [point.family for point in points] == ["masked", "block(size=16)", "block(size=4)"]
 
 
@@ -107,8 +117,8 @@ def test_runs_on_different_text_are_not_mixed_in_silence() -> None:
     def on(text: str, run: str) -> dict[str, Any]:
         return record(run, spec={**record(run)["spec"], "corpus": {"id": text}, "length": 64})
 
-    assert not record_points([on("a", "1"), on("a", "2")], "runs").warnings
-    (warning,) = record_points([on("a", "1"), on("b", "2")], "runs").warnings
+    assert not record_points(typed(on("a", "1"), on("a", "2")), "runs").warnings
+    (warning,) = record_points(typed(on("a", "1"), on("b", "2")), "runs").warnings
     assert "differ in corpus" in warning
 
 

@@ -57,7 +57,7 @@ def folder(tmp_path_factory) -> Path:
             budget = measure(spec, corpus.vocab_size).step_flops * steps
             spec = dataclasses.replace(spec, budget=budget)
             runs = place / ("runs" if tokenizer == "bytes" else "other")
-            assert train(spec, runs / spec.id, corpus)["status"] == "done"
+            assert train(spec, runs / spec.id, corpus).status == "done"
     return place
 
 
@@ -159,7 +159,8 @@ def test_what_cannot_be_measured_is_one_line(folder, tmp_path, words, message):
 
 def test_nothing_finished_is_an_error(tmp_path):
     (tmp_path / "a").mkdir()
-    record = {"id": "a", "spec": {}, "status": "failed"}
+    spec = {"family": {"name": "x"}, "shape": {"depth": 1, "width": 8, "heads": 1}, "budget": 1e9}
+    record = {"id": "a", "spec": spec, "status": "failed"}
     (tmp_path / "a" / "record.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match="no finished run under"):
         candidates([tmp_path])

@@ -15,7 +15,7 @@ from isodiff.network.shape import LAPTOP, Backbone, Shape
 from isodiff.runs.build import describe, make_family, measure
 from isodiff.runs.spec import Recipe, RunSpec
 from isodiff.study import plan
-from isodiff.study.plan import SLACK, fit_to, key, makespan
+from isodiff.study.plan import SLACK, PlannedRun, StepSeconds, fit_to, makespan, speed_key
 
 
 @settings(max_examples=60, deadline=None)
@@ -49,14 +49,24 @@ def test_every_accepted_run_is_within_half_a_percent_of_its_budget(
     assert abs(size.flops(spec, steps)["exact"] / budget - 1) <= 0.005
 
 
-def test_a_spec_is_the_same_after_a_round_trip():
-    spec = RunSpec(
+def spec_of(budget: float) -> RunSpec:
+    return RunSpec(
         family={"name": "masked"},
         shape=Shape.parse("6k"),
-        budget=1e9,
+        budget=budget,
         length=32,
         corpus={"hash": "x", "vocab_size": 257, "tokenizer": "bytes"},
     )
+
+
+def planned(budget: float, steps: float) -> PlannedRun:
+    counts = {"tokens": 1e6, "epochs": 0.1, "parameters": 10**4, "weight_bytes": 10**5}
+    more = {"step_flops": 1e6, "step_positions": 512}
+    return PlannedRun(id="x", spec=spec_of(budget), steps=steps, **counts, **more)
+
+
+def test_a_spec_is_the_same_after_a_round_trip():
+    spec = spec_of(1e9)
     again = RunSpec.from_json(spec.to_json())
     assert again == spec
     assert again.id == spec.id
@@ -69,9 +79,8 @@ def test_makespan_of_two_workers():
 
 
 def test_minutes_are_filled_exactly():
-    spec = {"budget": 1e9, "seed": 0, "family": {"name": "x"}}
-    runs = [{"spec": {**spec, "budget": b}, "steps": b / 1e6, "start": 0} for b in (1e9, 2e9, 3e9)]
-    seconds = {key(spec): {"step": 0.01, "evaluation": 1.0}}
+    runs = [planned(b, b / 1e6) for b in (1e9, 2e9, 3e9)]
+    seconds = {speed_key(runs[0].spec): StepSeconds(step=0.01, evaluation=1.0)}
     factor = fit_to(runs, seconds, 1, 600.0)
     assert factor * 6000 * 0.01 + 3 * 1.3 == pytest.approx(600)
     with pytest.raises(InputError, match="evaluating 3 runs alone takes"):
@@ -79,10 +88,9 @@ def test_minutes_are_filled_exactly():
 
 
 def test_the_minutes_that_are_asked_for_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = {"budget": 1e9, "seed": 0, "family": {"name": "x"}}
-    runs = [{"spec": spec, "steps": 1000, "start": 0}]
-    seconds = {key(spec): {"step": 0.9, "evaluation": 1.0}}
-    monkeypatch.setattr(plan, "describe", lambda *_, **__: runs)
+    runs = [planned(1e9, 1000)]
+    seconds = {speed_key(runs[0].spec): StepSeconds(step=0.9, evaluation=1.0)}
+    monkeypatch.setattr(plan, "described", lambda *_, **__: runs)
     monkeypatch.setattr(plan, "calibrated", lambda *_: seconds)
     unused: Any = SimpleNamespace(members=[None])
     with pytest.raises(InputError, match=r"1 minutes, 0\.0 of them for calibration") as refused:

@@ -1,4 +1,4 @@
-"""Trunks in a study: who shares what, what it saves, and that nobody waits for ever."""
+"""Shared prefixes in a study: who shares what, what it saves, and that nobody waits for ever."""
 
 import dataclasses
 import json
@@ -16,8 +16,9 @@ from test_end_to_end import corpus, isodiff  # noqa: F401  (a fixture)
 
 from isodiff.network.shape import Shape
 from isodiff.runs.spec import Recipe, RunSpec
-from isodiff.study.branching import Origin, origins, warmed_up
-from isodiff.study.plan import Planned, fit_to, key, table
+from isodiff.serialization import from_json, to_json
+from isodiff.study.branching import BranchPoint, branch_points, with_shared_warmup
+from isodiff.study.plan import PlannedRun, StepSeconds, fit_to, plan_table, speed_key
 from isodiff.study.workers import JobFailed, Workers
 
 
@@ -34,54 +35,55 @@ def spec(budget: float, shape: str = "6k", **changes: Any) -> RunSpec:
 
 def test_budgets_of_one_kind_share_the_warm_up_of_the_smallest():
     specs = [spec(1e9), spec(4e9), spec(9e9), spec(4e9, "10k"), spec(4e9, seed=1)]
-    warm = warmed_up(specs, [200, 800, 1800, 400, 800])
+    warm = with_shared_warmup(specs, [200, 800, 1800, 400, 800])
     assert [one.recipe.warmup_steps for one in warm] == [10, 10, 10, 20, 40]
     assert [one.recipe.rate(9, 10**4) for one in warm] == [1, 1, 1, 0.5, 0.25]
     # As the study says, where it says so; and nothing for other schedules.
     own = [spec(b, recipe=Recipe(schedule="wsd", warmup_steps=7)) for b in (1e9, 4e9)]
-    assert warmed_up(own, [200, 800]) == own
+    assert with_shared_warmup(own, [200, 800]) == own
     cosine = [spec(b, recipe=Recipe()) for b in (1e9, 4e9)]
-    assert warmed_up(cosine, [200, 800]) == cosine
+    assert with_shared_warmup(cosine, [200, 800]) == cosine
 
 
-def test_the_longest_is_the_trunk():
+def test_the_others_branch_off_the_longest():
     specs = [spec(4e9), spec(1e9), spec(9e9), spec(4e9, "10k"), spec(4e9, seed=1)]
     steps = [800, 200, 1800, 400, 800]
-    warm = warmed_up(specs, steps)
-    trunk = warm[2].id
-    want = [Origin(trunk, 640), Origin(trunk, 160), Origin(), Origin(), Origin()]
-    assert origins(warm, steps) == want
-    tuned = [dataclasses.replace(one, family={"name": "x", "adapt_every": 30}) for one in warm]
-    assert origins(tuned, steps) == [Origin()] * 5
-    assert origins([warm[0], warm[0]], [800, 800]) == [Origin(), Origin()]
+    warm = with_shared_warmup(specs, steps)
+    longest = warm[2].id
+    alone = BranchPoint()
+    want = [BranchPoint(longest, 640), BranchPoint(longest, 160), alone, alone, alone]
+    assert branch_points(warm, steps) == want
+    adapting = [dataclasses.replace(one, family={"name": "x", "adapt_every": 30}) for one in warm]
+    assert branch_points(adapting, steps) == [alone] * 5
+    assert branch_points([warm[0], warm[0]], [800, 800]) == [alone, alone]
 
 
-def planned(one: RunSpec, steps: int, origin: Origin) -> Planned:
+def planned(one: RunSpec, steps: int, branch: BranchPoint) -> PlannedRun:
     counts = {"tokens": 1e6, "epochs": 0.1, "parameters": 10**4, "weight_bytes": 10**5}
     more = {"step_flops": 1e6, "step_positions": 512, "seconds": 0.0}
-    return Planned(id=one.id, spec=one.to_json(), steps=steps, **counts, **more, **origin._asdict())
+    prefix = {"prefix_of": branch.longest, "prefix_steps": branch.step}
+    return PlannedRun(id=one.id, spec=one, steps=steps, **counts, **more, **prefix)
 
 
 def test_the_plan_counts_what_is_to_be_trained():
     specs, steps = [spec(1e9), spec(9e9)], [1000, 9000]
-    specs = warmed_up(specs, steps)
-    runs = [planned(*one) for one in zip(specs, steps, origins(specs, steps), strict=True)]
+    specs = with_shared_warmup(specs, steps)
+    runs = [planned(*one) for one in zip(specs, steps, branch_points(specs, steps), strict=True)]
+    timed = StepSeconds(step=0.01, evaluation=1.0)
     assert [run.trained_flops for run in runs] == [2e8, 9e9]
-    assert [run.at(0.01, 1.0) for run in runs] == pytest.approx([3.3, 91.3])
-    text = table(runs, 1)
+    assert [run.wall_seconds(timed) for run in runs] == pytest.approx([3.3, 91.3])
+    text = plan_table(runs, 1)
     assert "9.2GFLOP to train, 800MFLOP (8%) saved" in text.splitlines()[-1]
-    rows = [dataclasses.asdict(run) for run in runs]
-    seconds = {key(specs[0].to_json()): {"step": 0.01, "evaluation": 1.0}}
-    factor = fit_to(rows, seconds, 1, 600.0)
+    factor = fit_to(runs, {speed_key(specs[0]): timed}, 1, 600.0)
     assert factor * 9200 * 0.01 + 2 * 1.3 == pytest.approx(600)
-    alone = [planned(one, n, Origin()) for one, n in zip(specs, steps, strict=True)]
-    assert "saved" not in table(alone, 1)
+    alone = [planned(one, n, BranchPoint()) for one, n in zip(specs, steps, strict=True)]
+    assert "saved" not in plan_table(alone, 1)
 
 
-def test_a_plan_written_before_there_were_trunks_is_read():
-    value = dataclasses.asdict(planned(spec(1e9), 1000, Origin()))
+def test_a_plan_written_before_prefixes_were_shared_is_read():
+    value = to_json(planned(spec(1e9), 1000, BranchPoint()))
     del value["trunk"], value["start"]
-    assert Planned(**value).trained_flops == 1e9
+    assert from_json(PlannedRun, value, "plan.json").trained_flops == 1e9
 
 
 class Fake:
@@ -132,7 +134,7 @@ def test_what_can_never_be_ready_is_done_in_the_end():
 
 
 STUDY = """
-name: trunks
+name: prefixes
 corpus: {{prepared: {corpus}}}
 length: 32
 families: [autoregressive, {{name: block, block_size: 4, adapt_every: 40}}]
@@ -148,10 +150,10 @@ frontier: null
 
 
 @pytest.mark.slow
-def test_a_study_with_trunks_from_plan_to_report(tmp_path, corpus):  # noqa: F811
-    study, out = tmp_path / "trunks.yaml", tmp_path / "out"
+def test_a_study_with_shared_prefixes_from_plan_to_report(tmp_path, corpus):  # noqa: F811
+    study, out = tmp_path / "prefixes.yaml", tmp_path / "out"
     study.write_text(STUDY.format(corpus=corpus))
-    plan = isodiff("plan", "study", str(study), "--out", str(out), "--workers", "2")
+    plan = isodiff("plan", str(study), "--out", str(out), "--workers", "2")
     assert plan.returncode == 0, plan.stderr
     assert "saved" in plan.stdout.splitlines()[-1] and "trained" in plan.stdout.splitlines()[0]
     words = ("study", str(study), "--out", str(out), "--workers", "2", "--bootstrap", "20")
@@ -161,7 +163,9 @@ def test_a_study_with_trunks_from_plan_to_report(tmp_path, corpus):  # noqa: F81
     assert len(records) == 10
     assert all(record["status"] == "done" for record in records.values())
     branches = {name: record for name, record in records.items() if record["trunk"]}
-    assert len(branches) == 3  # 2 + 1 of the autoregressive family; tuned runs go their own way
+    assert (
+        len(branches) == 3
+    )  # 2 + 1 of the autoregressive family; runs that adapt go their own way
     for record in branches.values():
         assert record["spec"]["family"]["name"] == "autoregressive"
         assert records[record["trunk"]["run"]]["trunk"] is None
@@ -198,7 +202,7 @@ def test_a_study_with_trunks_from_plan_to_report(tmp_path, corpus):  # noqa: F81
 def test_paths_of_runs_are_enough_to_tell_a_beginning(tmp_path):
     from isodiff.study.runner import begun
 
-    run = planned(spec(1e9), 1000, Origin())
+    run = planned(spec(1e9), 1000, BranchPoint())
     place: Path = tmp_path / "runs" / run.id / "checkpoint"
     (place / ".step_00000800.tmp").mkdir(parents=True)
     assert not begun(tmp_path, run), "half-written"

@@ -1,4 +1,4 @@
-"""Options tuned on the way: chosen from the weights so far, counted, and resumed bit for bit."""
+"""Options adapted on the way: chosen from the weights so far, counted, and resumed bit for bit."""
 
 import pytest
 from specs import small
@@ -7,7 +7,7 @@ from test_resume import interrupted, newest
 from isodiff.families.block import RANGES
 from isodiff.runs import checkpoint
 from isodiff.runs.build import load, measure
-from isodiff.runs.metrics import read_metrics
+from isodiff.runs.metrics import AdaptRow, LossRow, read_metrics
 from isodiff.runs.spec import RunSpec
 from isodiff.train.loop import train
 
@@ -19,43 +19,43 @@ def searching(corpus) -> RunSpec:
     return small(corpus, "block", options=OPTIONS, recipe=recipe)
 
 
-def searches(folder) -> list[dict]:
-    return [row for row in read_metrics(folder / "metrics.jsonl") if "tuned" in row]
+def searches(folder) -> list[AdaptRow]:
+    return [row for row in read_metrics(folder / "metrics.jsonl") if isinstance(row, AdaptRow)]
 
 
 def test_the_range_of_noise_is_searched_at_its_cadence(corpus, tmp_path):
     spec = searching(corpus)
     record = train(spec, tmp_path, corpus)
     found = searches(tmp_path)
-    assert [row["step"] for row in found] == [30, 60, 90]
+    assert [row.step for row in found] == [30, 60, 90]
     for row in found:
-        variances = {(low, high): value for low, high, value in row["tuned"]["variances"]}
+        variances = {(low, high): value for low, high, value in row.adapted["variances"]}
         assert tuple(variances) == RANGES
-        chosen = row["tuned"]["low"], row["tuned"]["high"]
+        chosen = row.adapted["low"], row.adapted["high"]
         assert variances[chosen] == min(variances.values()) < variances[0.0, 1.0]
     # The spec, and with it the run's identity and its bound, stay as they were.
     assert load(tmp_path).family.low == 0 and load(tmp_path).family.high == 1
-    assert record["spec"]["family"] == spec.family
+    assert record.spec.family == spec.family
 
 
 def test_flops_follow_the_range_in_force(corpus, tmp_path):
     """Another range masks another share, and the head runs on masks."""
     spec = searching(corpus)
     record = train(spec, tmp_path, corpus)
-    ranges = [(0.0, 1.0), *((r["tuned"]["low"], r["tuned"]["high"]) for r in searches(tmp_path))]
+    ranges = [(0.0, 1.0), *((r.adapted["low"], r.adapted["high"]) for r in searches(tmp_path))]
     assert len(set(ranges)) > 1
     search = measure(spec, corpus.vocab_size).step_flops / 3  # a forward pass over the whole range
     want = 3 * search
-    for (low, high), steps in zip(ranges, (30, 30, 30, record["steps"] - 90), strict=True):
+    for (low, high), steps in zip(ranges, (30, 30, 30, record.steps - 90), strict=True):
         family = {**spec.family, "low": low, "high": high}
         size = measure(RunSpec.from_json({**spec.to_json(), "family": family}), corpus.vocab_size)
         want += steps * size.step_flops
-    assert record["flops"]["exact"] == pytest.approx(want, rel=1e-12)
+    assert record.flops.exact == pytest.approx(want, rel=1e-12)
     # However the searches ended, the budget is spent to within half a step.
-    assert abs(record["flops"]["exact"] / spec.budget - 1) < 0.005
-    assert record["steps"] != 100
-    rows = [row for row in read_metrics(tmp_path / "metrics.jsonl") if "loss" in row]
-    assert rows[-1]["flops"] == record["flops"]["exact"] and rows[-1]["step"] == record["steps"]
+    assert abs(record.flops.exact / spec.budget - 1) < 0.005
+    assert record.steps != 100
+    rows = [row for row in read_metrics(tmp_path / "metrics.jsonl") if isinstance(row, LossRow)]
+    assert rows[-1].flops == record.flops.exact and rows[-1].step == record.steps
 
 
 @pytest.mark.parametrize("at", [30, 31, 75])
@@ -69,4 +69,4 @@ def test_a_search_between_checkpoints_is_resumed_bit_for_bit(at: int, corpus, tm
     again = train(spec, tmp_path / "broken", corpus)
     assert newest(tmp_path / "straight") == newest(tmp_path / "broken")
     assert searches(tmp_path / "straight") == searches(tmp_path / "broken")
-    assert again["flops"] == record["flops"] and again["results"] == record["results"]
+    assert again.flops == record.flops and again.results == record.results

@@ -16,8 +16,9 @@ from isodiff.rng import Rows, stream
 from isodiff.runs.build import load, measure
 from isodiff.runs.spec import RunSpec
 from isodiff.train.examples import HELD_OUT, Examples
-from isodiff.train.initialization import start_from
-from isodiff.train.loop import Run, train
+from isodiff.train.initialization import initialization_from
+from isodiff.train.loop import train
+from isodiff.train.run import TrainingRun
 
 CPU = torch.device("cpu")
 RECIPE = {"precision": "float32", "learning_rate": 1e-2}
@@ -33,14 +34,14 @@ def examples(corpus, num: int = 90, **changes) -> Examples:
 @pytest.fixture(scope="module")
 def base(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("base")
-    assert train(small(corpus, "masked", recipe=RECIPE), folder, corpus)["status"] == "done"
+    assert train(small(corpus, "masked", recipe=RECIPE), folder, corpus).status == "done"
     return folder
 
 
 def tuning(corpus, base, name: str, source: Examples, steps: int = 100, **changes) -> RunSpec:
-    start = start_from(base, corpus) if base is not None else None
+    start = initialization_from(base, corpus) if base is not None else None
     spec = small(corpus, name, length=source.length, recipe=RECIPE, task=source.task, **changes)
-    spec = dataclasses.replace(spec, init=None if start is None else start.init)
+    spec = dataclasses.replace(spec, init=None if start is None else start.source)
     return dataclasses.replace(spec, budget=steps * measure(spec, corpus.vocab_size).step_flops)
 
 
@@ -93,7 +94,7 @@ def test_the_spec_names_the_task_by_content(corpus, base, tmp_path):
     spec = tuning(corpus, base, "masked", source)
     assert RunSpec.from_json(spec.to_json()) == spec and spec.to_json()["task"] == source.task
     assert "task" not in small(corpus).to_json()
-    start = start_from(base, corpus)
+    start = initialization_from(base, corpus)
     for wrong in (other, None):
         with pytest.raises(InputError, match="learns from"):
             train(spec, tmp_path, corpus, init=start, source=wrong)
@@ -106,8 +107,7 @@ def test_the_loss_is_a_mean_over_what_is_scored(corpus, tmp_path):
     source = examples(corpus)
     batch = source.batch(0, range(4), CPU)
     spec = small(corpus, "autoregressive", length=source.length, task=source.task)
-    size = measure(spec, corpus.vocab_size)
-    trained = Run(spec, tmp_path, corpus, size, 100, CPU, source=source)
+    trained = TrainingRun(spec, tmp_path, corpus, source=source)
     loss = batch.loss(trained.family, trained.network, Rows.of(stream(0), 4)).detach()
     assert isinstance(batch.denoiser(trained.network), Padded)
     mean = float(loss.sum() / (4 * source.scored))
@@ -130,13 +130,13 @@ def test_every_family_learns_the_answers_and_resumes_bit_for_bit(name, options, 
     source = examples(corpus)
     spec = tuning(corpus, None, name, source, options=options)
     record = train(spec, tmp_path / "straight", corpus, source=source)
-    assert record["status"] == "done"
-    found = record["results"]["validation"]
-    assert found["nats_per_token"]["num"] == len(source.held_out)
-    assert f"answers of {source.room} tokens" in found["protocol"]
-    assert found["nats_per_token"]["value"] < (6 if name == "gaussian" else 3.5)  # of log V = 5.5
+    assert record.status == "done"
+    found = record.results.validation
+    assert found.nats_per_token.num == len(source.held_out)
+    assert f"answers of {source.room} tokens" in found.protocol
+    assert found.nats_per_token.value < (6 if name == "gaussian" else 3.5)  # of log V = 5.5
     interrupted(spec, tmp_path / "broken", corpus, 40, source=source)
     again = train(spec, tmp_path / "broken", corpus, source=source)
     assert newest(tmp_path / "straight") == newest(tmp_path / "broken")
-    assert again["results"] == record["results"]
+    assert again.results == record.results
     assert load(tmp_path / "straight").spec.task == source.task

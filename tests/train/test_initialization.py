@@ -13,9 +13,10 @@ from isodiff.data.corpora import prepare
 from isodiff.errors import InputError
 from isodiff.runs import checkpoint
 from isodiff.runs.build import load
-from isodiff.runs.metrics import read_metrics
+from isodiff.runs.metrics import LossRow, read_metrics
 from isodiff.scaling.points import record_points
-from isodiff.train.initialization import start_from
+from isodiff.serialization import to_json
+from isodiff.train.initialization import initialization_from
 from isodiff.train.loop import train
 
 RECIPE = {"precision": "float32", "learning_rate": 1e-2}
@@ -26,19 +27,19 @@ def masked(corpus, tmp_path_factory):
     """A masked run long enough to know more than letter frequencies."""
     folder = tmp_path_factory.mktemp("masked")
     record = train(small(corpus, "masked", steps=400, recipe=RECIPE), folder, corpus)
-    assert record["status"] == "done"
+    assert record.status == "done"
     return folder
 
 
 def losses(folder) -> list[float]:
-    return [row["loss"] for row in read_metrics(folder / "metrics.jsonl") if "loss" in row]
+    return [row.loss for row in read_metrics(folder / "metrics.jsonl") if isinstance(row, LossRow)]
 
 
 def test_a_block_run_started_from_a_masked_run_begins_at_a_lower_loss(masked, corpus, tmp_path):
     options = {"block_size": 8}
     scratch = small(corpus, "block", options=options, recipe=RECIPE)
-    start = start_from(masked, corpus)
-    tuned = dataclasses.replace(scratch, init=start.init)
+    start = initialization_from(masked, corpus)
+    tuned = dataclasses.replace(scratch, init=start.source)
     records = [
         train(spec, tmp_path / name, corpus, init=init)
         for name, spec, init in (("scratch", scratch, None), ("tuned", tuned, start))
@@ -47,43 +48,43 @@ def test_a_block_run_started_from_a_masked_run_begins_at_a_lower_loss(masked, co
     assert first[0] < 0.75 * other[0]  # the same batch, the same noise
     assert sum(first[:20]) < 0.85 * sum(other[:20])
     # Its FLOPs are its own only, so it is no point of a scaling law.
-    assert records[1]["flops"] == records[0]["flops"]
+    assert records[1].flops == records[0].flops
     points = record_points(records, "here")
     assert [point.id for point in points.points] == [scratch.id]
     assert (
-        f"run {tuned.id} is left out: it starts from run {start.init['run']}" in points.warnings[0]
+        f"run {tuned.id} is left out: it starts from run {start.source.run}" in points.warnings[0]
     )
 
 
 def test_the_spec_names_the_weights(masked, corpus):
-    start, spec = start_from(masked, corpus), small(corpus, "block")
-    tuned = dataclasses.replace(spec, init=start.init)
-    assert set(start.init) == {"run", "step", "sha256"} and start.init["step"] == 400
-    assert tuned.id != spec.id and tuned.to_json()["init"] == start.init
+    start, spec = initialization_from(masked, corpus), small(corpus, "block")
+    tuned = dataclasses.replace(spec, init=start.source)
+    assert start.source.run == load(masked).spec.id and start.source.step == 400
+    assert tuned.id != spec.id and tuned.to_json()["init"] == to_json(start.source)
     assert type(spec).from_json(tuned.to_json()) == tuned
     assert "init" not in spec.to_json()  # runs from scratch keep their identity
-    other = dataclasses.replace(spec, init={**start.init, "sha256": "0"})
+    other = dataclasses.replace(spec, init=dataclasses.replace(start.source, sha256="0"))
     assert other.id != tuned.id
 
 
 def test_it_resumes_bit_for_bit_without_the_other_run(masked, corpus, tmp_path):
-    start = start_from(masked, corpus)
+    start = initialization_from(masked, corpus)
     spec = dataclasses.replace(
-        small(corpus, "block", recipe={**RECIPE, "ema": 0.9}), init=start.init
+        small(corpus, "block", recipe={**RECIPE, "ema": 0.9}), init=start.source
     )
     record = train(spec, tmp_path / "straight", corpus, init=start)
-    with pytest.raises(InputError, match=f"starts from run {start.init['run']}; give its folder"):
+    with pytest.raises(InputError, match=f"starts from run {start.source.run}; give its folder"):
         train(spec, tmp_path / "broken", corpus)
     interrupted(spec, tmp_path / "broken", corpus, 40, init=start)
     again = train(spec, tmp_path / "broken", corpus)
     assert newest(tmp_path / "straight") == newest(tmp_path / "broken")
-    assert again["results"] == record["results"]
+    assert again.results == record.results
 
 
 def test_averaged_weights_are_those_taken_over_and_averaged_further(masked, corpus, tmp_path):
     spec = small(corpus, "masked", recipe={**RECIPE, "ema": 0.9})
     train(spec, tmp_path / "averaged", corpus)
-    start = start_from(tmp_path / "averaged", corpus)
+    start = initialization_from(tmp_path / "averaged", corpus)
     last = checkpoint.steps(tmp_path / "averaged" / "checkpoint")[-1]
     raw, average = load_file(last / checkpoint.FILES[0]), load_file(last / checkpoint.FILES[1])
     for name, weight in start.weights.items():
@@ -91,19 +92,21 @@ def test_averaged_weights_are_those_taken_over_and_averaged_further(masked, corp
     assert any(not torch.equal(weight, raw[name]) for name, weight in start.weights.items())
     # With a decay of nearly one, the average of the next run stays where it began.
     spec = small(corpus, "block", recipe={**RECIPE, "ema": 1 - 1e-9})
-    train(dataclasses.replace(spec, init=start.init), tmp_path / "next", corpus, init=start)
+    train(dataclasses.replace(spec, init=start.source), tmp_path / "next", corpus, init=start)
     for name, weight in load(tmp_path / "next").network.named_parameters():
         torch.testing.assert_close(weight, start.weights[name], rtol=1e-5, atol=1e-5)
 
 
 def test_what_does_not_fit_is_refused(masked, corpus, tmp_path):
-    start = start_from(masked, corpus)
+    start = initialization_from(masked, corpus)
     larger = dataclasses.replace(
-        small(corpus, "block", shape=type(small(corpus).shape).parse("1x32x2")), init=start.init
+        small(corpus, "block", shape=type(small(corpus).shape).parse("1x32x2")), init=start.source
     )
     with pytest.raises(InputError, match="cannot start a block run of shape 1x32x2: its network"):
         train(larger, tmp_path / "larger", corpus, init=start)
-    foreign = dataclasses.replace(small(corpus, "block"), init={**start.init, "step": 3})
+    foreign = dataclasses.replace(
+        small(corpus, "block"), init=dataclasses.replace(start.source, step=3)
+    )
     with pytest.raises(InputError, match="not from"):
         train(foreign, tmp_path / "foreign", corpus, init=start)
     speech = (
@@ -111,6 +114,6 @@ def test_what_does_not_fit_is_refused(masked, corpus, tmp_path):
     )
     other = prepare([speech], tmp_path / "text8", tokenizer="text8:normalize")
     with pytest.raises(InputError, match="was trained on bytes tokens"):
-        start_from(masked, other)
+        initialization_from(masked, other)
     with pytest.raises(InputError, match="is not a run"):
-        start_from(tmp_path, corpus)
+        initialization_from(tmp_path, corpus)

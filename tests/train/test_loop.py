@@ -11,12 +11,13 @@ from specs import small
 
 from isodiff.errors import InputError
 from isodiff.families import FAMILIES
-from isodiff.runs.build import load, measure
+from isodiff.runs.build import corpus_identity, load
 from isodiff.runs.checkpoint import steps as checkpoints
-from isodiff.runs.metrics import read_metrics
+from isodiff.runs.metrics import LossRow, read_metrics
 from isodiff.runs.spec import Recipe, num_steps
-from isodiff.train.loop import Run, train
+from isodiff.train.loop import train
 from isodiff.train.optimizer import set_rate
+from isodiff.train.run import TrainingRun
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -27,25 +28,26 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def test_every_family_learns_real_text(name, corpus, tmp_path):
     spec = small(corpus, name, steps=300, recipe={"learning_rate": 1e-2})
     record = train(spec, tmp_path, corpus)
-    assert record["status"] == "done"
-    nats = record["results"]["validation"]["nats_per_token"]
+    assert record.status == "done"
+    nats = record.results.validation.nats_per_token
     # The untrained network, zero at its head, gives log V = 5.55; letter frequencies alone about 3.
-    assert nats["value"] + 4 * nats["standard_error"] < math.log(corpus.vocab_size) - 1.5
-    assert record["results"]["validation"]["kind"] == FAMILIES[name].kind
-    assert abs(record["flops"]["exact"] / spec.budget - 1) < 0.005
-    assert record["curve"][0]["nats_per_token"] > nats["value"] - 4 * nats["standard_error"]
+    assert nats.value + 4 * nats.standard_error < math.log(corpus.vocab_size) - 1.5
+    assert record.results.validation.kind == FAMILIES[name].kind
+    assert abs(record.flops.exact / spec.budget - 1) < 0.005
+    assert record.curve[0].nats_per_token > nats.value - 4 * nats.standard_error
 
 
 def test_the_record_says_where_it_comes_from(corpus, tmp_path):
     record = train(small(corpus), tmp_path, corpus)
-    assert record["spec"]["corpus"]["hash"] == corpus.hash
-    assert record["id"] == small(corpus).id
-    assert {"torch", "isodiff", "cpu", "git_revision"} <= set(record["provenance"])
-    assert record["tokens"] == 100 * 4 * 32
+    assert record.spec.corpus == corpus_identity(corpus)
+    assert record.id == small(corpus).id
+    made = record.provenance
+    assert None not in (made.torch, made.isodiff, made.cpu, made.numpy)
+    assert record.tokens == 100 * 4 * 32
     windows = corpus.split("train").num_windows(32)
-    assert record["epochs"] == pytest.approx(400 / windows)
+    assert record.epochs == pytest.approx(400 / windows)
     assert [
-        row["step"] for row in read_metrics(tmp_path / "metrics.jsonl") if "loss" in row
+        row.step for row in read_metrics(tmp_path / "metrics.jsonl") if isinstance(row, LossRow)
     ] == list(range(1, 101))
 
 
@@ -65,14 +67,7 @@ def test_accumulation_sees_the_same_batch(name, corpus, tmp_path):
     )
     gradients = []
     for spec in (whole, parts):
-        run = Run(
-            spec,
-            tmp_path / spec.id,
-            corpus,
-            measure(spec, corpus.vocab_size),
-            100,
-            torch.device("cpu"),
-        )
+        run = TrainingRun(spec, tmp_path / spec.id, corpus)
         torch.nn.init.normal_(run.network.head.weight, generator=torch.Generator().manual_seed(0))
         run.gradients(7)
         gradients.append(torch.cat([p.grad.flatten() for p in run.network.parameters()]))
@@ -94,7 +89,7 @@ def test_learning_rate_schedules():
 
 def test_learned_vectors_and_schedules_have_a_rate_of_their_own(corpus, tmp_path):
     spec = small(corpus, "gaussian", recipe={"learning_rate": 1e-3})
-    run = Run(spec, tmp_path, corpus, measure(spec, corpus.vocab_size), 100, torch.device("cpu"))
+    run = TrainingRun(spec, tmp_path, corpus)
     groups = {id(p): group for group in run.optimizer.param_groups for p in group["params"]}
     set_rate(run.optimizer, 0.5)
     for name, parameter in run.network.named_parameters():
@@ -114,9 +109,9 @@ def test_a_budget_that_is_too_small_is_refused():
 def test_divergence_ends_the_run_with_a_record(corpus, tmp_path):
     spec = small(corpus, recipe={"learning_rate": 1e6, "clip": 1e9, "weight_decay": 0.0})
     record = train(spec, tmp_path, corpus)
-    assert record["status"] == "diverged"
-    assert "step" in record["message"]
-    assert record["results"] == {}
+    assert record.status == "diverged"
+    assert "step" in record.message
+    assert record.results.validation is None
 
 
 def test_averaged_weights_are_what_is_evaluated(corpus, tmp_path):
@@ -143,8 +138,8 @@ def test_bfloat16_autocast_learns_the_same(corpus, tmp_path):
     for precision in ("float32", "bfloat16"):
         spec = small(corpus, steps=150, recipe={"precision": precision, "learning_rate": 1e-2})
         record = train(spec, tmp_path / precision, corpus)
-        assert record["precision"] == precision
-        nats[precision] = record["results"]["validation"]["nats_per_token"]["value"]
+        assert record.precision == precision
+        nats[precision] = record.results.validation.nats_per_token.value
     assert nats["bfloat16"] == pytest.approx(nats["float32"], abs=0.05)
     assert nats["bfloat16"] != nats["float32"]
 
@@ -155,8 +150,7 @@ def test_compiled_blocks_give_the_same_gradients(corpus, tmp_path):
     gradients = []
     for compiled in (False, True):
         spec = small(corpus, recipe={"precision": "float32", "compile": compiled})
-        size = measure(spec, corpus.vocab_size)
-        run = Run(spec, tmp_path / str(compiled), corpus, size, 100, torch.device("cpu"))
+        run = TrainingRun(spec, tmp_path / str(compiled), corpus)
         torch.nn.init.normal_(run.network.head.weight, generator=torch.Generator().manual_seed(0))
         run.gradients(3)
         gradients.append(torch.cat([p.grad.flatten() for p in run.network.parameters()]))

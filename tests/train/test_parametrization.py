@@ -18,25 +18,27 @@ from isodiff.network.attention import Causal
 from isodiff.network.shape import Backbone, Shape
 from isodiff.network.view import View
 from isodiff.rng import Rows, stream
-from isodiff.runs.build import load, make_family, make_network, measure
+from isodiff.runs.build import load, make_family, make_network
 from isodiff.runs.parametrization import BASE, Factors, factors, query_scale
 from isodiff.runs.spec import Recipe, RunSpec
-from isodiff.train.loop import Run, train
+from isodiff.train.loop import train
 from isodiff.train.optimizer import adamw
+from isodiff.train.run import TrainingRun
 
 WIDTHS = [Shape(depth=2, width=width, heads=width // 16) for width in (32, 64, 128, 256, 512)]
 DEPTHS = [Shape(depth=depth, width=32, heads=2) for depth in (2, 4, 8, 16, 32)]
 CONSTANT = {"learning_rate": 4e-3, "width_power": 0.0, "warmup_steps": 1, "precision": "float32"}
 
 
-def run_of(corpus: Corpus, folder: Path, name: str, shape: Shape, parametrization: str) -> Run:
+def run_of(
+    corpus: Corpus, folder: Path, name: str, shape: Shape, parametrization: str
+) -> TrainingRun:
     recipe = {**CONSTANT, "parametrization": parametrization}
     spec = small(corpus, name, shape=shape, recipe=recipe)
-    size = measure(spec, corpus.vocab_size)
-    return Run(spec, folder, corpus, size, 10**6, torch.device("cpu"))
+    return TrainingRun(spec, folder, corpus, steps=10**6)
 
 
-def seen(run: Run) -> dict[str, Tensor]:
+def seen(run: TrainingRun) -> dict[str, Tensor]:
     """Residual stream, last hidden states and logits for one batch under one noise."""
     found: dict[str, Tensor] = {}
     network = run.network
@@ -58,7 +60,7 @@ def seen(run: Run) -> dict[str, Tensor]:
     return found
 
 
-def changes(run: Run, steps: int = 6) -> dict[str, float]:
+def changes(run: TrainingRun, steps: int = 6) -> dict[str, float]:
     """Root mean square of what `steps` steps changed."""
     before = seen(run)
     for step in range(steps):
@@ -205,7 +207,7 @@ def test_a_run_under_complete_p_learns_and_is_loaded(corpus, tmp_path):
     recipe = {"parametrization": "complete_p", "learning_rate": 1e-2}
     spec = small(corpus, "masked", steps=300, recipe=recipe)
     record = train(spec, tmp_path, corpus)
-    assert record["results"]["validation"]["nats_per_token"]["value"] < math.log(257) - 1.5
+    assert record.results.validation.nats_per_token.value < math.log(257) - 1.5
     again = load(tmp_path).network
     assert again.blocks[0].query_scale == pytest.approx(2**0.5)
 

@@ -13,7 +13,7 @@ from specs import small
 from isodiff.errors import InputError
 from isodiff.runs import checkpoint
 from isodiff.runs.build import load
-from isodiff.runs.metrics import read_metrics
+from isodiff.runs.metrics import LossRow, read_metrics
 from isodiff.train.loop import train
 
 
@@ -43,7 +43,7 @@ where, step = sys.argv[1], int(sys.argv[2])
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
-class Line(verb.Line):
+class Line(verb.TrainingLine):
     def __call__(self, progress):
         if where == "between steps" and progress.step == step:
             die()
@@ -54,7 +54,7 @@ def save_file(tensors, path):
         path.write_bytes(path.read_bytes()[:1000])
         die()
 
-verb.Line, written, checkpoint.save_file = Line, checkpoint.save_file, save_file
+verb.TrainingLine, written, checkpoint.save_file = Line, checkpoint.save_file, save_file
 main(sys.argv[3:])
 """
 
@@ -84,7 +84,7 @@ def test_two_kills_and_an_epoch_boundary_change_nothing(corpus, tmp_path):
     again = json.loads((broken / run / "record.json").read_text())
     assert again["results"] == record["results"]
     losses = [
-        [row["loss"] for row in read_metrics(place / run / "metrics.jsonl") if "loss" in row]
+        [r.loss for r in read_metrics(place / run / "metrics.jsonl") if isinstance(r, LossRow)]
         for place in (straight, broken)
     ]
     assert losses[0] == losses[1]
@@ -116,7 +116,7 @@ def test_a_truncated_checkpoint_is_named_and_nothing_is_lost(corpus, tmp_path):
     with pytest.raises(InputError, match="truncated"):
         load(tmp_path)
     (newest / "model.safetensors").write_bytes(whole)
-    assert train(spec, tmp_path, corpus)["status"] == "done"
+    assert train(spec, tmp_path, corpus).status == "done"
 
 
 @pytest.mark.parametrize("part", ["learned_schedule", "learned_embeddings", "self_conditioning"])
@@ -176,4 +176,4 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(corpus, tmp_path, monkeypa
             train(spec, tmp_path, corpus, checkpoint_seconds=0.0)
     assert newest(tmp_path) == before
     assert not list((tmp_path / "checkpoint").glob(".*.tmp"))
-    assert train(spec, tmp_path, corpus)["status"] == "done"
+    assert train(spec, tmp_path, corpus).status == "done"

@@ -1,4 +1,8 @@
-"""Fine-tune a trained run on questions with answers, and count its right answers."""
+"""`isodiff finetune RUN`: questions with answers, from a trained run to its accuracy.
+
+The flags include those of its family's sampler: the answers to `--test` are written with it. The same
+command on a run that is done writes them again, with another sampler say, and trains nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +11,12 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from tyro.conf import arg
 
-from isodiff.cli import Answer, WorkFailed, resumable
-from isodiff.cli.options import (
-    Corpus as CorpusFolder,
-)
-from isodiff.cli.options import (
-    Device,
-    File,
-    Flops,
-    Folder,
-    Number,
-    NumTokens,
-    RunFolder,
-    Seconds,
-    Seed,
-    Threads,
-)
-from isodiff.cli.parsing import Parsed, settings_of
-from isodiff.cli.sampler_options import SamplerOptions, sampler_settings
+from isodiff.cli import Answer, WorkFailed
+from isodiff.cli.flags import named_run, parse
 from isodiff.data.final_answer import score
 from isodiff.data.qa_format import Question, read_questions, spelt
 from isodiff.data.tokens import Corpus
@@ -37,18 +24,24 @@ from isodiff.evaluate.answers import answers
 from isodiff.families import family_named
 from isodiff.families.base import Sampler
 from isodiff.files import read_json, write_json, write_text
-from isodiff.record import provenance
+from isodiff.progress import TrainingLine
+from isodiff.provenance import provenance
+from isodiff.record import WeightsSource
 from isodiff.runs.build import Trained, load, measure
 from isodiff.runs.intervals import wilson
 from isodiff.runs.resumable import Kept
 from isodiff.runs.spec import Recipe, RunSpec, Validation
+from isodiff.serialization import to_json
 from isodiff.train.examples import Examples
-from isodiff.train.initialization import start_from
+from isodiff.train.initialization import initialization_from
 from isodiff.train.loop import train
-from isodiff.train.progress import Line
 from isodiff.units import clock
 
-_SAMPLER_DEFAULTS = {"condition": "clamp"}
+USAGE = (
+    "usage: isodiff finetune RUN --data train.jsonl [--test test.jsonl] [options]\n\n"
+    "isodiff finetune RUN --help shows the options, which depend on the run's family."
+)
+DEFAULTS = {"condition": "clamp"}
 """Of samplers after fine-tuning, where they differ: prompts are shown as they were in training."""
 
 
@@ -57,72 +50,79 @@ class Options:
     """What `isodiff finetune` needs beside the sampler's own options.
 
     Attributes:
-        data: Questions to learn from, JSON lines with question and answer, the answer ending in `#### n`.
-        test: Questions to answer afterwards; without, nothing is answered.
-        task: The form of the questions.
-        epochs: How often every question is seen, unless the budget says it.
-        budget: Training FLOPs, instead of epochs.
-        answer_tokens: Room for an answer, its end included; that of the longest answer by default.
-        length: Tokens of question and answer together, at most; the run's own by default.
-        out: Folder of runs; the run goes to OUT/<id>, its answers to OUT/<id>/answers.jsonl.
-        batch_answers: Answers written at a time.
-        checkpoint_seconds: Time between checkpoints.
+        data: questions to learn from, JSON lines with question and answer, the answer ending in `#### n`.
+        test: questions to answer afterwards; without, nothing is answered.
+        task: the form of the questions.
+        epochs: how often every question is seen, unless `budget` says it.
+        budget: training FLOPs.
+        answer_tokens: room for an answer, its end included; that of the longest answer by default.
+        length: tokens of question and answer together, at most; the run's own by default.
+        seed: of data order, noise and answers.
+        out: folder of runs; the run goes to OUT/<id>, its answers to OUT/<id>/answers.jsonl.
+        corpus: the run's corpus, if it has moved.
+        batch_answers: answers written at a time.
+        threads: CPU threads; 0 leaves the default.
+        device: cpu, cuda, cuda:1, ...
+        checkpoint_seconds: time between checkpoints.
     """
 
-    data: File
-    test: File | None = None
+    data: Path
+    test: Path | None = None
     task: Literal["gsm8k"] = "gsm8k"
     epochs: float = 3.0
-    budget: Flops | None = None
-    answer_tokens: NumTokens | None = None
-    length: NumTokens | None = None
-    seed: Seed = 0
-    out: Folder = Path("runs")
-    corpus: CorpusFolder | None = None
-    batch_answers: Number = 64
-    threads: Threads = 0
-    device: Device = "cpu"
-    checkpoint_seconds: Seconds = 60.0
+    budget: float | None = None
+    answer_tokens: int | None = None
+    length: int | None = None
+    seed: int = 0
+    out: Path = Path("runs")
+    corpus: Path | None = None
+    batch_answers: int = 64
+    threads: int = 0
+    device: str = "cpu"
+    checkpoint_seconds: float = 60.0
+    recipe: Recipe = dataclasses.field(default_factory=Recipe)
+    validation: Validation = dataclasses.field(default_factory=Validation)
 
 
-@resumable
-def run(
-    folder: RunFolder,
-    options: Annotated[Options, arg(name="")],
-    recipe: Annotated[dict[str, Any], Parsed(settings_of(Recipe), dict)],
-    validation: Validation,
-    sampler_options: SamplerOptions,
-) -> Answer:
-    """Fine-tune a run on questions, then answer those of a test with its family's sampler.
-
-    The recipe is the run's own where no option says otherwise. The same command on a run that is done trains
-    nothing, and writes the answers again: with another sampler, say.
-    """
-    base = RunSpec.read(folder)
-    settings = sampler_settings(
-        family_named(base.family["name"]), sampler_options, **_SAMPLER_DEFAULTS
+def command(argv: list[str]) -> Answer:
+    """Parse `RUN [options]`, train and answer."""
+    folder = named_run(argv)
+    if folder is None:
+        return Answer({}, USAGE)
+    spec = RunSpec.read(folder)
+    chosen, settings = parse(
+        Options,
+        family_named(spec.family["name"]),
+        argv[1:],
+        verb="finetune",
+        does="Fine-tune a run on questions",
+        defaults={**DEFAULTS, "recipe": spec.recipe},
     )
-    own_recipe = dataclasses.replace(base.recipe, **recipe)
+    return run(folder, spec, settings, chosen)
+
+
+def run(folder: Path, base: RunSpec, settings: dict[str, Any], options: Options) -> Answer:
+    """Train on the questions, then answer those of the test."""
     if options.threads:
         torch.set_num_threads(options.threads)
     place = (
         read_json(folder / "location.json")["corpus"] if options.corpus is None else options.corpus
     )
     corpus = Corpus.open(place)
-    start = start_from(folder, corpus)
+    init = initialization_from(folder, corpus)
     examples = Examples.of(
         options.task,
         spelt(questions(options.data), corpus.tokenizer),
         corpus,
         limit=options.length or base.length,
         room=options.answer_tokens,
-        batch_size=own_recipe.batch_size,
+        batch_size=options.recipe.batch_size,
         seed=options.seed,
     )
     if examples.left_out:
         print(f"{examples.left_out} examples are too long and left out", file=sys.stderr)
     asked = [] if options.test is None else questions(options.test)
-    spec = planned(base, examples, start.init, options, own_recipe, validation)
+    spec = planned(base, examples, init.source, options)
     place = options.out / spec.id
     print(
         f"{spec.family['name']} from run {base.id}, {len(examples.trained_on)} examples\n{place}",
@@ -132,21 +132,21 @@ def run(
         spec,
         place,
         corpus,
-        init=start,
+        init=init,
         source=examples,
         device=options.device,
-        report=Line(spec.family["name"]),
+        report=TrainingLine(spec.family["name"]),
         checkpoint_seconds=options.checkpoint_seconds,
     )
-    if record["status"] != "done":
-        raise WorkFailed(f"{place} stopped: {record['message']}", record)
-    found = record["results"]["validation"]
-    nats, mark = found["nats_per_token"], "=" if found["kind"] == "exact" else "<="
+    found = record.validation
+    if found is None:
+        raise WorkFailed(f"{place} stopped: {record.message}", to_json(record))
+    nats, mark = found.nats_per_token, "=" if found.kind == "exact" else "<="
     text = (
-        f"{place}\nvalidation {mark} {nats['value']:.4f} +- {nats['standard_error']:.4f} nats/token "
-        f"({found['protocol']}) after {clock(record['wall_seconds'])}"
+        f"{place}\nvalidation {mark} {nats.value:.4f} +- {nats.standard_error:.4f} nats/token "
+        f"({found.protocol}) after {clock(record.wall_seconds or 0)}"
     )
-    value = {**record, "left_out": examples.left_out}
+    value = {**to_json(record), "left_out": examples.left_out}
     if not asked:
         return Answer(value, text)
     trained = load(place, corpus=corpus.folder, device=options.device)
@@ -166,25 +166,18 @@ def questions(path: Path) -> list[Question]:
     return found.questions
 
 
-def planned(
-    base: RunSpec,
-    examples: Examples,
-    init: dict[str, Any],
-    options: Options,
-    recipe: Recipe,
-    validation: Validation,
-) -> RunSpec:
+def planned(base: RunSpec, examples: Examples, init: WeightsSource, options: Options) -> RunSpec:
     """The spec of so many epochs."""
     spec = dataclasses.replace(
         base,
         length=examples.length,
         seed=options.seed,
-        recipe=recipe,
-        validation=validation,
+        recipe=options.recipe,
+        validation=options.validation,
         init=init,
         task=examples.task,
     )
-    steps = math.ceil(options.epochs * len(examples.trained_on) / recipe.batch_size)
+    steps = math.ceil(options.epochs * len(examples.trained_on) / options.recipe.batch_size)
     each = measure(spec, base.corpus["vocab_size"]).step_flops
     return dataclasses.replace(spec, budget=options.budget or steps * each)
 
@@ -240,7 +233,7 @@ def answered(
         "num_items": share.trials,
         "num_forwards": sum(one.nfe for one in written),
         "protocol": f"written answers, right where they end with #### and the number, seed {options.seed}",
-        "provenance": provenance(),
+        "provenance": to_json(provenance()),
     }
     write_json(options.out / trained.spec.id / "tasks" / f"{name}.json", result)
     return {

@@ -1,50 +1,41 @@
-"""Measure speed against quality of every sampler: who wins at each throughput."""
+"""`isodiff frontier`: who writes best at each throughput."""
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Any
 
-from tyro.conf import Positional, arg
+import tyro
 
-from isodiff.cli import Answer, resumable
-from isodiff.cli.options import (
-    Device,
-    Flops,
-    Folder,
-    Number,
-    RunFolders,
-    Seconds,
-    Share,
-    WorkerThreads,
-)
+from isodiff.cli import Answer
 from isodiff.errors import InputError
+from isodiff.provenance import num_cores
 from isodiff.scaling.pareto_summary import FLOOR, recommendation
 from isodiff.study.frontier import measure_frontier
-from isodiff.study.runner import cores
 from isodiff.study.study import FrontierSettings
 from isodiff.study.workers import Workers
 from isodiff.units import clock
 
 
-@resumable
 def run(
-    runs: Annotated[tuple[RunFolders, ...], Positional],
+    runs: tyro.conf.Positional[tuple[Path, ...]],
+    /,
     *,
-    steps: tuple[Number, ...] = (),
-    texts: Number = 128,
-    held_out: Number = 256,
-    call_seconds: Seconds = 1.0,
-    judge: Annotated[str | None, arg(metavar="RUN|hf:NAME")] = None,
-    entropy_floor: Share = FLOOR,
-    throughput: Annotated[float | None, arg(metavar="TOKENS")] = None,
-    budget: Flops | None = None,
+    steps: tuple[int, ...] = (),
+    texts: int = 128,
+    held_out: int = 256,
+    call_seconds: float = 1.0,
+    judge: str | None = None,
+    entropy_floor: float = FLOOR,
+    throughput: float | None = None,
+    budget: float | None = None,
     alone: bool = False,
-    out: Folder | None = None,
-    workers: Number | None = None,
-    threads: WorkerThreads = 1,
-    device: Device = "cpu",
+    out: Path | None = None,
+    workers: int | None = None,
+    threads: int = 1,
+    device: str = "cpu",
 ) -> Answer:
     """Measure speed and quality of runs with every sampler worth comparing; draw the frontier, say who wins.
 
@@ -52,19 +43,21 @@ def run(
     folders all do. What is measured already is not measured again.
 
     Args:
-        runs: Run folders, or folders of runs.
+        runs: run folders, or folders of runs.
         steps: T of every sampler that has steps; by default a 16th, a quarter and all of the length.
-        texts: At least so many texts a point.
-        held_out: Windows of held-out text to compare with.
-        call_seconds: Longest call of the sweep over batch sizes.
-        judge: A run's folder, or hf:NAME for a causal model of Hugging Face; by default the strongest run
+        texts: at least so many texts a point.
+        held_out: windows of held-out text to compare with.
+        call_seconds: longest call of the sweep over batch sizes.
+        judge: a run's folder, or hf:NAME for a causal model of Hugging Face; by default the strongest run
             with an exact likelihood.
-        entropy_floor: Share of held-out text's entropy below which texts are degenerate and win nothing.
-        throughput: Also recommend a run and its sampler for so many tokens per second.
-        budget: Recommend from the runs trained within so many FLOPs.
-        alone: Recommend for one text at a time rather than for the fastest batch.
-        out: Folder of the results; the first of the runs by default.
-        workers: Points measured at the same time; by default as many as cores allow, one on an accelerator.
+        entropy_floor: share of held-out text's entropy below which texts are degenerate and win nothing.
+        throughput: also recommend for so many tokens per second,
+        budget: from the runs trained within so many FLOPs,
+        alone: one text at a time rather than at the fastest batch.
+        out: folder of the results; the first of `runs` by default.
+        workers: points measured at the same time; by default as many as cores allow, one on an accelerator.
+        threads: CPU threads of each worker.
+        device: cpu, cuda, ...
     """
     if not runs:
         raise InputError("which runs? give run folders, or a folder of runs")
@@ -73,7 +66,7 @@ def run(
     settings = FrontierSettings(
         steps=list(steps) or None, texts=texts, held_out=held_out, call_seconds=call_seconds
     )
-    count = workers or (max(1, cores() // threads) if device == "cpu" else 1)
+    count = workers or (max(1, num_cores() // threads) if device == "cpu" else 1)
     with Workers(count, threads, place) as pool:
         found = measure_frontier(
             runs, place, settings, pool, judge=judge, floor=entropy_floor, device=device

@@ -1,23 +1,24 @@
-"""Write sums in words with worked answers, to fine-tune on and to test."""
+"""`isodiff questions FOLDER`: sums in words in the form of GSM8K, for `isodiff finetune`."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional
+import tyro
 
 from isodiff.cli import Answer
-from isodiff.cli.options import Folder, Number, Seed
 from isodiff.data.qa_format import write_questions
 from isodiff.evaluate.arithmetic import Split, arithmetic
 
 
 def run(
-    folder: Annotated[Folder, Positional],
+    folder: Annotated[Path, tyro.conf.Positional],
+    /,
     *,
-    train: Number = 20_000,
-    test: Number = 500,
-    seed: Seed = 0,
+    train: int = 20_000,
+    test: int = 500,
+    seed: int = 0,
 ) -> Answer:
     """Write train.jsonl and test.jsonl: additions of two digits and word problems of two steps.
 
@@ -25,9 +26,10 @@ def run(
     seeds. The files are for isodiff finetune RUN --data train.jsonl --test test.jsonl.
 
     Args:
-        folder: Where the files go.
-        train: Questions to learn from.
-        test: Questions to answer.
+        folder: where the files go.
+        train: questions to learn from.
+        test: questions to answer.
+        seed: of the questions.
     """
     sizes: dict[Split, int] = {"train": train, "test": test}
     sets = {split: arithmetic(seed, size, split) for split, size in sizes.items()}

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from isodiff.data.documents import Document, documents
 from isodiff.data.manifest import Cut
-from isodiff.data.progress import Progress
 from isodiff.data.split import CUTS, assign, piece_length, pieces
 from isodiff.data.subword import Untrained
 from isodiff.data.text import Tokenizer
 from isodiff.errors import InputError
+from isodiff.progress import ProgressLine
 
 
 @dataclass(frozen=True)
@@ -76,24 +76,49 @@ def take_survey(text: Text) -> Survey:
     """Read every document once."""
     keys, num_bytes = array("Q"), array("q")
     total = hashlib.sha256()
-    progress = Progress("reading")
-    for document in text:
-        data = utf8(document)
-        digest = hashlib.sha256(data).digest()
+    for _, size, digest in _hashed(text, "reading"):
         total.update(digest)
-        keys.append(key_of(digest))
-        num_bytes.append(len(data))
-        progress.add(len(data))
+        keys.append(_key(digest))
+        num_bytes.append(size)
     return Survey(np.array(keys, np.uint64), np.array(num_bytes, np.int64), total.hexdigest())
 
 
-def key_of(digest: bytes) -> int:
+def again(text: Text, survey: Survey, what: str) -> Iterator[Document]:
+    """The documents once more; `InputError` if they are not those of the survey."""
+    num_read = 0
+    for document, _, digest in _hashed(text, what):
+        if num_read == len(survey.keys) or _key(digest) != survey.keys[num_read]:
+            raise InputError(f"{document.origin} changed while it was read; run it again")
+        num_read += 1
+        yield document
+    if num_read < len(survey.keys):
+        raise InputError(f"{', '.join(text.sources)} became shorter while read; run it again")
+
+
+def _hashed(documents: Iterable[Document], what: str) -> Iterator[tuple[Document, int, bytes]]:
+    """Each document with its UTF-8 bytes and their SHA-256."""
+    count = 0
+
+    def describe(line: ProgressLine) -> str:
+        speed = f"{line.done / 1e6:.1f} MB, {line.rate / 1e6:.1f} MB/s"
+        return f"{what}: {count} documents, {speed}"
+
+    line = ProgressLine(describe)
+    for document in documents:
+        data = _utf8(document)
+        count += 1
+        line.advance(len(data))
+        yield document, len(data), hashlib.sha256(data).digest()
+    line.close()
+
+
+def _key(digest: bytes) -> int:
     """The first 64 bits of a hash."""
     return int.from_bytes(digest[:8], "big")
 
 
-def utf8(document: Document) -> bytes:
-    """The bytes of a document; JSON can spell half a character, which has none."""
+def _utf8(document: Document) -> bytes:
+    """The bytes of a document; JSON can hold half a character, which has none."""
     try:
         return document.text.encode()
     except UnicodeEncodeError as error:
@@ -101,19 +126,3 @@ def utf8(document: Document) -> bytes:
             f"{document.origin}: character {error.start} is half of a surrogate pair, which UTF-8 "
             "cannot hold; mend or remove it"
         ) from None
-
-
-def again(text: Text, survey: Survey, what: str) -> Iterator[Document]:
-    """The documents once more; `InputError` if they are not those of the survey."""
-    progress = Progress(what)
-    num_read = 0
-    for document in text:
-        data = utf8(document)
-        key = key_of(hashlib.sha256(data).digest())
-        if num_read == len(survey.keys) or key != survey.keys[num_read]:
-            raise InputError(f"{document.origin} changed while it was read; run it again")
-        num_read += 1
-        progress.add(len(data))
-        yield document
-    if num_read < len(survey.keys):
-        raise InputError(f"{', '.join(text.sources)} became shorter while read; run it again")

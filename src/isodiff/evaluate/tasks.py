@@ -1,7 +1,7 @@
 """Benchmarks by name: which file each takes, how its parts are joined, what is measured.
 
 A task is a file of JSON lines (items.py) and a joiner, or a text and how it is detokenized. Without a name,
-`isodiff evaluate task RUN FILE` joins with a space and names the result after the file. Nothing is
+`isodiff evaluate RUN FILE.jsonl` joins with a space and names the result after the file. Nothing is
 fetched: the files are the user's.
 """
 
@@ -23,9 +23,10 @@ from isodiff.evaluate.items import read_items
 from isodiff.evaluate.scoring import Scorer
 from isodiff.evaluate.sequential_test import Rules
 from isodiff.files import write_json
-from isodiff.record import provenance
+from isodiff.provenance import provenance
 from isodiff.runs.build import Trained
 from isodiff.runs.resumable import Kept
+from isodiff.serialization import to_json
 
 ANSWER = "\nAnswer: "
 
@@ -168,7 +169,7 @@ def run_task(
         "file": file.name,
         **found,
     }
-    whole = {**value, **each, "asked": asdict(protocol), "provenance": provenance()}
+    whole = {**value, **each, "asked": asdict(protocol), "provenance": to_json(provenance())}
     write_json(run.folder / "tasks" / f"{value['task']}.json", whole)
     return value
 

@@ -31,11 +31,12 @@ from isodiff.evaluate.tasks import Protocol
 from isodiff.families.base import UNDECIDED, Sampler
 from isodiff.families.sampling import sample
 from isodiff.files import write_json
-from isodiff.record import provenance
+from isodiff.provenance import provenance
 from isodiff.rng import Placed
 from isodiff.runs.build import Trained, load
 from isodiff.runs.intervals import wilson
 from isodiff.runs.resumable import Kept
+from isodiff.serialization import to_json
 
 try:
     import lm_eval
@@ -264,7 +265,7 @@ def run_harness(
     if num_items and "acc" in metrics:
         low, high = wilson(round(metrics["acc"] * num_items), num_items)
         value |= {"accuracy": metrics["acc"], "accuracy_interval": [low, high]}
-    write_json(run.folder / "tasks" / f"{task}.json", value | {"provenance": provenance()})
+    write_json(run.folder / "tasks" / f"{task}.json", value | {"provenance": to_json(provenance())})
     return value
 
 

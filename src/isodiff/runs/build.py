@@ -16,9 +16,9 @@ from isodiff.files import read_json
 from isodiff.network.transformer import Transformer
 from isodiff.rng import stream
 from isodiff.runs import checkpoint
+from isodiff.runs.ema import AveragedWeights
 from isodiff.runs.parametrization import begin, query_scale
 from isodiff.runs.spec import RunSpec, num_steps
-from isodiff.train.optimizer import Average
 
 
 def make_family(description: dict[str, Any], vocab_size: int) -> Family:
@@ -157,10 +157,10 @@ def load(folder: Path, *, corpus: Path | None = None, device: str = "cpu") -> Tr
     network = make_network(spec, family)
     checkpoint.load(found[-1], network)
     if spec.recipe.ema is not None:
-        average = Average(network, spec.recipe.ema)
+        average = AveragedWeights(network, spec.recipe.ema)
         checkpoint.load_average(found[-1], average)
         network.load_state_dict(average.weights)
-    return Trained(spec, family, network.to(device).eval(), text, folder, state["step"])
+    return Trained(spec, family, network.to(device).eval(), text, folder, state.step)
 
 
 def check_corpus(spec: RunSpec, corpus: Corpus, place: Path) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints: weights, optimizer, step, and options tuned on the way. Nothing else is state.
+"""Checkpoints: weights, optimizer, step, and options adapted on the way. Nothing else is state.
 
 `checkpoint/step_00001200/{model,optimizer}.safetensors` and `state.json`, written to a temporary folder and
 renamed, the last `keep` kept. Data order and noise are functions of (seed, step), so they are not saved.
@@ -8,27 +8,32 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from isodiff.errors import InputError
-from isodiff.files import read_json, write_json
-from isodiff.train.optimizer import Average
+from isodiff.files import read_json
+from isodiff.record import SharedPrefix
+from isodiff.runs.ema import AveragedWeights
+from isodiff.serialization import from_json, write_result
 
 FILES = ("model.safetensors", "optimizer.safetensors")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """Where a run stands: steps done, of how many, at what FLOPs; and the family with its options by now.
 
-    `trunk` says which run did the first steps, how many, and at what FLOPs; None for the run itself.
+    Attributes:
+        metrics_bytes: length of metrics.jsonl.
+        shared_prefix: the run that did the first steps, if any; `trunk` in JSON.
     """
 
     step: int
@@ -38,10 +43,15 @@ class State:
     wall_seconds: float
     precision: str
     family: dict[str, Any]
-    trunk: dict[str, Any] | None = None
+    shared_prefix: Annotated[SharedPrefix | None, Field(alias="trunk")] = None
 
 
-REQUIRED = {field.name for field in fields(State) if field.default is MISSING}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _StateFile(State):
+    """`state.json`: whose checkpoint it is, and the SHA-256 of the other files."""
+
+    spec: str
+    sha256: dict[str, str]
 
 
 def save(
@@ -50,7 +60,7 @@ def save(
     state: State,
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
-    average: Average | None,
+    average: AveragedWeights | None,
     *,
     keep: int = 2,
 ) -> None:
@@ -62,9 +72,10 @@ def save(
     draft.mkdir()
     try:
         save_file(dict(network.state_dict()), draft / FILES[0])
-        save_file(optimizer_tensors(network, optimizer, average), draft / FILES[1])
-        digests = {name: digest(draft / name) for name in FILES}
-        write_json(draft / "state.json", {"spec": spec_id, **asdict(state), "sha256": digests})
+        save_file(_optimizer_tensors(network, optimizer, average), draft / FILES[1])
+        digests = {name: _digest(draft / name) for name in FILES}
+        known = {field.name: getattr(state, field.name) for field in fields(State)}
+        write_result(draft / "state.json", _StateFile(**known, spec=spec_id, sha256=digests))
         shutil.rmtree(target, ignore_errors=True)
         draft.replace(target)
     finally:
@@ -83,7 +94,7 @@ def restore(
     spec_id: str,
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
-    average: Average | None,
+    average: AveragedWeights | None,
 ) -> State | None:
     """Load the newest checkpoint; None where there is none."""
     if not steps(folder):
@@ -91,7 +102,7 @@ def restore(
     newest = steps(folder)[-1]
     state = verified(newest, spec_id)
     load(newest, network)
-    tensors = read(newest / FILES[1])
+    tensors = _read(newest / FILES[1])
     for name, parameter in network.named_parameters():
         optimizer.state[parameter] = {
             key: tensors[f"{key}/{name}"].to(parameter.device)
@@ -99,27 +110,27 @@ def restore(
         }
         if average is not None:
             average.weights[name].copy_(tensors[f"average/{name}"])
-    return State(**{name: state[name] for name in State.__slots__ if name in state})
+    return state
 
 
 def load(checkpoint: Path, network: nn.Module) -> None:
     """Weights only."""
     try:
-        network.load_state_dict(read(checkpoint / FILES[0]))
+        network.load_state_dict(_read(checkpoint / FILES[0]))
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise InputError(f"{checkpoint} holds the weights of another network: {reason}") from None
 
 
-def load_average(checkpoint: Path, average: Average) -> None:
+def load_average(checkpoint: Path, average: AveragedWeights) -> None:
     """Averaged weights only."""
-    tensors = read(checkpoint / FILES[1])
+    tensors = _read(checkpoint / FILES[1])
     for name, weight in average.weights.items():
         weight.copy_(tensors[f"average/{name}"])
 
 
-def optimizer_tensors(
-    network: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None
+def _optimizer_tensors(
+    network: nn.Module, optimizer: torch.optim.Optimizer, average: AveragedWeights | None
 ) -> dict[str, Tensor]:
     """Moments, step counts and averages under "kind/parameter"."""
     tensors = {}
@@ -131,36 +142,39 @@ def optimizer_tensors(
     return tensors
 
 
-def verified(checkpoint: Path, spec_id: str | None) -> dict[str, Any]:
-    """state.json of a checkpoint that is whole and belongs to this run."""
-    state = read_json(checkpoint / "state.json")
-    if not isinstance(state, dict) or not {"spec", "sha256", *REQUIRED} <= set(state):
-        raise InputError(f"{checkpoint}/state.json is not a state of isodiff; {advice(checkpoint)}")
-    if spec_id is not None and state["spec"] != spec_id:
+def verified(checkpoint: Path, spec_id: str) -> State:
+    """The state of a checkpoint that is whole and belongs to this run; `InputError` otherwise."""
+    try:
+        state = from_json(_StateFile, read_json(checkpoint / "state.json"), checkpoint)
+    except InputError as error:
         raise InputError(
-            f"{checkpoint} belongs to run {state['spec']}, not {spec_id}; {advice(checkpoint)}"
+            f"{checkpoint}/state.json is not a state of isodiff ({error}); {_advice(checkpoint)}"
+        ) from None
+    if state.spec != spec_id:
+        raise InputError(
+            f"{checkpoint} belongs to run {state.spec}, not {spec_id}; {_advice(checkpoint)}"
         )
     for name in FILES:
         path = checkpoint / name
-        if not path.exists() or digest(path) != state["sha256"].get(name):
-            raise InputError(f"{path} is missing, truncated or altered; {advice(checkpoint)}")
+        if not path.exists() or _digest(path) != state.sha256.get(name):
+            raise InputError(f"{path} is missing, truncated or altered; {_advice(checkpoint)}")
     return state
 
 
-def advice(checkpoint: Path) -> str:
+def _advice(checkpoint: Path) -> str:
     """How to go on without this checkpoint."""
     return f"delete {checkpoint} to resume from an earlier checkpoint"
 
 
-def read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path) -> dict[str, Tensor]:
     """Tensors of a safetensors file."""
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} cannot be read ({error}); {advice(path.parent)}") from None
+        raise InputError(f"{path} cannot be read ({error}); {_advice(path.parent)}") from None
 
 
-def digest(path: Path) -> str:
+def _digest(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,9 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from isodiff.progress import Ticker
-from isodiff.record import identity, installed
-from isodiff.units import clock, short
+from isodiff.progress import ProgressLine
+from isodiff.provenance import installed
+from isodiff.record import identity
+from isodiff.units import short
 
 
 class Pieces(Protocol):
@@ -44,9 +45,13 @@ class Kept:
     def __init__(
         self, what: str, total: int, unit: str, *, folder: Path | None = None, asked: Any = None
     ) -> None:
-        self.what, self.total, self.unit = what, total, unit
-        self.done = self.number = self.worked = 0
-        self.ticker = Ticker()
+        self.number = 0
+        self._line = ProgressLine(
+            lambda line: (
+                f"{what}  {line.done}/{total} {unit}  {short(line.rate)}/s  ETA {line.eta}"
+            ),
+            total,
+        )
         self.file: Path | None = None
         self.known: dict[int, Any] = {}
         if folder is not None and os.access(folder, os.W_OK):
@@ -56,14 +61,12 @@ class Kept:
 
     def __call__(self, size: int, work: Callable[[], Any]) -> Any:
         """The value of the next piece."""
-        if self.number not in self.known:
+        before = self.number in self.known
+        if not before:
             self.known[self.number] = work()
-            self.worked += size
             self.keep()
-        self.done += size
         self.number += 1
-        if self.ticker.due():
-            self.ticker.say(self.line())
+        self._line.advance(size, before=before)
         return self.known[self.number - 1]
 
     def keep(self) -> None:
@@ -72,12 +75,6 @@ class Kept:
             self.file.parent.mkdir(exist_ok=True)
             with self.file.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps([self.number, self.known[self.number]]) + "\n")
-
-    def line(self) -> str:
-        """How much is done, how fast, and when the rest will be."""
-        rate = self.worked / self.ticker.seconds
-        eta = clock((self.total - self.done) / rate) if rate else "unknown"
-        return f"{self.what}  {self.done}/{self.total} {self.unit}  {short(rate)}/s  ETA {eta}"
 
     def __enter__(self) -> Kept:
         return self
@@ -89,7 +86,7 @@ class Kept:
         trace: TracebackType | None,
     ) -> None:
         """What is done need not be kept."""
-        self.ticker.clear()
+        self._line.close()
         if kind is None and self.file is not None:
             self.file.unlink(missing_ok=True)
 

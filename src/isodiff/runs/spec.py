@@ -9,15 +9,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from isodiff.errors import InputError
 from isodiff.files import read_json
 from isodiff.network.shape import Backbone, Shape
-from isodiff.record import identity
-from isodiff.runs.upgrade import as_first_named, upgraded
+from isodiff.record import WeightsSource, identity
+from isodiff.serialization import IfAny, to_json
+from isodiff.upgrade import as_first_named, upgraded
 
 MIN_STEPS = 100
 
@@ -31,16 +32,13 @@ class Recipe:
         micro_batch_size: sequences per forward pass; None for the whole batch at once.
         learning_rate: peak, at width 64.
         width_power: the peak is learning_rate * (64 / width) ** width_power ("standard" only).
-        parametrization: "standard", or "complete_p": starts and rates by width and depth, so that one
-            learning_rate serves all shapes (arXiv 2505.01618).
+        parametrization: "standard", or "complete_p": initialization and rates by width and depth, so that
+            one learning_rate serves all shapes (arXiv 2505.01618).
         schedule: "cosine", or "wsd" (constant, then a linear cooldown; arXiv 2405.18392).
         warmup: share of the steps that warm up.
-        warmup_steps: so many steps instead; a study sets it for "wsd", so that budgets share a trunk.
+        warmup_steps: so many steps instead; a study sets it for "wsd", so that budgets share a prefix.
         cooldown: share of the steps that cool down ("wsd" only).
         final: learning rate at the end, as a share of the peak.
-        beta1: AdamW's decay of the mean gradient.
-        beta2: AdamW's decay of the mean squared gradient.
-        weight_decay: AdamW's decay of matrices, as a share of the learning rate.
         clip: largest gradient norm.
         ema: decay of the averaged weights that are evaluated; None for no averaging.
         precision: "auto" takes bfloat16 autocast where the device multiplies it faster.
@@ -64,8 +62,11 @@ class Recipe:
     ema: float | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
-    parametrization: Literal["standard", "complete_p"] = "standard"
-    warmup_steps: int | None = None
+    # These two came after specs had been hashed, so their JSON mentions them only where they are set.
+    parametrization: Annotated[
+        Literal["standard", "complete_p"], Field(exclude_if=lambda value: value == "standard")
+    ] = "standard"
+    warmup_steps: IfAny[int] = None
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "learning_rate", "clip"):
@@ -106,15 +107,6 @@ class Recipe:
         return max(1, round(self.warmup * steps))
 
 
-LATER: dict[str, Any] = {"parametrization": "standard", "warmup_steps": None}
-"""Parts of a recipe that came after specs had been hashed, with the values at which nobody mentions them."""
-
-
-def mentioned(recipe: dict[str, Any]) -> dict[str, Any]:
-    """A recipe's JSON, every default written out but for those."""
-    return {key: value for key, value in recipe.items() if key not in LATER or value != LATER[key]}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Validation:
     """Fixed windows of the validation split under fixed noise, so that runs differ only in weights.
@@ -138,8 +130,8 @@ class Validation:
 class RunSpec:
     """One run. `family` is its name and options, `corpus` what identifies the text.
 
-    `init` identifies the weights of another run that this one starts from; None for random ones. `task`
-    identifies the examples that it learns from, in place of the corpus, which then gives the tokenizer.
+    `init` identifies the weights of another run that this one is initialized with; None for random ones.
+    `task` identifies the examples that it learns from, in place of the corpus; that then gives the tokenizer.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -153,20 +145,17 @@ class RunSpec:
     backbone: Backbone = field(default_factory=Backbone)
     recipe: Recipe = field(default_factory=Recipe)
     validation: Validation = field(default_factory=Validation)
-    init: dict[str, Any] | None = None
-    task: dict[str, Any] | None = None
+    init: IfAny[WeightsSource] = None
+    task: IfAny[dict[str, Any]] = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON: every default, but no `LATER`, and `init` and `task` only where there is one."""
-        value = TypeAdapter(RunSpec).dump_python(self, mode="json")
-        value["recipe"] = mentioned(value["recipe"])
-        absent = {key for key in ("init", "task") if value[key] is None}
-        return {key: part for key, part in value.items() if key not in absent}
+        """Plain JSON, every default written out; `init` and `task` only where there is one."""
+        return to_json(self)
 
     @classmethod
     def from_json(cls, value: Any) -> RunSpec:
         """Inverse of `to_json`; specs in earlier names too."""
-        return TypeAdapter(cls).validate_python(upgraded(value))
+        return _ADAPTER.validate_python(value)
 
     @classmethod
     def read(cls, folder: Path) -> RunSpec:
@@ -191,6 +180,11 @@ class RunSpec:
     def id(self) -> str:
         """12 hexadecimal digits, the same under all names a spec has had."""
         return identity(as_first_named(self.to_json()))
+
+
+AnySpec = Annotated[RunSpec, BeforeValidator(upgraded)]
+"""The type of a spec in a file, which may be in earlier names."""
+_ADAPTER: TypeAdapter[RunSpec] = TypeAdapter(AnySpec)
 
 
 def num_steps(budget: float, step_flops: float, *, what: str) -> int:

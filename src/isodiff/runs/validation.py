@@ -8,7 +8,6 @@ within a window are averaged first. Windows of one document are not independent:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -17,21 +16,11 @@ import torch
 from isodiff.data.tokens import Tokens as TokenStream
 from isodiff.families.base import Family
 from isodiff.network.view import Denoiser
-from isodiff.record import Kind, Mean
+from isodiff.record import HeldOutLoss, Mean
 from isodiff.rng import Rows, stream
 from isodiff.runs.resumable import Pieces, anew
 
 SEED = 0  # of the choice of windows and of the noise: the same for every run
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What one evaluation found, and how."""
-
-    kind: Kind
-    nats_per_token: Mean
-    bits_per_byte: Mean
-    protocol: str
 
 
 def evaluate(
@@ -45,7 +34,7 @@ def evaluate(
     device: torch.device | str = "cpu",
     batch_size: int = 64,
     pieces: Pieces = anew,
-) -> Evaluation:
+) -> HeldOutLoss:
     """Average over `windows` windows of `length` tokens and `draws` noise draws of each."""
     windows = min(windows, tokens.num_windows(length))
     chosen = np.sort(np.random.default_rng(SEED).permutation(tokens.num_windows(length))[:windows])
@@ -68,7 +57,7 @@ def evaluate(
     nats, num_bytes = np.array(each).T
     per_token = mean(nats / length)
     scale = length * windows / num_bytes.sum() / math.log(2)
-    return Evaluation(
+    return HeldOutLoss(
         kind=family.kind,
         nats_per_token=per_token,
         bits_per_byte=Mean(per_token.value * scale, per_token.standard_error * scale, windows),

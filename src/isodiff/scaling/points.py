@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from isodiff.errors import InputError
-from isodiff.record import Convention, Kind
+from isodiff.record import Convention, Kind, Record
 from isodiff.serialization import from_json
 
 Parameters = Literal["non_embedding", "core", "total"]
@@ -50,17 +50,17 @@ class Points:
 
 
 def record_points(
-    records: Iterable[dict[str, Any]],
+    records: Iterable[Record],
     source: str,
     flops: Convention | None = None,
     parameters: Parameters = "non_embedding",
 ) -> Points:
     """The finished runs among `records`; the others are named in the warnings."""
-    records = sorted(records, key=lambda record: str(record["id"]))
+    records = sorted(records, key=lambda record: record.id)
     reasons = [_why_left_out(record) for record in records]
     done = [record for record, why in zip(records, reasons, strict=True) if why is None]
     warnings = [
-        f"run {record['id']} is left out: {why}"
+        f"run {record.id} is left out: {why}"
         for record, why in zip(records, reasons, strict=True)
         if why is not None
     ]
@@ -71,9 +71,9 @@ def record_points(
     warnings += [
         f"the runs differ in {key}, so their losses are not comparable; fit them apart"
         for key in ("corpus", "length", "validation")
-        if any(record["spec"].get(key) != done[0]["spec"].get(key) for record in done)
+        if any(getattr(record.spec, key) != getattr(done[0].spec, key) for record in done)
     ]
-    labels = family_labels([record["spec"].get("family") for record in done])
+    labels = family_labels([record.spec.family for record in done])
     points = [
         _record_point(record, label, flops, parameters)
         for record, label in zip(done, labels, strict=True)
@@ -81,38 +81,38 @@ def record_points(
     return Points(tuple(points), source, flops or "budget", parameters, tuple(warnings))
 
 
-def _why_left_out(record: dict[str, Any]) -> str | None:
-    if record.get("status") != "done":
-        return record.get("status", "no status")
-    init = record["spec"].get("init")
-    if init:
-        return f"it starts from run {init['run']}, whose training is not among its FLOPs"
+def _why_left_out(record: Record) -> str | None:
+    if record.status != "done":
+        return record.status
+    if init := record.spec.init:
+        return f"it starts from run {init.run}, whose training is not among its FLOPs"
     return None
 
 
 def _record_point(
-    record: dict[str, Any], label: str, flops: Convention | None, parameters: Parameters
+    record: Record, label: str, flops: Convention | None, parameters: Parameters
 ) -> Point:
-    try:
-        validation, budget = record["results"]["validation"], record["spec"]["budget"]
-        values = {
-            "family": label,
-            "budget": budget,
-            "flops": budget if flops is None else record["flops"][flops],
-            "parameters": record["parameters"][parameters],
-            "tokens": record["tokens"],
-            "nats": validation["nats_per_token"]["value"],
-            "standard_error": validation["nats_per_token"].get("standard_error"),
-            "id": record["id"],
-            "kind": validation.get("kind"),
-            # tokens of the text: those seen over how often each was
-            "unique_tokens": record["tokens"] / record["epochs"] if record.get("epochs") else None,
-        }
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"the record of run {record['id']} cannot be fitted ({error!r}); train it again"
-        ) from None
-    return from_json(Point, values, f"run {record['id']}", mend="")
+    loss, tokens, budget = record.validation, record.tokens, record.spec.budget
+    cost = budget if flops is None else record.flops.under(flops)
+    values = {
+        "family": label,
+        "budget": budget,
+        "flops": cost,
+        "parameters": getattr(record.parameters, parameters),
+        "tokens": tokens,
+        "nats": loss and loss.nats_per_token.value,
+        "standard_error": loss and loss.nats_per_token.standard_error,
+        "id": record.id,
+        "kind": loss and loss.kind,
+        # tokens of the text: those seen over how often each was
+        "unique_tokens": tokens / record.epochs if tokens and record.epochs else None,
+    }
+    for name in ("flops", "parameters", "tokens", "nats"):
+        if values[name] is None:
+            raise InputError(
+                f"the record of run {record.id} cannot be fitted (it has no {name}); train it again"
+            )
+    return from_json(Point, values, f"run {record.id}", mend="")
 
 
 def family_labels(families: Sequence[Any]) -> list[str]:

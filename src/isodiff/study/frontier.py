@@ -15,9 +15,11 @@ from typing import Any
 
 from isodiff.errors import InputError
 from isodiff.files import read_json, write_json
-from isodiff.record import find_records, identity, provenance
+from isodiff.provenance import provenance
+from isodiff.record import HeldOutLoss, Record, find_records, identity
 from isodiff.scaling.pareto_summary import FLOOR, summary
 from isodiff.scaling.points import family_labels
+from isodiff.serialization import read_result, to_json
 from isodiff.study.study import FrontierSettings, Study
 from isodiff.study.workers import Job, Workers
 from isodiff.units import clock
@@ -31,18 +33,24 @@ class Candidate:
     """A run that takes part."""
 
     folder: Path
-    record: dict[str, Any]
+    record: Record
     label: str
+
+    @property
+    def loss(self) -> HeldOutLoss:
+        """Its validation."""
+        assert self.record.validation is not None
+        return self.record.validation
 
     @property
     def nats(self) -> float:
         """Validation nats per token."""
-        return self.record["results"]["validation"]["nats_per_token"]["value"]
+        return self.loss.nats_per_token.value
 
     @property
     def budget(self) -> float:
         """Training FLOPs."""
-        return self.record["spec"]["budget"]
+        return self.record.spec.budget
 
 
 def candidates(paths: Sequence[Path]) -> tuple[list[Candidate], Candidate | None]:
@@ -54,10 +62,10 @@ def candidates(paths: Sequence[Path]) -> tuple[list[Candidate], Candidate | None
     Raises:
         InputError: nothing under `paths` is a finished run.
     """
-    records = {f: r for f, r in find_records(paths).items() if r["status"] == "done"}
+    records = {f: r for f, r in find_records(paths).items() if r.validation is not None}
     if not records:
         raise InputError(f"no finished run under {', '.join(map(str, paths))}; train some first")
-    labels = family_labels([record["spec"]["family"] for record in records.values()])
+    labels = family_labels([record.spec.family for record in records.values()])
     every = [
         Candidate(folder, record, label)
         for (folder, record), label in zip(records.items(), labels, strict=True)
@@ -68,8 +76,8 @@ def candidates(paths: Sequence[Path]) -> tuple[list[Candidate], Candidate | None
         if one.folder not in named:
             best.setdefault((one.label, one.budget), one)
     chosen = [one for one in every if one.folder in named] + list(best.values())
-    chosen.sort(key=lambda one: (one.label, one.budget, one.record["id"]))
-    exact = [one for one in every if one.record["results"]["validation"]["kind"] == "exact"]
+    chosen.sort(key=lambda one: (one.label, one.budget, one.record.id))
+    exact = [one for one in every if one.loss.kind == "exact"]
     return chosen, min(exact, key=lambda one: one.nats, default=None)
 
 
@@ -125,7 +133,7 @@ def measure_frontier(
         measure="generative_perplexity" if own else "bits_per_byte",
         floor=floor,
     )
-    value = {**found, "settings": asdict(settings), "provenance": provenance()}
+    value = {**found, "settings": asdict(settings), "provenance": to_json(provenance())}
     write_json(out / "frontier.json", value)
     return value
 
@@ -139,7 +147,7 @@ def point_jobs(
 ) -> list[Job]:
     """One job per run, sampler and number of steps."""
     found = [
-        samplers_of([one.record["spec"]["family"]], one.record["spec"]["length"], settings, pool)[0]
+        samplers_of([one.record.spec.family], length_of(one.record), settings, pool)[0]
         for one in chosen
     ]
     return [
@@ -157,6 +165,12 @@ def point_jobs(
         for one, samplers in zip(chosen, found, strict=True)
         for sampler in samplers
     ]
+
+
+def length_of(record: Record) -> int:
+    """Tokens of a run's sequences."""
+    assert record.spec.length is not None, f"run {record.id} was not trained here"
+    return record.spec.length
 
 
 def samplers_of(
@@ -186,7 +200,7 @@ def jobs_of(chosen: Sequence[Candidate], jobs: Sequence[Job]) -> list[Candidate]
 def key(job: Job) -> dict[str, Any]:
     """What decides a point: runs by their ids, not by where they lie."""
     runs = {
-        name: read_json(Path(job[name]) / "record.json")["id"]
+        name: read_result(Record, Path(job[name]) / "record.json").id
         for name in ("folder", "judge")
         if (Path(job[name]) / "record.json").exists()
     }

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from isodiff.cost.memory import activation_bytes
 from isodiff.errors import InputError
 from isodiff.record import canonical
-from isodiff.runs.spec import MIN_STEPS
+from isodiff.runs.spec import MIN_STEPS, AnySpec, RunSpec
+from isodiff.serialization import from_json
 from isodiff.study.study import Study
 from isodiff.study.workers import Job, Workers
 from isodiff.units import clock, short
@@ -22,29 +26,44 @@ RUN_OVERHEAD = 0.3  # seconds to open, save and record a run
 SLACK = 0.95  # of the time allowed; the rest absorbs what calibration does not see
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A run before it is trained: what the workers said of it, and its expected wall time.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSeconds:
+    """How long runs of one kind take here: a step, and all evaluations of a run."""
 
-    `trunk` is the run that does the first `start` steps of this one, if any.
+    step: float
+    evaluation: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRun:
+    """A run before it is trained: its counts, and the wall time expected.
+
+    Attributes:
+        steps: whole, but before budgets are scaled.
+        parameters: non-embedding.
+        weight_bytes: of weights, gradients and moments.
+        step_positions: positions that the network reads in a step.
+        prefix_of: the run that does the first steps of this one, if any; `trunk` in JSON.
+        prefix_steps: how many; `start` in JSON.
     """
 
     id: str
-    spec: dict[str, Any]
-    steps: float
+    spec: AnySpec
+    steps: int | float
     step_flops: float
-    tokens: float
+    tokens: int | float
     epochs: float
     parameters: int
-    weight_bytes: int
+    weight_bytes: float
     step_positions: int
-    seconds: float
-    trunk: str | None = None
-    start: int = 0
+    seconds: float = 0.0
+    prefix_of: Annotated[str | None, Field(alias="trunk")] = None
+    prefix_steps: Annotated[int, Field(alias="start")] = 0
 
-    def at(self, step_seconds: float, evaluation_seconds: float) -> float:
-        """Wall seconds."""
-        return (self.steps - self.start) * step_seconds + evaluation_seconds + RUN_OVERHEAD
+    def wall_seconds(self, timed: StepSeconds, factor: float = 1.0) -> float:
+        """Expected time, with its budget multiplied by `factor`."""
+        own = factor * (self.steps - self.prefix_steps)
+        return own * timed.step + timed.evaluation + RUN_OVERHEAD
 
     @property
     def flops(self) -> float:
@@ -54,7 +73,38 @@ class Planned:
     @property
     def trained_flops(self) -> float:
         """FLOPs that it spends itself."""
-        return (self.steps - self.start) * self.step_flops
+        return (self.steps - self.prefix_steps) * self.step_flops
+
+    @property
+    def memory_bytes(self) -> float:
+        """Of weights, gradients and moments, and roughly of a step's activations in float32."""
+        spec, recipe = self.spec, self.spec.recipe
+        share = (recipe.micro_batch_size or recipe.batch_size) / recipe.batch_size
+        shown = self.step_positions / recipe.batch_size
+        return self.weight_bytes + activation_bytes(
+            depth=spec.shape.depth,
+            width=spec.shape.width,
+            positions=share * self.step_positions,
+            scores=spec.shape.heads * shown,
+            logits=spec.corpus["vocab_size"] * spec.length / shown,
+            number_bytes=4,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyPlan:
+    """`plan.json`: the runs of a study, fixed when it is first started.
+
+    Attributes:
+        id: hash of what was asked.
+        study: the study's JSON, budgets scaled to the clock.
+        minutes: the time allowed, if it was limited.
+    """
+
+    id: str
+    study: dict[str, Any] = field(default_factory=dict)
+    minutes: float | None = None
+    runs: tuple[PlannedRun, ...]
 
 
 def corpus_folder(study: Study, out: Path) -> Path:
@@ -74,13 +124,13 @@ def corpus_folder(study: Study, out: Path) -> Path:
 
 def plan(
     study: Study, corpus: Path, workers: Workers, minutes: float | None
-) -> tuple[Study, list[Planned]]:
+) -> tuple[Study, list[PlannedRun]]:
     """The study, its budgets scaled so that calibration and all runs end within `minutes`, and its runs.
 
     Raises:
         InputError: a budget is too small for a shape, or the minutes are too few for the study.
     """
-    loose = describe(study, corpus, workers, loose=minutes is not None)
+    loose = described(study, corpus, workers, loose=minutes is not None)
     began = time.monotonic()
     seconds = calibrated(loose, corpus, workers)
     count = len(workers.members)
@@ -88,50 +138,49 @@ def plan(
         spent = (time.monotonic() - began) / 60
         left = max(0.0, minutes - spent)
         factor = fit_to(loose, seconds, count, left * 60 * SLACK)
-        short_of = min(loose, key=lambda run: run["steps"])
-        if short_of["steps"] * factor < MIN_STEPS:
-            need = math.ceil(spent + left * MIN_STEPS / short_of["steps"] / factor)
+        shortest = min(run.steps for run in loose)
+        if shortest * factor < MIN_STEPS:
+            need = math.ceil(spent + left * MIN_STEPS / shortest / factor)
             raise InputError(
                 f"{minutes:g} minutes, {spent:.1f} of them for calibration, give "
-                f"{short_of['steps'] * factor:.0f} steps to the largest shapes; "
+                f"{shortest * factor:.0f} steps to the largest shapes; "
                 f"runs need >= {MIN_STEPS}: allow {need} minutes or drop shapes"
             )
         study = study.scaled(factor)
-    runs = []
-    for run in describe(study, corpus, workers, loose=False):
-        timed = seconds[key(run["spec"])]
-        draft = Planned(**run, seconds=0.0)
-        runs.append(Planned(**run, seconds=draft.at(timed["step"], timed["evaluation"])))
+    runs = [
+        dataclasses.replace(run, seconds=run.wall_seconds(seconds[speed_key(run.spec)]))
+        for run in described(study, corpus, workers, loose=False)
+    ]
     return study, runs
 
 
-def describe(study: Study, corpus: Path, workers: Workers, *, loose: bool) -> list[dict[str, Any]]:
-    """Every run with its counts; `loose` lets budgets be too small."""
+def described(study: Study, corpus: Path, workers: Workers, *, loose: bool) -> list[PlannedRun]:
+    """Every run with its counts but without its time; `loose` lets budgets be too small."""
     job = {"do": "describe", "corpus": str(corpus), "drafts": study.drafts(), "loose": loose}
-    return workers.ask(job)["runs"]
+    return [from_json(PlannedRun, run, "worker") for run in workers.ask(job)]
 
 
-def key(spec: dict[str, Any]) -> str:
+def speed_key(spec: RunSpec) -> str:
     """What decides the speed of a step: all of a spec but its budget, its seed and its warm-up."""
-    kind = {name: value for name, value in spec.items() if name not in ("budget", "seed")}
-    return canonical({**kind, "recipe": {**spec.get("recipe", {}), "warmup_steps": None}})
+    recipe = dataclasses.replace(spec.recipe, warmup_steps=None)
+    return canonical(dataclasses.replace(spec, budget=1.0, seed=0, recipe=recipe).to_json())
 
 
 def calibrated(
-    runs: Sequence[dict[str, Any]], corpus: Path, workers: Workers
-) -> dict[str, dict[str, float]]:
-    """Seconds per step of every kind of run, measured with all workers busy, as they will be."""
-    kinds = {key(run["spec"]): run["spec"] for run in runs}
+    runs: Sequence[PlannedRun], corpus: Path, workers: Workers
+) -> dict[str, StepSeconds]:
+    """Seconds of every kind of run by `speed_key`, measured with all workers busy, as they will be."""
+    kinds = {speed_key(run.spec): run.spec.to_json() for run in runs}
     jobs: list[Job] = [
-        {"do": "calibrate", "corpus": str(corpus), "specs": [spec]} for spec in kinds.values()
+        {"do": "calibrate", "corpus": str(corpus), "spec": spec} for spec in kinds.values()
     ]
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, StepSeconds] = {}
     names = list(kinds)
 
     def done(index: int, answer: Any) -> None:
         if isinstance(answer, Exception):
             raise answer
-        found[names[index]] = answer["seconds"][0]
+        found[names[index]] = from_json(StepSeconds, answer, "worker")
 
     print(f"timing {len(jobs)} kinds of steps", file=sys.stderr)
     workers.share(jobs, done, lambda index, share: None)
@@ -141,35 +190,29 @@ def calibrated(
 
 
 def fit_to(
-    runs: Sequence[dict[str, Any]], seconds: dict[str, dict[str, float]], count: int, allowed: float
+    runs: Sequence[PlannedRun], seconds: Mapping[str, StepSeconds], count: int, allowed: float
 ) -> float:
     """The factor on all budgets at which `count` workers need `allowed` seconds.
 
     Raises:
         InputError: even without training, evaluations take longer.
     """
+    from scipy.optimize import root_scalar
 
-    def span(factor: float) -> float:
-        times = [
-            factor * (run["steps"] - run["start"]) * seconds[key(run["spec"])]["step"]
-            + seconds[key(run["spec"])]["evaluation"]
-            + RUN_OVERHEAD
-            for run in runs
-        ]
-        return makespan(times, count)
+    def too_long(factor: float) -> float:
+        times = [run.wall_seconds(seconds[speed_key(run.spec)], factor) for run in runs]
+        return makespan(times, count) - allowed
 
-    if span(0) > 0.8 * allowed:
+    least = too_long(0) + allowed
+    if least > 0.8 * allowed:
         raise InputError(
-            f"evaluating {len(runs)} runs alone takes {clock(span(0))} of the {clock(allowed)} allowed; "
+            f"evaluating {len(runs)} runs alone takes {clock(least)} of the {clock(allowed)} allowed; "
             "allow more minutes, fewer runs or fewer validation windows"
         )
-    low, high = 0.0, 1.0
-    while span(high) < allowed:
+    high = 1.0
+    while too_long(high) < 0:
         high *= 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if span(middle) < allowed else (low, middle)
-    return low
+    return float(root_scalar(too_long, bracket=(0.0, high), method="brentq").root)
 
 
 def makespan(times: Sequence[float], count: int) -> float:
@@ -180,20 +223,19 @@ def makespan(times: Sequence[float], count: int) -> float:
     return max(loads)
 
 
-def table(runs: Sequence[Planned], count: int) -> str:
+def plan_table(runs: Sequence[PlannedRun], count: int) -> str:
     """The plan, for people."""
     head = f"{'family':<15}{'budget':>9}{'shape':>10}{'seed':>5}{'params':>9}{'tokens':>9}{'epochs':>8}"
-    branched = any(run.trunk for run in runs)
+    branched = any(run.prefix_of for run in runs)
     trained = f"{'trained':>9}" if branched else ""
     lines = [f"{head}{'steps':>8}{trained}{'time':>12}{'memory':>9}"]
     for run in runs:
         spec = run.spec
-        shape = "x".join(str(spec["shape"][part]) for part in ("depth", "width", "heads"))
-        trained = f"{run.steps - run.start:>9.0f}" if branched else ""
+        trained = f"{run.steps - run.prefix_steps:>9.0f}" if branched else ""
         lines.append(
-            f"{spec['family']['name']:<15}{spec['budget']:>9.2g}{shape:>10}{spec['seed']:>5}"
+            f"{spec.family['name']:<15}{spec.budget:>9.2g}{spec.shape!s:>10}{spec.seed:>5}"
             f"{short(run.parameters):>9}{short(run.tokens):>9}{run.epochs:>8.2f}{run.steps:>8.0f}{trained}"
-            f"{clock(run.seconds):>12}{short(memory(run), 'B'):>9}"
+            f"{clock(run.seconds):>12}{short(run.memory_bytes, 'B'):>9}"
         )
     total = makespan([run.seconds for run in runs], count)
     flops = math.fsum(run.flops for run in runs)
@@ -202,29 +244,9 @@ def table(runs: Sequence[Planned], count: int) -> str:
         "params: non-embedding, budget: training FLOPs (exact), memory: weights, optimizer, activations"
     )
     if branched:
-        lines.append(spared(flops, math.fsum(run.trained_flops for run in runs)))
+        own = math.fsum(run.trained_flops for run in runs)
+        lines.append(
+            "shared prefixes: runs that differ in their budgets alone share their steps up to the cooldown; "
+            f"{short(own, 'FLOP')} to train, {short(flops - own, 'FLOP')} ({1 - own / flops:.0%}) saved"
+        )
     return "\n".join(lines)
-
-
-def spared(flops: float, trained: float) -> str:
-    """What trunks save, for people."""
-    saved = flops - trained
-    return (
-        f"trunks: runs that differ in their budgets alone share their steps up to the cooldown; "
-        f"{short(trained, 'FLOP')} to train, {short(saved, 'FLOP')} ({saved / flops:.0%}) saved"
-    )
-
-
-def memory(run: Planned) -> float:
-    """Bytes of weights, gradients and moments, and roughly of a step's activations in float32."""
-    spec, shape, recipe = run.spec, run.spec["shape"], run.spec["recipe"]
-    share = (recipe["micro_batch_size"] or recipe["batch_size"]) / recipe["batch_size"]
-    shown = run.step_positions / recipe["batch_size"]
-    return run.weight_bytes + activation_bytes(
-        depth=shape["depth"],
-        width=shape["width"],
-        positions=share * run.step_positions,
-        scores=shape["heads"] * shown,
-        logits=spec["corpus"]["vocab_size"] * spec["length"] / shown,
-        number_bytes=4,
-    )

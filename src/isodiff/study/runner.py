@@ -6,24 +6,34 @@ with the same runs, and each run from its own checkpoint.
 
 from __future__ import annotations
 
-import dataclasses
-import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from isodiff.data.manifest import read_manifest
 from isodiff.errors import InputError
-from isodiff.files import exclusive, read_json, write_json
-from isodiff.record import identity, provenance, read_records
-from isodiff.study.board import Board
+from isodiff.files import exclusive, write_json
+from isodiff.progress import ProgressLine
+from isodiff.provenance import num_cores, provenance
+from isodiff.record import (
+    ParameterCounts,
+    Record,
+    RecordedSpec,
+    RunFlops,
+    identity,
+    read_records,
+)
+from isodiff.serialization import from_json, read_result, write_result
 from isodiff.study.frontier import expected_seconds, measure_frontier
 from isodiff.study.laws import fit_all
-from isodiff.study.plan import Planned, corpus_folder, plan
+from isodiff.study.plan import PlannedRun, StudyPlan, corpus_folder, plan
 from isodiff.study.study import Study
 from isodiff.study.workers import Job, JobFailed, Workers
-from isodiff.units import clock
+from isodiff.study_record import CorpusRecord, SampledTexts, StudyFlops, StudyRecord
+from isodiff.units import clock, short
 
 RESERVE_SECONDS = 25.0  # for samples, fits and the report; the frontier's time is added
 
@@ -43,39 +53,34 @@ def run_study(
         InputError: the study cannot run as written, or `out` holds another one.
     """
     began = time.monotonic()
-    count = workers or max(1, cores() // threads)
+    count = workers or max(1, num_cores() // threads)
     with exclusive(out), Workers(count, threads, out) as pool:
         corpus = corpus_folder(study, out)
-        runs = settled(study, out, corpus, pool, minutes, began)
-        train_all(runs, out, corpus, pool)
-        sample_best(study, out, pool)
-        measure_samplers(study, out, pool)
-        write_study(study, out, corpus, runs, minutes, time.monotonic() - began)
+        made = _settled(study, out, corpus, pool, minutes, began)
+        _train_all(made.runs, out, corpus, pool)
+        _sample_best(study, out, pool)
+        _measure_samplers(study, out, pool)
+        _write_study(study, out, corpus, made, time.monotonic() - began)
     fit_all(out, bootstrap)
     from isodiff.report.page import build_report
 
     return build_report(out)
 
 
-def cores() -> int:
-    """Processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def settled(
+def _settled(
     study: Study, out: Path, corpus: Path, pool: Workers, minutes: float | None, began: float
-) -> list[Planned]:
-    """The runs of `out/plan.json`, made now if this is the first start."""
+) -> StudyPlan:
+    """The plan of `out/plan.json`, made now if this is the first start."""
     wanted = identity({"study": study.to_json(), "minutes": minutes})
     file = out / "plan.json"
     if file.exists():
-        found = read_json(file)
-        if found["id"] != wanted:
+        found = read_result(StudyPlan, file)
+        if found.id != wanted:
             raise InputError(
                 f"{out} holds another study (or the same with other settings); choose another --out, "
                 f"or delete {out} to start again"
             )
-        return [Planned(**run) for run in found["runs"]]
+        return found
     left = None
     if minutes is not None:
         # What has passed so far is part of what the user allowed.
@@ -87,89 +92,112 @@ def settled(
                 "report; allow more, or fewer samplers (frontier.steps, frontier: null)"
             )
     scaled, runs = plan(study, corpus, pool, left)
-    value = {"id": wanted, "study": scaled.to_json(), "minutes": minutes}
-    write_json(file, {**value, "runs": [dataclasses.asdict(run) for run in runs]})
-    return runs
+    found = StudyPlan(id=wanted, study=scaled.to_json(), minutes=minutes, runs=tuple(runs))
+    write_result(file, found)
+    return found
 
 
-def train_all(runs: Sequence[Planned], out: Path, corpus: Path, pool: Workers) -> None:
+def _train_all(runs: Sequence[PlannedRun], out: Path, corpus: Path, pool: Workers) -> None:
     """Train every run that has no record yet, longest first; a failed run is recorded and passed over."""
-    waiting = sorted((r for r in runs if not done(out, r)), key=lambda r: -r.seconds)
+    waiting = sorted((r for r in runs if not _done(out, r)), key=lambda r: -r.seconds)
     if not waiting:
         return
     jobs: list[Job] = [
         {
             "do": "train",
-            "spec": r.spec,
-            "folder": str(out / "runs" / r.id),
+            "spec": run.spec.to_json(),
+            "folder": str(out / "runs" / run.id),
             "corpus": str(corpus),
-            "branches": [branch.spec for branch in waiting if branch.trunk == r.id],
-            "flops": r.trained_flops,
+            "branches": [one.spec.to_json() for one in waiting if one.prefix_of == run.id],
+            "flops": run.trained_flops,
         }
-        for r in waiting
+        for run in waiting
     ]
-    board = Board(runs, waiting)
-    unfinished = {r.id for r in waiting}
+    progress = _StudyProgress(waiting, len(runs))
+    unfinished = {run.id for run in waiting}
 
     def finished(index: int, answer: Any) -> None:
         run = waiting[index]
         unfinished.discard(run.id)
         if isinstance(answer, Exception):
-            write_json(out / "runs" / run.id / "record.json", failure(run, str(answer)))
-            board.finish(index, "failed", str(answer))
+            write_result(out / "runs" / run.id / "record.json", _failure(run, str(answer)))
+            progress.finish(index, "failed", str(answer))
         else:
-            board.finish(index, answer["status"], answer["message"])
+            progress.finish(index, answer["status"], answer["message"])
 
     def ready(index: int) -> bool:
-        """A branch waits until its trunk has brought it as far as its cooldown, or has ended."""
+        """A branch waits until its prefix is done up to its cooldown, or the run that does it has ended."""
         run = waiting[index]
-        return run.trunk not in unfinished or begun(out, run)
+        return run.prefix_of not in unfinished or begun(out, run)
 
-    pool.share(jobs, finished, board.advance, ready)
-    board.close()
+    pool.share(jobs, finished, progress.advance, ready)
+    progress.line.close(leave=True)
 
 
-def begun(out: Path, run: Planned) -> bool:
+class _StudyProgress:
+    """The progress line of a study: runs ended, FLOPs left to train, time left."""
+
+    def __init__(self, waiting: Sequence[PlannedRun], num_runs: int) -> None:
+        self.waiting, self.num_runs = waiting, num_runs
+        self.share = [0.0] * len(waiting)
+        self.ended = Counter({"done": 0, "diverged": 0, "failed": 0})
+        self.line = ProgressLine(self.describe, sum(run.seconds for run in waiting))
+
+    def advance(self, index: int, share: float) -> None:
+        """A run has done this share of its FLOPs."""
+        before, self.share[index] = self.share[index], share
+        self.line.advance((share - before) * self.waiting[index].seconds)
+
+    def finish(self, index: int, status: str, message: str | None) -> None:
+        """A run has ended."""
+        self.ended[status] += 1
+        if message:
+            self.line.print(f"run {self.waiting[index].id} {status}: {message}")
+        self.advance(index, 1.0)
+
+    def describe(self, line: ProgressLine) -> str:
+        runs = zip(self.share, self.waiting, strict=True)
+        flops = sum((1 - share) * run.trained_flops for share, run in runs)
+        finished = self.num_runs - len(self.waiting) + self.ended.total()
+        bad = self.ended["failed"] + self.ended["diverged"]
+        return f"{finished}/{self.num_runs} runs, {bad} failed, {short(flops, 'FLOP')} left, ETA {line.eta}"
+
+
+def begun(out: Path, run: PlannedRun) -> bool:
     """Whether the run has a checkpoint to go on from."""
     return any((out / "runs" / run.id / "checkpoint").glob("step_*"))
 
 
-def done(out: Path, run: Planned) -> bool:
+def _done(out: Path, run: PlannedRun) -> bool:
     """Whether the run has a record that is not a failure."""
     file = out / "runs" / run.id / "record.json"
-    return file.exists() and read_json(file)["status"] != "failed"
+    return file.exists() and read_result(Record, file).status != "failed"
 
 
-def failure(run: Planned, message: str) -> dict[str, Any]:
+def _failure(run: PlannedRun, message: str) -> Record:
     """The record of a run that ended without one."""
-    return {
-        "id": run.id,
-        "status": "failed",
-        "message": message,
-        "spec": run.spec,
-        "parameters": {"non_embedding": run.parameters},
-        "flops": {"planned": run.spec["budget"]},
-        "results": {},
-        "curve": [],
-        "provenance": provenance(),
-    }
+    return Record(
+        id=run.id,
+        status="failed",
+        message=message,
+        spec=from_json(RecordedSpec, run.spec.to_json(), "spec"),
+        parameters=ParameterCounts(non_embedding=run.parameters),
+        flops=RunFlops(planned=run.spec.budget),
+        provenance=provenance(),
+    )
 
 
-def sample_best(study: Study, out: Path, pool: Workers) -> None:
+def _sample_best(study: Study, out: Path, pool: Workers) -> None:
     """Texts from each family's best run at its largest budget, into samples.json."""
-    best: dict[str, dict[str, Any]] = {}
-    for record in read_records([out / "runs"]):
-        if record["status"] != "done":
-            continue
-        name = record["spec"]["family"]["name"]
-        rank = (-record["spec"]["budget"], nats(record))
-        if name not in best or rank < (-best[name]["spec"]["budget"], nats(best[name])):
-            best[name] = record
+    best: dict[str, Record] = {}
+    done = [record for record in read_records([out / "runs"]) if record.validation is not None]
+    for record in sorted(done, key=lambda one: (-one.spec.budget, _nats(one))):
+        best.setdefault(record.spec.family["name"], record)
     found = {}
     for name, record in sorted(best.items()):
         job = {
             "do": "sample",
-            "folder": str(out / "runs" / record["id"]),
+            "folder": str(out / "runs" / record.id),
             "texts": study.sampling.texts,
             "steps": study.sampling.steps,
         }
@@ -179,11 +207,17 @@ def sample_best(study: Study, out: Path, pool: Workers) -> None:
             print(f"no samples of {name}: {error}", file=sys.stderr)
             continue
         sampler = f"ancestral, {answer['nfe']} network evaluations"
-        found[name] = {"run": record["id"], "sampler": sampler, **answer}
-    write_json(out / "samples.json", found)
+        found[name] = SampledTexts(run=record.id, sampler=sampler, **answer)
+    write_result(out / "samples.json", found)
 
 
-def measure_samplers(study: Study, out: Path, pool: Workers) -> None:
+def _nats(record: Record) -> float:
+    """Validation nats per token."""
+    assert record.validation is not None
+    return record.validation.nats_per_token.value
+
+
+def _measure_samplers(study: Study, out: Path, pool: Workers) -> None:
     """frontier.json; a study that cannot have one says why instead."""
     if study.frontier is None:
         return
@@ -194,47 +228,31 @@ def measure_samplers(study: Study, out: Path, pool: Workers) -> None:
         write_json(out / "frontier.json", {"reason": str(error)})
 
 
-def nats(record: dict[str, Any]) -> float:
-    """Validation nats per token."""
-    return record["results"]["validation"]["nats_per_token"]["value"]
-
-
-def write_study(
-    study: Study,
-    out: Path,
-    corpus: Path,
-    runs: Sequence[Planned],
-    minutes: float | None,
-    wall_seconds: float,
-) -> None:
+def _write_study(study: Study, out: Path, corpus: Path, made: StudyPlan, seconds: float) -> None:
     """study.json: what the report says about the study as a whole."""
-    from isodiff.data.manifest import read_manifest
-
     manifest = read_manifest(corpus)
     train = manifest.splits["train"]
-    ended = [
-        record["flops"] for record in read_records([out / "runs"]) if "exact" in record["flops"]
-    ]
-    value = {
-        "name": study.name,
-        "description": study.description,
-        "id": read_json(out / "plan.json")["id"],
-        "minutes": minutes,
-        "study": read_json(out / "plan.json")["study"],
-        "corpus": {
-            "source": list(manifest.source),
-            "hash": manifest.hash,
-            "tokenizer": manifest.tokenizer.name,
-            "vocab_size": manifest.vocab_size,
-            "train_tokens": train.num_tokens,
-            "train_bytes": train.num_bytes,
-        },
-        "planned_runs": len(runs),
-        "flops": {
-            "exact": sum(flops["exact"] for flops in ended),
-            "trained": sum(flops.get("trained", flops["exact"]) for flops in ended),
-        },
-        "wall_seconds": wall_seconds,
-        "provenance": provenance(),
-    }
-    write_json(out / "study.json", value)
+    ended = [record.flops for record in read_records([out / "runs"])]
+    whole = [(f.exact, f.exact if f.trained is None else f.trained) for f in ended if f.exact]
+    value = StudyRecord(
+        name=study.name,
+        description=study.description,
+        id=made.id,
+        minutes=made.minutes,
+        study=made.study,
+        corpus=CorpusRecord(
+            source=manifest.source,
+            hash=manifest.hash,
+            tokenizer=manifest.tokenizer.name,
+            vocab_size=manifest.vocab_size,
+            train_tokens=train.num_tokens,
+            train_bytes=train.num_bytes,
+        ),
+        planned_runs=len(made.runs),
+        flops=StudyFlops(
+            exact=sum(exact for exact, _ in whole), trained=sum(own for _, own in whole)
+        ),
+        wall_seconds=seconds,
+        provenance=provenance(),
+    )
+    write_result(out / "study.json", value)

@@ -18,7 +18,7 @@ from isodiff.families.base import Stepped
 from isodiff.record import Mean
 from isodiff.rng import Streams
 from isodiff.runs.build import Trained, load
-from isodiff.train.result import device_name
+from isodiff.train.precision import device_name
 
 SEED = 0  # of the texts and of the choice of held-out windows
 SHARES = (16, 4, 1)  # steps by default: the length over these

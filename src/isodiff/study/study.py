@@ -22,7 +22,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from isodiff.errors import InputError, nearest
 from isodiff.network.shape import Backbone, Shape
-from isodiff.runs.spec import Recipe, Validation, mentioned
+from isodiff.runs.spec import Recipe, Validation
+from isodiff.serialization import to_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +119,8 @@ class Study:
                 Shape.parse(shape)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON, every default written out but for those of a recipe that came later."""
-        value = TypeAdapter(Study).dump_python(self, mode="json")
-        return {**value, "recipe": mentioned(value["recipe"])}
+        """Plain JSON, every default written out."""
+        return to_json(self)
 
     def scaled(self, factor: float) -> Study:
         """The same study with every budget multiplied, to three significant digits."""

@@ -21,19 +21,21 @@ from isodiff.cost.memory import state_bytes
 from isodiff.data.tokens import Corpus, epochs
 from isodiff.errors import InputError
 from isodiff.families import sample, undecided
+from isodiff.progress import TrainingProgress
 from isodiff.rng import Streams
 from isodiff.runs.build import corpus_identity, describe, load, make_family, measure
 from isodiff.runs.spec import RunSpec
-from isodiff.study.branching import origins, warmed_up
+from isodiff.serialization import to_json
+from isodiff.study.branching import branch_points, with_shared_warmup
+from isodiff.study.plan import PlannedRun, StepSeconds
 from isodiff.study.sampling import frontier_point, held_out, samplers
 from isodiff.train.calibrate import run_seconds
 from isodiff.train.loop import train
-from isodiff.train.progress import Progress
 
 LOCK_SECONDS = 30.0  # an orphan of a killed study needs a step to notice and let go
 
 
-def describe_runs(job: dict[str, Any]) -> dict[str, Any]:
+def describe_runs(job: dict[str, Any]) -> list[PlannedRun]:
     """Complete every draft into a spec and count its parameters, FLOPs, steps and epochs."""
     corpus = Corpus.open(job["corpus"])
     tokens = corpus.split("train")
@@ -46,39 +48,38 @@ def describe_runs(job: dict[str, Any]) -> dict[str, Any]:
         specs.append(spec)
         sizes.append(size)
         steps.append(spec.budget / size.step_flops if job["loose"] else size.steps(spec))
-    specs = warmed_up(specs, steps)
-    runs = [
-        {
-            "id": spec.id,
-            "spec": spec.to_json(),
-            "steps": number,
-            "step_flops": size.step_flops,
-            "tokens": number * size.step_tokens,
-            "epochs": epochs(tokens, length=spec.length, batch_size=spec.recipe.batch_size, step=1)
-            * number,
-            "parameters": size.non_embedding,
-            "weight_bytes": state_bytes(size.total),
-            "step_positions": size.step_positions,
-            **origin._asdict(),
-        }
-        for spec, size, number, origin in zip(
-            specs, sizes, steps, origins(specs, steps), strict=True
+    specs = with_shared_warmup(specs, steps)
+    parts = zip(specs, sizes, steps, branch_points(specs, steps), strict=True)
+    return [
+        PlannedRun(
+            id=spec.id,
+            spec=spec,
+            steps=number,
+            step_flops=size.step_flops,
+            tokens=number * size.step_tokens,
+            epochs=number
+            * epochs(tokens, length=spec.length, batch_size=spec.recipe.batch_size, step=1),
+            parameters=size.non_embedding,
+            weight_bytes=state_bytes(size.total),
+            step_positions=size.step_positions,
+            prefix_of=branch.longest,
+            prefix_steps=branch.step,
         )
+        for spec, size, number, branch in parts
     ]
-    return {"runs": runs}
 
 
-def calibrate(job: dict[str, Any]) -> dict[str, Any]:
-    """Seconds per step and of the evaluations, for each spec."""
-    corpus = Corpus.open(job["corpus"])
-    return {"seconds": [run_seconds(RunSpec.from_json(spec), corpus) for spec in job["specs"]]}
+def calibrate(job: dict[str, Any]) -> StepSeconds:
+    """Seconds per step and of the evaluations."""
+    step, evaluation = run_seconds(RunSpec.from_json(job["spec"]), Corpus.open(job["corpus"]))
+    return StepSeconds(step=step, evaluation=evaluation)
 
 
 def train_run(job: dict[str, Any]) -> dict[str, Any]:
     """Train one run, reporting once a second."""
     last = 0.0
 
-    def report(progress: Progress) -> None:
+    def report(progress: TrainingProgress) -> None:
         nonlocal last
         stop_if_orphaned()
         if time.monotonic() - last > 1:
@@ -93,7 +94,7 @@ def train_run(job: dict[str, Any]) -> dict[str, Any]:
         report=report,
         wait_seconds=LOCK_SECONDS,
     )
-    return {"status": record["status"], "message": record["message"]}
+    return {"status": record.status, "message": record.message}
 
 
 def sample_run(job: dict[str, Any]) -> dict[str, Any]:
@@ -137,7 +138,7 @@ def main() -> None:
     for line in sys.stdin:
         job = json.loads(line)
         try:
-            say({"answer": JOBS[job["do"]](job)})
+            say({"answer": to_json(JOBS[job["do"]](job))})
         except InputError as error:
             say({"error": str(error), "input": True})
         except Exception as error:  # a job that fails must not end the worker: the study goes on

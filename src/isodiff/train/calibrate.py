@@ -6,24 +6,19 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from isodiff.data.tokens import Corpus
-from isodiff.runs.build import measure
 from isodiff.runs.spec import RunSpec
-from isodiff.train.loop import Run
+from isodiff.train.run import TrainingRun
 
 WARM_UP = 3
 SECONDS = 0.6
 
 
-def run_seconds(spec: RunSpec, corpus: Corpus) -> dict[str, Any]:
+def run_seconds(spec: RunSpec, corpus: Corpus) -> tuple[float, float]:
     """Median seconds of a step, and the seconds of all evaluations of a run."""
-    size = measure(spec, corpus.vocab_size)
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(spec, Path(folder), corpus, size, 10**6, torch.device("cpu"))
+        run = TrainingRun(spec, Path(folder), corpus, steps=10**6)
         times: list[float] = []
         began = time.perf_counter()
         while len(times) < WARM_UP + 5 or time.perf_counter() - began < SECONDS:
@@ -36,4 +31,4 @@ def run_seconds(spec: RunSpec, corpus: Corpus) -> dict[str, Any]:
     share = spec.validation.windows * (1 if run.family.kind == "exact" else spec.validation.draws)
     share /= spec.validation.curve_windows
     step = statistics.median(times[WARM_UP:])
-    return {"step": step, "evaluation": curve * (spec.validation.curve_points - 1 + share)}
+    return step, curve * (spec.validation.curve_points - 1 + share)

@@ -22,9 +22,9 @@ from isodiff.data.tokens import Corpus, shuffled
 from isodiff.errors import InputError
 from isodiff.families import Family
 from isodiff.network.view import Denoiser
-from isodiff.record import Mean
+from isodiff.record import HeldOutLoss, Mean
 from isodiff.rng import Rows, stream
-from isodiff.runs.validation import SEED, Evaluation, mean
+from isodiff.runs.validation import SEED, mean
 from isodiff.train.source import Batch
 
 HELD_OUT = 20
@@ -135,7 +135,7 @@ class Examples:
 
     def evaluate(
         self, family: Family, network: Denoiser, num: int, draws: int, device: torch.device
-    ) -> Evaluation:
+    ) -> HeldOutLoss:
         """Nats per token of the answers held out, ends included, given their prompts."""
         examples = self.held_out[:num]
         draws = 1 if family.kind == "exact" else draws
@@ -152,7 +152,7 @@ class Examples:
         tokens = self.corpus.split("train")
         num_bytes = sum(tokens.bytes_in(one.answer) for one in examples)
         scale = self.room * len(examples) / num_bytes / math.log(2)
-        return Evaluation(
+        return HeldOutLoss(
             kind=family.kind,
             nats_per_token=per_token,
             bits_per_byte=Mean(

@@ -42,17 +42,3 @@ def set_rate(optimizer: torch.optim.Optimizer, share: float) -> None:
     """The learning rate of every group, as a share of its peak."""
     for group in optimizer.param_groups:
         group["lr"] = share * group["peak"]
-
-
-class Average:
-    """Exponential moving average of the weights (EMA): what is evaluated, never what is trained."""
-
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.weights = {n: p.detach().clone() for n, p in network.named_parameters()}
-
-    def update(self, network: nn.Module) -> None:
-        """average <- decay * average + (1 - decay) * weights."""
-        current = [p.detach() for p in network.parameters()]
-        averages = list(self.weights.values())
-        torch._foreach_lerp_(averages, current, 1 - self.decay)  # pyright: ignore[reportPrivateImportUsage]

@@ -39,3 +39,8 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[obj
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def device_name(device: torch.device) -> str:
+    """The device, in words."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -19,9 +19,10 @@ from isodiff.data.tokens import Tokens as TokenStream
 from isodiff.families import Family
 from isodiff.network.padding import Padded
 from isodiff.network.view import Denoiser
+from isodiff.record import HeldOutLoss
 from isodiff.rng import Rows
 from isodiff.runs.spec import RunSpec
-from isodiff.runs.validation import Evaluation, evaluate
+from isodiff.runs.validation import evaluate
 from isodiff.types import Chosen, Nats, Tokens
 
 
@@ -68,7 +69,7 @@ class Source(Protocol):
 
     def evaluate(
         self, family: Family, network: Denoiser, num: int, draws: int, device: torch.device
-    ) -> Evaluation:
+    ) -> HeldOutLoss:
         """The family's likelihood of at most `num` of the texts held out."""
         ...
 
@@ -114,7 +115,7 @@ class Windows:
 
     def evaluate(
         self, family: Family, network: Denoiser, num: int, draws: int, device: torch.device
-    ) -> Evaluation:
+    ) -> HeldOutLoss:
         """On windows of the validation split."""
         return evaluate(
             family,

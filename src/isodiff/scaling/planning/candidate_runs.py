@@ -106,8 +106,8 @@ def shape_sizes(sources: Sequence[Path]) -> dict[str, float]:
     """Block parameters of each run by id; nothing where the sources are no records."""
     if not all(source.exists() and source.suffix.lower() != ".csv" for source in sources):
         return {}
-    shapes = ((str(record["id"]), record["spec"]["shape"]) for record in read_records(sources))
-    return {name: 12.0 * shape["depth"] * shape["width"] ** 2 for name, shape in shapes}
+    shapes = ((record.id, record.spec.shape) for record in read_records(sources))
+    return {name: 12.0 * shape.depth * shape.width**2 for name, shape in shapes}
 
 
 def _rounded(value: float) -> float:
