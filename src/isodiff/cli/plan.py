@@ -14,6 +14,7 @@ from isodiff.errors import InputError
 from isodiff.serialization import to_json
 
 if TYPE_CHECKING:
+    from isodiff.scaling.laws.law import LawResult
     from isodiff.scaling.planning.hardware import Setting
 
 ROWS = 4  # sequences of a step: enough that every family's shares of them come out even
@@ -157,13 +158,13 @@ def by_results(
     return Answer(to_json(proposal), next_text(proposal))
 
 
-def workloads(laws: list[dict[str, Any]], setting: Setting) -> Setting:
+def workloads(laws: list[LawResult], setting: Setting) -> Setting:
     """The setting with what the families of the laws show a network, in training and in writing."""
     from isodiff.families import FAMILIES
     from isodiff.scaling.planning.published_rules import base_name
 
     sampling, shown = {}, {}
-    for name in {name for law in laws for name in law["families"]}:
+    for name in {name for law in laws for name in law.families}:
         cls = FAMILIES.get(base_name(name))
         if cls is None:
             continue
