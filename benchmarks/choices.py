@@ -9,7 +9,7 @@ changed for another of the text. Decisions:
     reference     512 draws per option, strata and noise in common
     independent   n draws per option, masks and their number drawn afresh for every option and draw (the
                   estimator of arXiv 2502.09992, k uniform): what 128 of them decide is the mark to reach
-    race          as `isodiff evaluate` decides, at several errors and largest numbers of draws
+    race          as `isodiff evaluate task` decides, at several errors and largest numbers of draws
 
 Each is repeated with other seeds. A forward is one sequence shown to the network; what a race would not have
 drawn is not counted, but the one look at all masks of every option is.

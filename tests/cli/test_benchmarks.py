@@ -1,4 +1,4 @@
-"""`isodiff evaluate RUN FILE.jsonl` on tiny runs of every family: what it says, writes and refuses."""
+"""`isodiff evaluate task` on tiny runs of every family: what it says, writes and refuses."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from isodiff.cli import main
-from isodiff.cli.benchmarks import asked_for
 from isodiff.families import FAMILIES
 from tests.cli.tiny_runs import answer, corpus, trained
 
@@ -68,7 +67,7 @@ def lines(folder: Path, name: str, values: list) -> Path:
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_choices_of_every_family(folder, runs, family):
     file = lines(folder, "choices", CHOICES)
-    said = answer("evaluate", runs[family], file, "--draws", "4", "--threads", "1")
+    said = answer("evaluate", "task", runs[family], file, "--draws", "4", "--threads", "1")
     assert said.keys() >= KEYS and said["num_items"] == 3 and said["num_malformed"] == 0
     assert said["family"] == family and said["task"] == "choices"
     low, high = said["accuracy_interval"]
@@ -81,17 +80,21 @@ def test_choices_of_every_family(folder, runs, family):
     assert [one["line"] for one in written["items"]] == [1, 2, 3]
     right = sum(one["chosen"] == one["gold"] for one in written["items"])
     assert right / 3 == pytest.approx(said["accuracy"])
-    again = answer("evaluate", runs[family], file, "--draws", "4", "--batch-tokens", "64")
+    again = answer("evaluate", "task", runs[family], file, "--draws", "4", "--batch-tokens", "64")
     assert again == said
 
 
 @pytest.mark.parametrize("family", ["autoregressive", "masked"])
 def test_pronouns_and_passages(folder, runs, family):
     file = lines(folder, "pronouns", PRONOUNS)
-    said = answer("evaluate", runs[family], file, "--task", "winogrande", "--draws", "8", "--pmi")
+    said = answer(
+        "evaluate", "task", runs[family], file, "--task", "winogrande", "--draws", "8", "--pmi"
+    )
     assert said["num_items"] == 1 and said["task"] == "winogrande"
     assert said["accuracy_pmi"] == said["accuracy"] == said["accuracy_per_byte"]
-    said = answer("evaluate", runs[family], lines(folder, "words", PASSAGES), "--task=lambada")
+    said = answer(
+        "evaluate", "task", runs[family], lines(folder, "words", PASSAGES), "--task=lambada"
+    )
     assert said["num_items"] == 2 and said["perplexity"] > 1 and "accuracy_interval" in said
     assert (runs[family] / "tasks" / "lambada.json").exists()
 
@@ -102,8 +105,8 @@ def test_zero_shot_perplexity_of_a_detokenized_text(folder, runs, family):
     marked, plain = folder / "marked.txt", folder / "plain.txt"
     marked.write_text(" = = Union = = \n the people 's union , 1 @,@ 000 strong . \n")
     plain.write_text("== Union ==\nthe people's union, 1,000 strong.\n")
-    said = answer("evaluate", runs[family], marked, "--task", "wikitext")
-    same = answer("evaluate", runs[family], plain, "--task", "plain_text")
+    said = answer("evaluate", "task", runs[family], marked, "--task", "wikitext")
+    same = answer("evaluate", "task", runs[family], plain, "--task", "plain_text")
     assert said["num_bytes"] == same["num_bytes"] + 1  # the space at its start
     assert said["bits_per_byte"] == pytest.approx(same["bits_per_byte"], rel=0.1)
     assert said["protocol"].startswith("detokenization wikitext; windows of at most 32 tokens")
@@ -113,7 +116,7 @@ def test_zero_shot_perplexity_of_a_detokenized_text(folder, runs, family):
 
 def test_what_is_said_to_people(folder, runs, capsys):
     file = lines(folder, "mixed", [CHOICES[0], "{broken", CHOICES[1]])
-    assert main(["evaluate", str(runs["autoregressive"]), str(file)]) == 0
+    assert main(["evaluate", "task", str(runs["autoregressive"]), str(file)]) == 0
     said = capsys.readouterr()
     assert "autoregressive on mixed: accuracy" in said.out and "chance 50.0%" in said.out
     assert "2 items, 4 forwards; 1 malformed line skipped (exact" in said.out
@@ -125,7 +128,7 @@ def test_what_is_said_to_people(folder, runs, capsys):
     [
         (["{file}", "--task", "pica"], "no task 'pica'; did you mean 'piqa'?"),
         (["{file}", "--task", "hellasvag"], "did you mean 'hellaswag'?; tasks: arc_easy"),
-        (["--task", "piqa"], "which file holds piqa?"),
+        (["--task", "piqa"], "give FILE"),
         (["{empty}"], "empty.jsonl has no item; give JSON lines with query"),
         (["{nowhere}"], "nowhere.jsonl is not a file"),
         (["{long}"], "long.jsonl has no item that fits; line 1: a target of 41 tokens"),
@@ -133,7 +136,7 @@ def test_what_is_said_to_people(folder, runs, capsys):
         (["{file}", "--error", "1.5"], "error must lie in (0, 1), got 1.5"),
         (["{file}", "--limit", "0"], "limit must be at least 1, got 0"),
         (["{file}", "--task", "piqa", "--joiner", ""], "has a joiner of its own"),
-        (["{file}", "--harness", "arc_easy"], "--harness brings its own data"),
+        (["{file}", "--harness", "arc_easy"], "no option --harness"),
     ],
 )
 def test_bad_input_is_one_line(folder, runs, capsys, words, message):
@@ -144,28 +147,11 @@ def test_bad_input_is_one_line(folder, runs, capsys, words, message):
         "nowhere": folder / "nowhere.jsonl",
     }
     observed = [word.format(**files) for word in words]
-    assert main(["evaluate", str(runs["masked"]), *observed]) == 2
+    assert main(["evaluate", "task", str(runs["masked"]), *observed]) == 2
     said = capsys.readouterr().err.strip()
     assert message in said and "\n" not in said
 
 
-@pytest.mark.parametrize(
-    ("first", "words", "benchmark"),
-    [
-        ('{"query": "a"}', [], True),
-        ("broken", [], True),
-        ('{"text": "a document"}', [], False),
-        ('{"story": "a document"}', ["--text-field", "story"], False),
-        ('{"text": "a document"}', ["--task=piqa"], True),
-    ],
-)
-def test_which_files_are_benchmarks(tmp_path, first, words, benchmark):
-    file = lines(tmp_path, "some", [first])
-    assert asked_for(["runs/1", str(file), *words]) is benchmark
-    assert asked_for(["runs/1", str(tmp_path / "nowhere.jsonl")])
-    assert not asked_for(["runs/1", "novel.txt", "--windows", "3"])
-
-
 def test_held_out_text_is_still_evaluated(runs):
-    said = answer("evaluate", runs["masked"], "--windows", "4", "--draws", "1")
+    said = answer("evaluate", "split", runs["masked"], "--windows", "4", "--draws", "1")
     assert said["split"] == "test" and said["kind"] == "bound"

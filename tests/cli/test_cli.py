@@ -1,28 +1,65 @@
-"""The command line as a whole: help, verbs, errors, and what may not be imported."""
+"""The command line as a whole: help, verbs, errors, completion, and what may not be imported."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from isodiff.cli import VERBS, main
+from isodiff import cli
+from isodiff.cli import main, verbs
+
+VERBS = verbs()
+TOY = '''"""Say hello, as a toy does."""
+
+from isodiff.cli import Answer
+
+
+def run(*, name: str = "world") -> Answer:
+    """Greet.
+
+    Args:
+        name: Who is greeted.
+    """
+    return Answer({"hello": name}, f"hello {name}")
+'''
 
 
 def code(script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
 
 
+def help_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    try:
+        assert main([*words, "--help"]) == 0
+    except SystemExit as stop:
+        assert stop.code == 0
+    return capsys.readouterr().out
+
+
+def commands(verb: str) -> list[str]:
+    """The words that may follow a verb; none where it does one thing."""
+    found = getattr(__import__(f"isodiff.cli.{verb}", fromlist=["_"]), "COMMANDS", None)
+    return [] if found is None else list(found.functions)
+
+
+WAYS = [(verb, *more) for verb in VERBS for more in [(one,) for one in commands(verb)] or [()]]
+
+
 @pytest.mark.parametrize(
-    "words", [["--help"], ["plan", "--help"], ["fit", "--help"], ["report", "--help"]]
+    "words", [[], ["plan"], ["plan", "budget"], ["plan", "next"], ["fit"], ["report"]]
 )
 def test_help_and_light_verbs_import_no_torch(words):
     done = code(
         "import sys\n"
         "from isodiff.cli import main\n"
-        f"try: main({words!r})\n"
+        f"try: main({[*words, '--help']!r})\n"
         "except SystemExit: pass\n"
         "assert 'torch' not in sys.modules, 'torch was imported'\n"
+        f"assert {bool(words)} or 'tyro' not in sys.modules, 'the list of verbs needs no parser'\n"
     )
     assert done.returncode == 0, done.stderr
     assert "usage" in done.stdout
@@ -33,21 +70,60 @@ def test_fit_and_plan_run_without_torch(tmp_path):
         "import sys\n"
         "from isodiff.cli import main\n"
         "assert main(['fit', 'published:2602.15014', '--bootstrap', '20', '--json']) == 0\n"
-        "assert main(['plan', 'missing.yaml']) == 2\n"
+        "assert main(['plan', 'study', 'missing.yaml']) == 2\n"
         "assert 'torch' not in sys.modules, 'torch was imported'\n"
-        "assert main(['plan', '--budget', '1e21', '--law', 'published:2510.03280']) == 0\n"
+        "assert main(['plan', 'budget', '1e21', '--law', 'published:2510.03280']) == 0\n"
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[0])["families"]
 
 
-def test_every_verb_has_a_module_and_help(capsys):
+def test_a_verb_is_one_file(monkeypatch, tmp_path, capsys):
+    for file in Path(cli.__file__).parent.glob("*.py"):
+        shutil.copy(file, tmp_path)
+    (tmp_path / "toy.py").write_text(TOY)
+    monkeypatch.setattr(cli, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(cli, "__path__", [str(tmp_path)])
+    assert re.search(r"^  toy +Say hello, as a toy does\.$", help_of(capsys), re.MULTILINE)
+    assert re.search(r"--name TEXT +Who is greeted\. \(default: world\)", help_of(capsys, "toy"))
+    assert main(["toy", "--name", "you", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"hello": "you"}
+    assert main(["toy", "--nmae", "you"]) == 2
+    assert capsys.readouterr().err == "isodiff toy: no option --nmae; did you mean '--name'?\n"
+    sys.modules.pop("isodiff.cli.toy")
+
+
+def test_version_is_the_package_s(capsys):
+    from importlib.metadata import version
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"{version('isodiff')}\n"
+
+
+def test_the_page_lists_the_verbs_and_their_commands():
+    page = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
+    rows = dict(re.findall(r"^\| `isodiff (\w+)[^`]*` \| (.*) \|$", page, re.MULTILINE))
+    assert rows == VERBS
     for verb in VERBS:
-        try:
-            assert main([verb, "--help"]) == 0
-        except SystemExit as stop:
-            assert stop.code == 0
-        assert "usage" in capsys.readouterr().out.lower(), verb
+        for command in [] if verb == "train" else commands(verb):
+            assert f"{verb} {command}" in page
+
+
+@pytest.mark.parametrize("words", WAYS, ids=" ".join)
+def test_every_option_says_what_it_takes_and_what_it_is_for(words, capsys, monkeypatch):
+    """A kind in capitals or the choices, then an explanation; no type of Python, no default of None."""
+    monkeypatch.setenv("COLUMNS", "80")
+    text = help_of(capsys, *words)
+    assert "--json" in text and "usage: isodiff " + " ".join(words) in text
+    lines = [line.strip("│ ") for line in text.splitlines()]
+    options = [number for number, line in enumerate(lines) if re.match("--[a-z]", line)]
+    assert len(options) > 1 or words == ("cite",) or words == ("corpus", "show")
+    for number in options:
+        flag, _, rest = lines[number].partition("  ")
+        said = rest.strip() or lines[number + 1]
+        assert said and not said.startswith(("(default", "(required", "--")), flag
+        assert not re.search(r"\b(INT|FLOAT|STR|PATH)\b", flag), flag
+    assert "default: None" not in text and "{None}" not in text
 
 
 @pytest.mark.parametrize(
@@ -55,19 +131,47 @@ def test_every_verb_has_a_module_and_help(capsys):
     [
         (["trian"], "isodiff: no verb 'trian'; did you mean 'train'?"),
         (["train", "maskd"], "isodiff train: no family 'maskd'; did you mean 'masked'?"),
-        (["train"], "isodiff train: which family?"),
+        (["train"], "isodiff train: which family? one of autoregressive"),
+        (
+            ["train", "masked", "--recipe.bach-size", "3", "--corpus", "c", "--budget", "1e9"],
+            "isodiff train: no option --recipe.bach-size; did you mean '--recipe.batch-size'?",
+        ),
+        (["train", "masked", "--budget", "many"], "isodiff train: give --corpus FOLDER"),
+        (
+            ["train", "masked", "--corpus", "c", "--budget", "many"],
+            "isodiff train: --budget takes a number, got 'many'",
+        ),
         (["study", "nowhere.yaml"], "isodiff study: nowhere.yaml does not exist"),
+        (["study"], "isodiff study: give STUDY.yaml"),
+        (["study", "a.yaml", "b.yaml"], "isodiff study: unexpected 'b.yaml'"),
+        (["study", "a.yaml", "--bootstrap", "1.5"], "--bootstrap takes a whole number, got '1.5'"),
+        (["study", "a.yaml", "--minutes"], "isodiff study: --minutes needs a value: MINUTES"),
+        (["sample"], "isodiff sample: give RUN"),
         (["sample", "nowhere"], "isodiff sample: nowhere is not a run; it has no spec.json"),
-        (["evaluate", "nowhere"], "isodiff evaluate: nowhere is not a run"),
+        (["sample", "x", "--stpes", "3"], "no option --stpes; did you mean '--steps'?"),
+        (["evaluate", "split", "nowhere"], "isodiff evaluate: nowhere is not a run"),
+        (["evaluate", "nowhere"], "isodiff evaluate: no command 'nowhere'; one of harness"),
+        (
+            ["evaluate", "runs/1", "x.jsonl", "--task", "piqa"],
+            "no command 'runs/1'; did you mean 'isodiff evaluate task'?",
+        ),
+        (["evaluate", "runs/1", "--harness=arc"], "did you mean 'isodiff evaluate harness'?"),
+        (["plan"], "isodiff plan: which command? one of budget, next, study"),
+        (["plan", "--budget", "1e21"], "did you mean 'isodiff plan budget'?; one of"),
+        (["plan", "runs", "--next", "3"], "did you mean 'isodiff plan next'?"),
+        (["plan", "next", "x", "--verdict", "leed"], "cannot be 'leed'; did you mean 'lead'?"),
+        (["fit", "x", "--law", "cubic"], "isodiff fit: --law cannot be 'cubic'"),
+        (["corpus", "prepare", "a.txt"], "isodiff corpus: give --out FOLDER"),
         (["families", "--shape", "26k"], "isodiff families: no shape '26k'; did you mean"),
         (["train", "ar", "--corpus", "nowhere", "--budget", "1e9"], "nowhere"),
+        (["--tyro-print-completion", "csh"], "isodiff: --tyro-print-completion needs a shell"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(words, message, capsys):
     assert main(words) == 2
-    error = capsys.readouterr().err.strip()
-    assert message in error
-    assert "\n" not in error
+    said = capsys.readouterr()
+    assert message in said.err.strip() and said.out == ""
+    assert "\n" not in said.err.strip()
 
 
 def test_families_as_json(capsys):
@@ -84,11 +188,10 @@ def test_families_as_json(capsys):
 def test_a_full_disk_is_one_line(monkeypatch, capsys):
     import isodiff.cli.families as verb
 
-    def full(**options):
+    def full() -> cli.Answer:
         raise OSError(28, "No space left on device", "runs/x/metrics.jsonl")
 
     monkeypatch.setattr(verb, "run", full)
-    monkeypatch.setattr("tyro.cli", lambda run, **kwargs: run())
     assert main(["families"]) == 2
     assert capsys.readouterr().err == (
         "isodiff families: no space left on the disk while writing runs/x/metrics.jsonl; "

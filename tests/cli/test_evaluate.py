@@ -1,4 +1,4 @@
-"""`isodiff evaluate RUN FILES`, end to end on a tiny run and real text."""
+"""`isodiff evaluate text` and `split`, end to end on a tiny run and real text."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def file(place: Path) -> Path:
 
 
 def test_documents_of_a_file(masked: Path, file: Path) -> None:
-    found = answer("evaluate", masked, file, "--separator", "---", "--budget", "17")
+    found = answer("evaluate", "text", masked, file, "--separator", "---", "--budget", "17")
     assert found.keys() >= KEYS
     assert found["num_documents"] == 2 and found["kind"] == "bound"
     assert found["num_tokens"] == 2 * (len(TEXT) + 1) and found["num_bytes"] == 2 * len(TEXT)
@@ -56,7 +56,17 @@ def test_documents_of_a_file(masked: Path, file: Path) -> None:
 
 
 def test_the_table(masked: Path, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["evaluate", masked, file, "--method", "left_to_right", "--no-end", "--stride", "16"]
+    words = [
+        "evaluate",
+        "text",
+        masked,
+        file,
+        "--method",
+        "left_to_right",
+        "--no-end",
+        "--stride",
+        "16",
+    ]
     assert main([*map(str, words)]) == 0
     out = capsys.readouterr().out.splitlines()
     assert "nats/token" in out[0] and "perplexity" in out[0]
@@ -65,7 +75,7 @@ def test_the_table(masked: Path, file: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_without_files_a_split(masked: Path) -> None:
-    found = answer("evaluate", masked, "--windows", "4", "--draws", "1")
+    found = answer("evaluate", "split", masked, "--windows", "4", "--draws", "1")
     assert found["split"] == "test" and found["nats_per_token"]["num"] == 4
 
 
@@ -85,6 +95,6 @@ def test_bad_input_is_one_line(
     empty = file.with_name("empty.txt")
     empty.write_text(" \n")
     words = [{"FILE": str(file), "EMPTY": str(empty)}.get(word, word) for word in words]
-    assert main(["evaluate", str(masked), *words]) == 2
+    assert main(["evaluate", "text", str(masked), *words]) == 2
     error = capsys.readouterr().err.strip()
     assert message in error and "\n" not in error

@@ -58,7 +58,9 @@ def test_from_a_base_run_to_an_accuracy(family, sampler, place):
     tuned = place / "tuned" / found["id"]
     drawn = tiny_runs.answer("sample", tuned, "--num", "1", "--prompt", "Question: 1?\nAnswer:")
     assert drawn["samples"][0]["text"].startswith("Question: 1?")
-    assert "bits_per_byte" in tiny_runs.answer("evaluate", tuned, "--windows", "4", "--draws", "1")
+    assert "bits_per_byte" in tiny_runs.answer(
+        "evaluate", "split", tuned, "--windows", "4", "--draws", "1"
+    )
 
 
 def test_what_is_left_out_is_said(place, capsys):
@@ -75,8 +77,8 @@ def test_bad_input_is_one_line(place, capsys):
     base = tiny_runs.trained(place, "masked", place / "corpus")
     data = ["--data", str(place / "train.jsonl"), "--epochs", "0.1"]
     cases = [
-        (["finetune"], "which run? give its folder first"),
-        (["finetune", str(place)], "is not a run"),
+        (["finetune"], "give RUN and --data FILE"),
+        (["finetune", str(place), *data], "is not a run"),
         (["finetune", str(base), "--data", "none.jsonl"], "none.jsonl is not a file"),
         (["finetune", str(base), *data], "examples fit into 32 tokens"),
         (["finetune", str(base), *data, "--length", "110"], "needs >= 100"),

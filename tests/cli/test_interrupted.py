@@ -22,10 +22,10 @@ WORDS = [
     {"context": "and House of", "continuation": "Reps"},
 ]
 TASKS = {
-    "choices": ["choices.jsonl", "--draws", "4", "--batch-tokens", "40"],
-    "words": ["words.jsonl", "--task", "lambada", "--batch-tokens", "40"],
-    "text": ["text.txt", "--batch-size", "2", "--budget", "33"],
-    "held out": ["--split", "train", "--windows", "130", "--draws", "2"],
+    "choices": ["task", "choices.jsonl", "--draws", "4", "--batch-tokens", "40"],
+    "words": ["task", "words.jsonl", "--task", "lambada", "--batch-tokens", "40"],
+    "text": ["text", "text.txt", "--batch-size", "2", "--budget", "33"],
+    "held out": ["split", "--split", "train", "--windows", "130", "--draws", "2"],
 }
 
 
@@ -92,8 +92,8 @@ def test_an_evaluation_goes_on(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = [str(folder / word) if "." in word else word for word in TASKS[task]]
-    goes_on(masked, ["evaluate", str(masked), *words], monkeypatch, capsys)
+    command, *words = [str(folder / word) if "." in word else word for word in TASKS[task]]
+    goes_on(masked, ["evaluate", command, str(masked), *words], monkeypatch, capsys)
 
 
 def test_answers_go_on(
@@ -110,7 +110,8 @@ def test_answers_go_on(
 def test_pieces_of_another_question_are_not_taken(
     folder: Path, masked: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ["evaluate", str(masked), str(folder / "choices.jsonl"), "--batch-tokens", "40"]
+    words = ["evaluate", "task", str(masked), str(folder / "choices.jsonl")]
+    words += ["--batch-tokens", "40"]
     other = tiny_runs.answer(*words, "--draws", "2")
     with monkeypatch.context() as patch:
         interrupted_after(2, patch)
@@ -128,7 +129,7 @@ def test_it_says_how_far_it_is(
 ) -> None:
     monkeypatch.setattr("isodiff.progress.LOG_SECONDS", 0.0)
     words = [str(folder / "choices.jsonl"), "--task", "piqa", "--batch-tokens", "40"]
-    assert main(["evaluate", str(masked), *words]) == 0
+    assert main(["evaluate", "task", str(masked), *words]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("piqa  1/6 items  ") and lines[0].endswith(" s")
     assert lines[-1].startswith("piqa  6/6 items  ") and lines[-1].endswith("/s  ETA 0 s")

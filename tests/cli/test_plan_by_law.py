@@ -1,4 +1,4 @@
-"""`isodiff plan --budget --law` as a user meets it; plans of studies are in tests/study."""
+"""`isodiff plan budget` as a user meets it; plans of studies are in tests/study."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import pytest
 
 from isodiff.cli import main
 
-PRINTED = ["--budget", "1e21", "--law", "published:2510.03280"]
+PRINTED = ["1e21", "--law", "published:2510.03280"]
 
 
 def answer(capsys: pytest.CaptureFixture[str], *options: str) -> dict:
-    assert main(["plan", *options, "--json"]) == 0
+    assert main(["plan", "budget", *options, "--json"]) == 0
     return json.loads(capsys.readouterr().out)
 
 
 def test_a_fresh_install_plans_by_published_laws(capsys: pytest.CaptureFixture[str]) -> None:
-    found = answer(capsys, "--budget", "1e21", "--law", "published:2602.15014")
+    found = answer(capsys, "1e21", "--law", "published:2602.15014")
     assert set(found["families"]) == {"autoregressive", "masked", "uniform", "interpolating"}
     for row in found["families"].values():
         assert {"N", "D", "loss", "loss_interval", "batch_tokens", "learning_rate"} <= row.keys()
@@ -28,8 +28,8 @@ def test_a_fresh_install_plans_by_published_laws(capsys: pytest.CaptureFixture[s
 def test_the_text_gives_the_table_the_reasons_and_the_warnings(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    options = ["--budget", "1e23", "--law", "published:2602.15014", "--data-limit", "1e10"]
-    assert main(["plan", *options]) == 0
+    options = ["1e23", "--law", "published:2602.15014", "--data-limit", "1e10"]
+    assert main(["plan", "budget", *options]) == 0
     text = capsys.readouterr().out
     assert (
         "1e+23 FLOPs and a text of 10G tokens, by the parametric law of published:2602.15014"
@@ -54,16 +54,16 @@ def test_own_laws_are_planned_by(capsys: pytest.CaptureFixture[str], tmp_path: P
     ]
     assert main(fit) == 0
     capsys.readouterr()
-    found = answer(capsys, "--budget", "1e22", "--law", str(laws))
+    found = answer(capsys, "1e22", "--law", str(laws))
     assert found["families"]["autoregressive"]["N"] == pytest.approx(9.12e9, rel=0.01)
-    assert main(["plan", "--budget", "1e22", "--law", str(laws)]) == 0
+    assert main(["plan", "budget", "1e22", "--law", str(laws)]) == 0
     assert "the only family with a law" in capsys.readouterr().out
 
 
 def test_devices_give_hours_memory_and_speed_to_every_family(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    options = ["--budget", "1e21", "--law", "published:2602.15014", "--device", "h100x8"]
+    options = ["1e21", "--law", "published:2602.15014", "--device", "h100x8"]
     found = answer(capsys, *options, "--data-limit", "1e11", "--sampler-steps", "64")
     assert found["setting"]["device"]["count"] == 8 and found["data_limit"] == 1e11
     rows = found["families"]
@@ -94,7 +94,7 @@ def test_a_throughput_takes_the_place_of_the_devices_arithmetic(
 
 
 def test_devices_too_small_are_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--budget", "1e22", "--law", "published:2510.03280", "--device", "rtx4090"]
+    options = ["1e22", "--law", "published:2510.03280", "--device", "rtx4090"]
     found = answer(capsys, *options)
     needed = found["families"]["masked"]["memory"]["devices_needed"]
     assert needed > 1
@@ -115,28 +115,29 @@ def test_a_family_that_nobody_knows_here_has_no_speed(
     assert main([*fit, "--out", str(laws)]) == 0
     capsys.readouterr()
     laws.write_text(laws.read_text().replace('"autoregressive"', '"other"'))
-    found = answer(capsys, "--budget", "1e22", "--law", str(laws))
+    found = answer(capsys, "1e22", "--law", str(laws))
     assert found["families"]["other"]["inference"]["flops_per_token"] is None
-    assert main(["plan", "--budget", "1e22", "--law", str(laws)]) == 0
+    assert main(["plan", "budget", "1e22", "--law", str(laws)]) == 0
     assert "other" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "plan what? give a study.yaml, or --budget FLOPs with --law"),
-        (["--budget", "1e21"], "plan what?"),
-        (["--law", "published:2602.15014"], "plan what?"),
-        (["--budget", "1e21", "--law", "published:1"], "no published laws"),
-        (["--budget", "-1", "--law", "published:2510.03280"], "--budget is -1.0"),
-        (["x.yaml", "--budget", "1e21"], "plan without a study"),
-        (["x.yaml", "--device", "h100"], "plan without a study"),
-        ([*PRINTED, "--device", "h1000"], "no device 'h1000'; did you mean 'h100'?"),
-        ([*PRINTED, "--throughput", "0"], "--throughput is 0.0"),
-        ([*PRINTED, "--utilization", "40"], "--utilization is 40.0; it is a share of the peak"),
-        ([*PRINTED, "--vocab-size", "0"], "--vocab-size is 0"),
-        ([*PRINTED, "--data-limit", "nan"], "--data-limit is nan"),
-        (["x.yaml"], "x.yaml does not exist"),
+        ([], "which command? one of budget, next, study"),
+        (["budget", "1e21"], "give --law LAW"),
+        (["budget", "--law", "published:2602.15014"], "give FLOPS"),
+        (["budget", "1e21", "--law", "published:1"], "no published laws"),
+        (["budget", "-1", "--law", "published:2510.03280"], "the budget is -1.0"),
+        (["study", "x.yaml", "--budget", "1e21"], "no option --budget"),
+        (["study", "x.yaml", "--device", "h100"], "no option --device"),
+        (["--budget", "1e21", "--law", "x"], "no command '--budget'; did you mean"),
+        (["budget", *PRINTED, "--device", "h1000"], "no device 'h1000'; did you mean 'h100'?"),
+        (["budget", *PRINTED, "--throughput", "0"], "--throughput is 0.0"),
+        (["budget", *PRINTED, "--utilization", "40"], "--utilization is 40.0; it is a share"),
+        (["budget", *PRINTED, "--vocab-size", "0"], "--vocab-size is 0"),
+        (["budget", *PRINTED, "--data-limit", "nan"], "--data-limit is nan"),
+        (["study", "x.yaml"], "x.yaml does not exist"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_two(

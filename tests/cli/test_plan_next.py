@@ -1,4 +1,4 @@
-"""`isodiff plan --next` as a user meets it: from a study, from run folders, from a table."""
+"""`isodiff plan next` as a user meets it: from a study, from run folders, from a table."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
-    assert main(["plan", *map(str, words)]) == 0
+    assert main(["plan", "next", *map(str, words)]) == 0
     return capsys.readouterr().out
 
 
 def test_a_study_and_its_runs_give_one_proposal(
     capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:
-    words = [folder.parent / "study.yaml", "--out", folder, "--next", "2", "--json"]
+    words = [folder.parent / "study.yaml", "--out", folder, "--num", "2", "--json"]
     found = json.loads(said(capsys, *words))
     assert found["target"] == 1e13 and found["allowance"] == 2e13
     assert 1 <= len(found["runs"]) <= 2
@@ -45,44 +45,45 @@ def test_a_study_and_its_runs_give_one_proposal(
         assert run["shape"] in LADDER
         assert run["flops"] == pytest.approx(6 * run["parameters"] * run["tokens"], rel=0.01)
     assert any("is left out: diverged" in line for line in found["warnings"])
-    again = json.loads(said(capsys, folder, "--next", "2", "--json"))
+    again = json.loads(said(capsys, folder, "--num", "2", "--json"))
     assert {**again, "source": None} == {**found, "source": None}
 
 
 def test_the_table_says_what_it_costs_what_it_brings_and_why(
     capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:
-    text = said(capsys, folder, "--next", "3", "--budget-left", "5e12", "--budget", "4e13")
+    text = said(capsys, folder, "--num", "3", "--budget-left", "5e12", "--budget", "4e13")
     assert "At 4e+13 FLOPs" in text and "nats per token" in text and "% sure" in text
     assert "of 5e+12: the standard error of the verdict should fall by" in text
     assert "goes with the verdict" in text and "a run's noise is" in text
-    text = said(capsys, folder, "--next", "1", "--verdict", "multiplier")
+    text = said(capsys, folder, "--num", "1", "--verdict", "multiplier")
     assert "masked needs the compute of autoregressive for equal loss" in text
 
 
 def test_published_runs_have_no_shapes(capsys: pytest.CaptureFixture[str]) -> None:
-    found = json.loads(said(capsys, "published:2602.15014", "--next", "1", "--json"))
+    found = json.loads(said(capsys, "published:2602.15014", "--num", "1", "--json"))
     assert found["families"][0] == "autoregressive" and found["runs"][0]["shape"] is None
     assert found["confidence"] > 0.999
-    text = said(capsys, "published:2602.15014", "--next", "1")
+    text = said(capsys, "published:2602.15014", "--num", "1")
     assert "More runs will hardly change that." in text
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--next", "2"], "nothing to fit; give run folders"),
-        (["none", "--next", "2"], "none does not exist"),
+        (["next", "--num", "2"], "nothing to fit; give run folders"),
+        (["next", "none", "--num", "2"], "none does not exist"),
         (
-            ["published:2203.15556", "--next", "2"],
+            ["next", "published:2203.15556", "--num", "2"],
             "a verdict compares two families, and 1 of 1 has",
         ),
-        (["published:2602.15014", "--next", "0"], "--next is 0"),
-        (["x", "--next", "1", "--law", "laws.json"], "--next goes by the runs' own laws"),
-        (["x", "--next", "1", "--out", "y"], "--out is the folder of a study"),
-        (["x.yaml", "y.yaml"], "2 sources; plan one study at a time"),
-        (["x.yaml", "y", "--next", "1"], "give one study, or run folders"),
-        (["x.yaml", "--budget-left", "1e9"], "--budget-left is for --next K"),
+        (["next", "published:2602.15014", "--num", "0"], "--num is 0"),
+        (["next", "x", "--law", "laws.json"], "no option --law"),
+        (["next", "x", "--num", "1", "--out", "y"], "--out is the folder of a study"),
+        (["study", "x.yaml", "y.yaml"], "unexpected 'y.yaml'"),
+        (["next", "x.yaml", "y"], "give one study, or run folders"),
+        (["study", "x.yaml", "--budget-left", "1e9"], "no option --budget-left"),
+        (["x.yaml", "--next", "3"], "no command 'x.yaml'; did you mean 'isodiff plan next'?"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_two(

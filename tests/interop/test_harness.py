@@ -92,9 +92,9 @@ from isodiff.interop import lm_eval as ours
 tasks, runs = sys.argv[1], sys.argv[2:]
 for run in runs:
     for task in ("choice", "word", "rolling", "writing"):
-        words = ["evaluate", run, "--harness", f"local_{task}", "--include-path", tasks]
+        words = ["evaluate", "harness", run, f"local_{task}", "--include-path", tasks]
         assert main([*words, "--draws", "4", "--steps", "8", "--json"]) == 0
-assert main(["evaluate", run, "--harness", "local_choise", "--include-path", tasks]) == 2
+assert main(["evaluate", "harness", run, "local_choise", "--include-path", tasks]) == 2
 found = ours.evaluator.simple_evaluate(
     model="isodiff",
     model_args=f"run={run},draws=4",

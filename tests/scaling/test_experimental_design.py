@@ -285,7 +285,7 @@ def test_what_gives_no_proposal() -> None:
     for some, options, message in (
         (alone, {}, r"a verdict compares two families, and 1 of 1 has a law"),
         ([*points[:3], *alone], {}, r"1 of 2 has a law; no law: autoregressive has 3 runs"),
-        (points, {"num": 0}, "--next is 0"),
+        (points, {"num": 0}, "--num is 0"),
         (points, {"bootstrap": 0}, "--bootstrap is 0; a proposal needs 20 replicates"),
         (points, {"target": -1.0}, "--budget is -1.0"),
         (points, {"allowance": float("nan")}, "--budget-left is nan"),

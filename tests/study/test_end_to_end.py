@@ -144,7 +144,7 @@ def test_another_study_in_the_folder_is_refused(tmp_path, corpus):
 @pytest.mark.slow
 def test_plan_prints_and_trains_nothing(tmp_path, corpus):
     study, out = write(tmp_path, corpus, "masked"), tmp_path / "out"
-    done = isodiff("plan", study, "--out", str(out), "--json")
+    done = isodiff("plan", "study", study, "--out", str(out), "--json")
     assert done.returncode == 0, done.stderr
     runs = json.loads(done.stdout)["runs"]
     assert len(runs) == 6

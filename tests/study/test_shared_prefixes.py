@@ -153,7 +153,7 @@ frontier: null
 def test_a_study_with_shared_prefixes_from_plan_to_report(tmp_path, corpus):  # noqa: F811
     study, out = tmp_path / "prefixes.yaml", tmp_path / "out"
     study.write_text(STUDY.format(corpus=corpus))
-    plan = isodiff("plan", str(study), "--out", str(out), "--workers", "2")
+    plan = isodiff("plan", "study", str(study), "--out", str(out), "--workers", "2")
     assert plan.returncode == 0, plan.stderr
     assert "saved" in plan.stdout.splitlines()[-1] and "trained" in plan.stdout.splitlines()[0]
     words = ("study", str(study), "--out", str(out), "--workers", "2", "--bootstrap", "20")

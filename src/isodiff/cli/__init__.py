@@ -1,38 +1,26 @@
-"""The command line: `isodiff VERB ...`. A verb is a module of this folder with a function `run`.
+"""The command line: `isodiff VERB ...`. A verb is one module of this folder.
 
-`run`'s signature and docstring are the verb's options and help (tyro). It returns an `Answer`. A verb whose
-options depend on its first word parses them itself in `command`.
-Nothing heavy is imported before a verb is chosen, so `isodiff --help` is instant.
+The first line of its docstring is its line of `isodiff --help`. It has a function `run`, or `COMMANDS` where
+it does several things; signature and docstring of a function are options and help (parsing.py), and it
+returns an `Answer`. Nothing heavy is imported before a verb is chosen, so `isodiff --help` is instant.
 """
 
 from __future__ import annotations
 
+import ast
 import errno
-import importlib
 import json
 import os
 import sys
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 from isodiff.errors import InputError, nearest
 
-VERBS = {
-    "families": "list the families: exact or bound, FLOPs per token, reference",
-    "corpus": "prepare a corpus: documents in, token shards out",
-    "plan": "what a study, or a budget by known laws, takes: sizes, tokens, time, memory; runs nothing",
-    "train": "train one family on a compute budget",
-    "questions": "write sums in words with worked answers, to fine-tune on and to test",
-    "finetune": "teach a trained run to answer questions, and count its right answers",
-    "study": "families x budgets x sizes at matched compute, then fit and report",
-    "sample": "draw text from a trained run",
-    "evaluate": "nats per token and bits per byte of a run on held-out text",
-    "frontier": "speed against quality of every sampler: who wins at each throughput",
-    "fit": "fit scaling laws to records, to points.csv, or to published points",
-    "cite": "BibTeX of what a run used",
-    "report": "one self-contained HTML page from a study's folder",
-}
-
-RESUMED = {"train", "finetune", "study", "evaluate", "frontier"}
+_COMPLETION = ("--tyro-print-completion", "--tyro-write-completion")
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class Answer(NamedTuple):
@@ -40,19 +28,6 @@ class Answer(NamedTuple):
 
     value: dict[str, Any]
     text: str
-
-
-def usage() -> str:
-    """The top-level help."""
-    width = max(map(len, VERBS))
-    verbs = "\n".join(f"  {verb:<{width}}  {line}" for verb, line in VERBS.items())
-    return (
-        "usage: isodiff VERB [options]\n\n"
-        "Language-model families compared at matched compute.\n\n"
-        f"{verbs}\n\n"
-        "isodiff VERB --help shows a verb's options. Every verb takes --json: one JSON object on\n"
-        "stdout, everything else on stderr. Bad input: one line on stderr, exit code 2.\n"
-    )
 
 
 class WorkFailed(Exception):
@@ -63,26 +38,80 @@ class WorkFailed(Exception):
         self.value = value
 
 
-def main(argv: list[str] | None = None) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Commands:
+    """What a verb does, by the word that follows it: `isodiff plan study`.
+
+    Attributes:
+        what: what the word is, for messages.
+        functions: each as `run` of a verb that does one thing.
+        aliases: other names.
+    """
+
+    what: str = "command"
+    functions: Mapping[str, Callable[..., Answer]]
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def resumable(function: _Function) -> _Function:
+    """Mark a verb's function: interrupted and given again, the same command goes on."""
+    function.resumable = True  # type: ignore[attr-defined]
+    return function
+
+
+def verbs() -> dict[str, str]:
+    """Names of verbs with their lines of the help; their modules are read, not imported."""
+    found = {}
+    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
+        module = ast.parse(path.read_text(encoding="utf-8"))
+        defined = {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
+        for node in module.body:
+            if isinstance(node, ast.Assign):
+                defined |= {name.id for name in node.targets if isinstance(name, ast.Name)}
+        if defined & {"run", "COMMANDS"}:
+            found[path.stem] = (ast.get_docstring(module) or "").partition("\n")[0]
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code (0 done, 1 the work failed, 2 the input was bad)."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
-        print(usage(), end="")
+        print(_usage(), end="")
         return 0 if argv else 2
     if argv[0] == "--version":
         from importlib.metadata import version
 
         print(version("isodiff"))
         return 0
+    if argv[0].replace("_", "-") in _COMPLETION:
+        from isodiff.cli.parsing import complete
+
+        try:
+            return complete(list(verbs()), argv)
+        except InputError as error:
+            print(f"isodiff: {error}", file=sys.stderr)
+            return 2
     verb, options = argv[0], argv[1:]
-    if verb not in VERBS:
-        known = ", ".join(VERBS)
-        print(f"isodiff: no verb {verb!r}{nearest(verb, VERBS)}; verbs: {known}", file=sys.stderr)
+    if verb not in (known := verbs()):
+        print(
+            f"isodiff: no verb {verb!r}{nearest(verb, known)}; verbs: {', '.join(known)}",
+            file=sys.stderr,
+        )
         return 2
-    as_json = "--json" in options
-    options = [option for option in options if option != "--json"]
+    return _answered(verb, options)
+
+
+def _answered(verb: str, options: list[str]) -> int:
+    """Parse, run and print; what goes wrong is one line."""
+    call, as_json = None, False
     try:
-        answer = call(verb, options)
+        from isodiff.allocator import keep_freed_memory
+        from isodiff.cli.parsing import parse
+
+        keep_freed_memory()
+        call, as_json = parse(verb, options)
+        answer = call()
     except InputError as error:
         print(f"isodiff {verb}: {error}", file=sys.stderr)
         return 2
@@ -92,10 +121,10 @@ def main(argv: list[str] | None = None) -> int:
             print(json.dumps(error.value, allow_nan=False))
         return 1
     except OSError as error:
-        print(f"isodiff {verb}: {explain(error)}", file=sys.stderr)
+        print(f"isodiff {verb}: {_explained(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        goes_on = verb in RESUMED and "--harness" not in options
+        goes_on = call is not None and getattr(call.func, "resumable", False)
         then = "the same command goes on from here" if goes_on else "nothing was written"
         print(f"\nisodiff {verb}: interrupted; {then}", file=sys.stderr)
         return 130
@@ -106,20 +135,22 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def call(verb: str, options: list[str]) -> Answer:
-    """Import the verb's module, parse its options, run it."""
-    import tyro
+def _usage() -> str:
+    """The top-level help."""
+    known = verbs()
+    width = max(map(len, known))
+    lines = "\n".join(f"  {verb:<{width}}  {line}" for verb, line in known.items())
+    return (
+        "usage: isodiff VERB [OPTIONS]\n\n"
+        "Language-model families compared at matched compute.\n\n"
+        f"{lines}\n\n"
+        "isodiff VERB --help shows a verb's options, isodiff --version the version.\n"
+        "Every verb takes --json: one JSON object on stdout, everything else on stderr.\n"
+        "Bad input: one line on stderr, exit code 2.\n"
+    )
 
-    from isodiff.allocator import keep_freed_memory
 
-    keep_freed_memory()
-    module = importlib.import_module(f"isodiff.cli.{verb}")
-    if hasattr(module, "command"):
-        return module.command(options)
-    return tyro.cli(module.run, args=options, prog=f"isodiff {verb}")
-
-
-def explain(error: OSError) -> str:
+def _explained(error: OSError) -> str:
     """An operating-system error as what to do about it."""
     where = f" {error.filename}" if error.filename else ""
     if error.errno == errno.ENOSPC:

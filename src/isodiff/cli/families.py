@@ -1,8 +1,10 @@
-"""`isodiff families`: what can be compared."""
+"""List the families: exact or bound, FLOPs per token, reference."""
 
 from __future__ import annotations
 
 from isodiff.cli import Answer
+from isodiff.cli.options import Number, NumTokens
+from isodiff.cli.options import Shape as ShapeName
 from isodiff.cost.flops import training_flops
 from isodiff.families import FAMILIES
 from isodiff.network.shape import Backbone, Shape
@@ -11,13 +13,13 @@ from isodiff.units import short
 ROWS = 4  # sequences of a step: enough that every family's shares of them come out even
 
 
-def run(*, shape: str = "25k", length: int = 128, vocab_size: int = 257) -> Answer:
+def run(*, shape: ShapeName = "25k", length: NumTokens = 128, vocab_size: Number = 257) -> Answer:
     """List the families: exact likelihood or bound, training FLOPs per token, reference.
 
     Args:
-        shape: size at which FLOPs are counted.
-        length: tokens per sequence.
-        vocab_size: clean vocabulary.
+        shape: Size at which FLOPs are counted, a name of the ladder (25k) or DEPTHxWIDTHxHEADS.
+        length: Tokens per sequence.
+        vocab_size: Tokens of the vocabulary.
     """
     size, rows = Shape.parse(shape), {}
     for name, cls in sorted(FAMILIES.items()):

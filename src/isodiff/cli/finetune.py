@@ -1,8 +1,4 @@
-"""`isodiff finetune RUN`: questions with answers, from a trained run to its accuracy.
-
-The flags include those of its family's sampler: the answers to `--test` are written with it. The same
-command on a run that is done writes them again, with another sampler say, and trains nothing.
-"""
+"""Fine-tune a trained run on questions with answers, and count its right answers."""
 
 from __future__ import annotations
 
@@ -11,12 +7,29 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from tyro.conf import arg
 
-from isodiff.cli import Answer, WorkFailed
-from isodiff.cli.flags import named_run, parse
+from isodiff.cli import Answer, WorkFailed, resumable
+from isodiff.cli.options import (
+    Corpus as CorpusFolder,
+)
+from isodiff.cli.options import (
+    Device,
+    File,
+    Flops,
+    Folder,
+    Number,
+    NumTokens,
+    RunFolder,
+    Seconds,
+    Seed,
+    Threads,
+)
+from isodiff.cli.parsing import Parsed, settings_of
+from isodiff.cli.sampler_options import SamplerOptions, sampler_settings
 from isodiff.data.final_answer import score
 from isodiff.data.qa_format import Question, read_questions, spelt
 from isodiff.data.tokens import Corpus
@@ -37,11 +50,7 @@ from isodiff.train.initialization import initialization_from
 from isodiff.train.loop import train
 from isodiff.units import clock
 
-USAGE = (
-    "usage: isodiff finetune RUN --data train.jsonl [--test test.jsonl] [options]\n\n"
-    "isodiff finetune RUN --help shows the options, which depend on the run's family."
-)
-DEFAULTS = {"condition": "clamp"}
+_SAMPLER_DEFAULTS = {"condition": "clamp"}
 """Of samplers after fine-tuning, where they differ: prompts are shown as they were in training."""
 
 
@@ -50,59 +59,52 @@ class Options:
     """What `isodiff finetune` needs beside the sampler's own options.
 
     Attributes:
-        data: questions to learn from, JSON lines with question and answer, the answer ending in `#### n`.
-        test: questions to answer afterwards; without, nothing is answered.
-        task: the form of the questions.
-        epochs: how often every question is seen, unless `budget` says it.
-        budget: training FLOPs.
-        answer_tokens: room for an answer, its end included; that of the longest answer by default.
-        length: tokens of question and answer together, at most; the run's own by default.
-        seed: of data order, noise and answers.
-        out: folder of runs; the run goes to OUT/<id>, its answers to OUT/<id>/answers.jsonl.
-        corpus: the run's corpus, if it has moved.
-        batch_answers: answers written at a time.
-        threads: CPU threads; 0 leaves the default.
-        device: cpu, cuda, cuda:1, ...
-        checkpoint_seconds: time between checkpoints.
+        data: Questions to learn from, JSON lines with question and answer, the answer ending in `#### n`.
+        test: Questions to answer afterwards; without, nothing is answered.
+        task: The form of the questions.
+        epochs: How often every question is seen, unless the budget says it.
+        budget: Training FLOPs, instead of epochs.
+        answer_tokens: Room for an answer, its end included; that of the longest answer by default.
+        length: Tokens of question and answer together, at most; the run's own by default.
+        out: Folder of runs; the run goes to OUT/<id>, its answers to OUT/<id>/answers.jsonl.
+        batch_answers: Answers written at a time.
+        checkpoint_seconds: Time between checkpoints.
     """
 
-    data: Path
-    test: Path | None = None
+    data: File
+    test: File | None = None
     task: Literal["gsm8k"] = "gsm8k"
     epochs: float = 3.0
-    budget: float | None = None
-    answer_tokens: int | None = None
-    length: int | None = None
-    seed: int = 0
-    out: Path = Path("runs")
-    corpus: Path | None = None
-    batch_answers: int = 64
-    threads: int = 0
-    device: str = "cpu"
-    checkpoint_seconds: float = 60.0
-    recipe: Recipe = dataclasses.field(default_factory=Recipe)
-    validation: Validation = dataclasses.field(default_factory=Validation)
+    budget: Flops | None = None
+    answer_tokens: NumTokens | None = None
+    length: NumTokens | None = None
+    seed: Seed = 0
+    out: Folder = Path("runs")
+    corpus: CorpusFolder | None = None
+    batch_answers: Number = 64
+    threads: Threads = 0
+    device: Device = "cpu"
+    checkpoint_seconds: Seconds = 60.0
 
 
-def command(argv: list[str]) -> Answer:
-    """Parse `RUN [options]`, train and answer."""
-    folder = named_run(argv)
-    if folder is None:
-        return Answer({}, USAGE)
-    spec = RunSpec.read(folder)
-    chosen, settings = parse(
-        Options,
-        family_named(spec.family["name"]),
-        argv[1:],
-        verb="finetune",
-        does="Fine-tune a run on questions",
-        defaults={**DEFAULTS, "recipe": spec.recipe},
+@resumable
+def run(
+    folder: RunFolder,
+    options: Annotated[Options, arg(name="")],
+    recipe: Annotated[dict[str, Any], Parsed(settings_of(Recipe), dict)],
+    validation: Validation,
+    sampler_options: SamplerOptions,
+) -> Answer:
+    """Fine-tune a run on questions, then answer those of a test with its family's sampler.
+
+    The recipe is the run's own where no option says otherwise. The same command on a run that is done trains
+    nothing, and writes the answers again: with another sampler, say.
+    """
+    base = RunSpec.read(folder)
+    settings = sampler_settings(
+        family_named(base.family["name"]), sampler_options, **_SAMPLER_DEFAULTS
     )
-    return run(folder, spec, settings, chosen)
-
-
-def run(folder: Path, base: RunSpec, settings: dict[str, Any], options: Options) -> Answer:
-    """Train on the questions, then answer those of the test."""
+    own_recipe = dataclasses.replace(base.recipe, **recipe)
     if options.threads:
         torch.set_num_threads(options.threads)
     place = (
@@ -116,13 +118,13 @@ def run(folder: Path, base: RunSpec, settings: dict[str, Any], options: Options)
         corpus,
         limit=options.length or base.length,
         room=options.answer_tokens,
-        batch_size=options.recipe.batch_size,
+        batch_size=own_recipe.batch_size,
         seed=options.seed,
     )
     if examples.left_out:
         print(f"{examples.left_out} examples are too long and left out", file=sys.stderr)
     asked = [] if options.test is None else questions(options.test)
-    spec = planned(base, examples, init.source, options)
+    spec = planned(base, examples, init.source, options, own_recipe, validation)
     place = options.out / spec.id
     print(
         f"{spec.family['name']} from run {base.id}, {len(examples.trained_on)} examples\n{place}",
@@ -166,18 +168,25 @@ def questions(path: Path) -> list[Question]:
     return found.questions
 
 
-def planned(base: RunSpec, examples: Examples, init: WeightsSource, options: Options) -> RunSpec:
+def planned(
+    base: RunSpec,
+    examples: Examples,
+    init: WeightsSource,
+    options: Options,
+    recipe: Recipe,
+    validation: Validation,
+) -> RunSpec:
     """The spec of so many epochs."""
     spec = dataclasses.replace(
         base,
         length=examples.length,
         seed=options.seed,
-        recipe=options.recipe,
-        validation=options.validation,
+        recipe=recipe,
+        validation=validation,
         init=init,
         task=examples.task,
     )
-    steps = math.ceil(options.epochs * len(examples.trained_on) / options.recipe.batch_size)
+    steps = math.ceil(options.epochs * len(examples.trained_on) / recipe.batch_size)
     each = measure(spec, base.corpus["vocab_size"]).step_flops
     return dataclasses.replace(spec, budget=options.budget or steps * each)
 

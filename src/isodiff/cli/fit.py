@@ -1,15 +1,15 @@
-"""`isodiff fit`: scaling laws of records, of a table of points, or of published points."""
+"""Fit scaling laws to records, to a table of points, or to published points."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Literal
 
-import tyro
+from tyro.conf import Positional
 
 from isodiff.cli import Answer
+from isodiff.cli.options import File, Number, Seed, Source
 from isodiff.errors import InputError
 from isodiff.record import Convention
 from isodiff.report.law_text import law_text
@@ -22,38 +22,38 @@ from isodiff.serialization import to_json, write_result
 
 
 def run(
-    source: tyro.conf.Positional[tuple[str, ...]],
+    source: Annotated[tuple[Source, ...], Positional],
+    *,
     law: Literal["isoflop", "parametric", "repeated"] = "isoflop",
-    bootstrap: int = 1000,
+    bootstrap: Number = 1000,
     resample: Resampling | None = None,
     flops: Convention | None = None,
     parameters: Parameters | None = None,
-    irreducible: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
-    huber: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
-    conventions: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
-    seed: int = 0,
-    out: Path | None = None,
+    irreducible: bool = False,
+    huber: bool = False,
+    conventions: bool = False,
+    seed: Seed = 0,
+    out: File | None = None,
 ) -> Answer:
     """Fit a scaling law to each family: optimal size, tokens and loss against compute.
 
     Args:
-        source: run folders or record.json files; or one points.csv with the columns family,
+        source: Run folders or record.json files; or one points.csv with the columns family,
             budget, parameters, tokens, nats and, optionally, standard_error, unique_tokens, kind;
             or published:2602.15014, published:2203.15556, published:2305.16264.
         law: isoflop: a parabola in ln N per budget, power laws through the minima. parametric:
             E + A/N^alpha + B/D^beta. repeated: the same with effective N and D of text seen several
             times; the runs must say how long their text is.
-        bootstrap: replicates behind the 95 % intervals; 0 for none.
-        resample: of the parametric law: case (default) weighs the runs anew and assumes nothing of
+        bootstrap: Replicates behind the 95 % intervals; 0 for none.
+        resample: Of the parametric law: case (default) weighs the runs anew and assumes nothing of
             their noise; residual redraws the noise, as if all runs scattered alike.
-        flops: convention of C; left out, C is the budget the runs were given.
-        parameters: convention of N; left out, non_embedding, or what the table gives.
-        conventions: also refit under every convention of C and N that the source knows, and say how far
+        flops: Convention of C; left out, C is the budget the runs were given.
+        parameters: Convention of N; left out, non_embedding, or what the table gives.
+        conventions: Also refit under every convention of C and N that the source knows, and say how far
             each number moves.
-        irreducible: of the isoflop law: let the loss level off at E: L* = E + k C^p; needs four budgets.
-        huber: of the isoflop law: parabolas by Huber's regression, which one bad run does not bend.
-        seed: of the replicates; the same seed gives the same intervals.
-        out: also write the JSON, with curves and bands to draw, to this file.
+        irreducible: Of the isoflop law: let the loss level off at E: L* = E + k C^p; needs four budgets.
+        huber: Of the isoflop law: parabolas by Huber's regression, which one bad run does not bend.
+        out: Also write the JSON, with curves and bands to draw, to this file.
     """
     if irreducible and law != "isoflop":
         raise InputError(f"--irreducible is for --law isoflop; the {law} law has its E anyway")

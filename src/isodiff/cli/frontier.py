@@ -1,15 +1,24 @@
-"""`isodiff frontier`: who writes best at each throughput."""
+"""Measure speed against quality of every sampler: who wins at each throughput."""
 
 from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import tyro
+from tyro.conf import Positional, arg
 
-from isodiff.cli import Answer
+from isodiff.cli import Answer, resumable
+from isodiff.cli.options import (
+    Device,
+    Flops,
+    Folder,
+    Number,
+    RunFolders,
+    Seconds,
+    Share,
+    WorkerThreads,
+)
 from isodiff.errors import InputError
 from isodiff.provenance import num_cores
 from isodiff.scaling.pareto_summary import FLOOR, recommendation
@@ -19,23 +28,23 @@ from isodiff.study.workers import Workers
 from isodiff.units import clock
 
 
+@resumable
 def run(
-    runs: tyro.conf.Positional[tuple[Path, ...]],
-    /,
+    runs: Annotated[tuple[RunFolders, ...], Positional],
     *,
-    steps: tuple[int, ...] = (),
-    texts: int = 128,
-    held_out: int = 256,
-    call_seconds: float = 1.0,
-    judge: str | None = None,
-    entropy_floor: float = FLOOR,
-    throughput: float | None = None,
-    budget: float | None = None,
+    steps: tuple[Number, ...] = (),
+    texts: Number = 128,
+    held_out: Number = 256,
+    call_seconds: Seconds = 1.0,
+    judge: Annotated[str | None, arg(metavar="RUN|hf:NAME")] = None,
+    entropy_floor: Share = FLOOR,
+    throughput: Annotated[float | None, arg(metavar="TOKENS")] = None,
+    budget: Flops | None = None,
     alone: bool = False,
-    out: Path | None = None,
-    workers: int | None = None,
-    threads: int = 1,
-    device: str = "cpu",
+    out: Folder | None = None,
+    workers: Number | None = None,
+    threads: WorkerThreads = 1,
+    device: Device = "cpu",
 ) -> Answer:
     """Measure speed and quality of runs with every sampler worth comparing; draw the frontier, say who wins.
 
@@ -43,21 +52,19 @@ def run(
     folders all do. What is measured already is not measured again.
 
     Args:
-        runs: run folders, or folders of runs.
+        runs: Run folders, or folders of runs.
         steps: T of every sampler that has steps; by default a 16th, a quarter and all of the length.
-        texts: at least so many texts a point.
-        held_out: windows of held-out text to compare with.
-        call_seconds: longest call of the sweep over batch sizes.
-        judge: a run's folder, or hf:NAME for a causal model of Hugging Face; by default the strongest run
+        texts: At least so many texts a point.
+        held_out: Windows of held-out text to compare with.
+        call_seconds: Longest call of the sweep over batch sizes.
+        judge: A run's folder, or hf:NAME for a causal model of Hugging Face; by default the strongest run
             with an exact likelihood.
-        entropy_floor: share of held-out text's entropy below which texts are degenerate and win nothing.
-        throughput: also recommend for so many tokens per second,
-        budget: from the runs trained within so many FLOPs,
-        alone: one text at a time rather than at the fastest batch.
-        out: folder of the results; the first of `runs` by default.
-        workers: points measured at the same time; by default as many as cores allow, one on an accelerator.
-        threads: CPU threads of each worker.
-        device: cpu, cuda, ...
+        entropy_floor: Share of held-out text's entropy below which texts are degenerate and win nothing.
+        throughput: Also recommend a run and its sampler for so many tokens per second.
+        budget: Recommend from the runs trained within so many FLOPs.
+        alone: Recommend for one text at a time rather than for the fastest batch.
+        out: Folder of the results; the first of the runs by default.
+        workers: Points measured at the same time; by default as many as cores allow, one on an accelerator.
     """
     if not runs:
         raise InputError("which runs? give run folders, or a folder of runs")

@@ -1,24 +1,23 @@
-"""`isodiff questions FOLDER`: sums in words in the form of GSM8K, for `isodiff finetune`."""
+"""Write sums in words with worked answers, to fine-tune on and to test."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
-import tyro
+from tyro.conf import Positional
 
 from isodiff.cli import Answer
+from isodiff.cli.options import Folder, Number, Seed
 from isodiff.data.qa_format import write_questions
 from isodiff.evaluate.arithmetic import Split, arithmetic
 
 
 def run(
-    folder: Annotated[Path, tyro.conf.Positional],
-    /,
+    folder: Annotated[Folder, Positional],
     *,
-    train: int = 20_000,
-    test: int = 500,
-    seed: int = 0,
+    train: Number = 20_000,
+    test: Number = 500,
+    seed: Seed = 0,
 ) -> Answer:
     """Write train.jsonl and test.jsonl: additions of two digits and word problems of two steps.
 
@@ -26,10 +25,9 @@ def run(
     seeds. The files are for isodiff finetune RUN --data train.jsonl --test test.jsonl.
 
     Args:
-        folder: where the files go.
-        train: questions to learn from.
-        test: questions to answer.
-        seed: of the questions.
+        folder: Where the files go.
+        train: Questions to learn from.
+        test: Questions to answer.
     """
     sizes: dict[Split, int] = {"train": train, "test": test}
     sets = {split: arithmetic(seed, size, split) for split, size in sizes.items()}

@@ -1,27 +1,29 @@
-"""`isodiff report`: one self-contained HTML page from a study's folder."""
+"""Write one self-contained HTML page from a study's folder."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Annotated
 
-import tyro
+from tyro.conf import Positional
 
 from isodiff.cli import Answer
+from isodiff.cli.options import File, Folder
 
 
 def run(
-    studies: tyro.conf.Positional[tuple[Path, ...]],
-    out: Path | None = None,
-    figures: Path | None = None,
+    studies: Annotated[tuple[Folder, ...], Positional],
+    *,
+    out: File | None = None,
+    figures: Folder | None = None,
 ) -> Answer:
     """Write the report of a study: verdict, figures, samples, runs, protocol.
 
     The page needs no network. Several studies stand one below the other; they are not pooled.
 
     Args:
-        studies: folders made by isodiff study.
-        out: the page; report.html in the first folder by default.
-        figures: folder for the figures as SVG and PNG; figures beside the page by default.
+        studies: Folders made by isodiff study.
+        out: The page; report.html in the first folder by default.
+        figures: Folder for the figures as SVG and PNG; figures beside the page by default.
     """
     from isodiff.report.page import build_report
 

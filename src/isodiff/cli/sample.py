@@ -1,4 +1,4 @@
-"""`isodiff sample RUN`: text from a trained run. The flags include those of its family's sampler."""
+"""Draw text from a trained run."""
 
 from __future__ import annotations
 
@@ -7,28 +7,34 @@ import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 import torch
+from tyro.conf import arg
 
 from isodiff.cli import Answer
-from isodiff.cli.flags import named_run, parse
+from isodiff.cli.options import (
+    Corpus,
+    Device,
+    File,
+    Number,
+    NumTokens,
+    RunFolder,
+    Seed,
+    Text,
+    Threads,
+)
+from isodiff.cli.sampler_options import SamplerOptions, sampler_settings
 from isodiff.errors import InputError
-from isodiff.families import family_named, sample, undecided
+from isodiff.families import sample, undecided
 from isodiff.families.base import UNDECIDED, Sampler
 from isodiff.families.sampling import Trajectory, sample_trajectories
 from isodiff.report.film import SHOWN, Film, Take, write_film
 from isodiff.rng import Streams
 from isodiff.runs.build import Trained, load
 from isodiff.runs.resumable import Kept
-from isodiff.runs.spec import RunSpec
 from isodiff.types import Tokens
-
-USAGE = (
-    "usage: isodiff sample RUN [options]\n\n"
-    "isodiff sample RUN --help shows the options, which depend on the run's family."
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,47 +42,36 @@ class Options:
     """What `isodiff sample` needs beside the sampler's own options.
 
     Attributes:
-        num: how many texts.
-        length: tokens per text, prompt included; the training length by default.
-        prompt: how every text begins.
-        suffix: how every text ends; families that write from left to right cannot.
-        hole: each occurrence of this mark in prompt and suffix is one token to fill in.
-        to_end: cut every text at its first end of document; a family that can stop there does.
-        seed: of the draws; text i of a seed is the same whatever the number and the batch.
-        batch_size: texts drawn at a time.
-        trace: a film of how the first 8 texts come about: an HTML page that needs no network.
-        corpus: the run's corpus, if it has moved.
-        device: cpu, cuda, ...
-        threads: CPU threads; 0 leaves the default.
+        num: How many texts.
+        length: Tokens per text, prompt included; the training length by default.
+        prompt: How every text begins.
+        suffix: How every text ends; families that write from left to right cannot.
+        hole: Each occurrence of this mark in prompt and suffix is one token to fill in.
+        to_end: Cut every text at its first end of document; a family that can stop there does.
+        batch_size: Texts drawn at a time.
+        trace: A film of how the first 8 texts come about: an HTML page that needs no network.
     """
 
-    num: int = 4
-    length: int | None = None
-    prompt: str = ""
-    suffix: str = ""
-    hole: str | None = None
+    num: Number = 4
+    length: NumTokens | None = None
+    prompt: Text = ""
+    suffix: Text = ""
+    hole: Text | None = None
     to_end: bool = False
-    seed: int = 0
-    batch_size: int = 64
-    trace: Path | None = None
-    corpus: Path | None = None
-    device: str = "cpu"
-    threads: int = 0
+    seed: Seed = 0
+    batch_size: Number = 64
+    trace: File | None = None
+    corpus: Corpus | None = None
+    device: Device = "cpu"
+    threads: Threads = 0
 
 
-def command(argv: list[str]) -> Answer:
-    """Parse `RUN [options]` and draw."""
-    folder = named_run(argv)
-    if folder is None:
-        return Answer({}, USAGE)
-    cls = family_named(RunSpec.read(folder).family["name"])
-    does = "Draw texts from a run"
-    chosen, settings = parse(Options, cls, argv[1:], verb="sample", does=does, defaults={})
-    return run(folder, settings, chosen)
-
-
-def run(folder: Path, settings: dict[str, Any], options: Options) -> Answer:
-    """Draw the texts."""
+def run(
+    folder: RunFolder,
+    options: Annotated[Options, arg(name="")],
+    sampler_options: SamplerOptions,
+) -> Answer:
+    """Draw texts from a run. Which of the sampler's options apply is decided by the run's family."""
     if options.num < 1 or options.batch_size < 1:
         raise InputError("num and batch_size must be at least 1")
     if options.trace is not None:
@@ -86,6 +81,7 @@ def run(folder: Path, settings: dict[str, Any], options: Options) -> Answer:
     trained = load(folder, corpus=options.corpus, device=options.device)
     eos = trained.corpus.tokenizer.eos
     known = {field.name for field in dataclasses.fields(trained.family.sampler)}
+    settings = sampler_settings(type(trained.family), sampler_options)
     if options.to_end and "stop" in known:
         settings = {**settings, "stop": eos}
     if "window" in known and settings["window"] is None:

@@ -1,19 +1,23 @@
-"""`isodiff train FAMILY`: one run on a compute budget."""
+"""Train one family on a compute budget."""
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Annotated, Any
 
 import torch
-import tyro
+from tyro.conf import OmitArgPrefixes, arg
 
-from isodiff.cli import Answer, WorkFailed
+from isodiff.cli import Answer, Commands, WorkFailed, resumable
+from isodiff.cli.options import Device, Flops, Folder, NumTokens, Seconds, Seed, Threads
+from isodiff.cli.options import Shape as ShapeName
+from isodiff.cli.parsing import Parsed, settings_of
 from isodiff.data.tokens import Corpus
-from isodiff.errors import InputError
-from isodiff.families import FAMILIES, Family, family_named
+from isodiff.families import FAMILIES, Family
 from isodiff.network.shape import Backbone, Shape
 from isodiff.progress import TrainingLine
 from isodiff.runs.build import corpus_identity, describe, make_family, measure
@@ -24,71 +28,40 @@ from isodiff.train.loop import train
 from isodiff.units import clock, short
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
-    """What `isodiff train` needs beside the family's own options.
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    """What `isodiff train` needs beside the options of family, recipe, network and validation.
 
     Attributes:
-        corpus: folder of a prepared corpus.
-        budget: training FLOPs, e.g. 1e13 (convention: exact).
-        shape: a name of the ladder (25k, 113M) or DEPTHxWIDTHxHEADS.
-        length: tokens per sequence.
-        init: folder of a finished run with the same network, whose weights this one starts from.
-        seed: of weights, data order and noise.
-        out: folder of runs; the run goes to OUT/<id>.
-        threads: CPU threads; 0 leaves the default.
-        device: cpu, cuda, cuda:1, ...
-        checkpoint_seconds: time between checkpoints.
-        dry_run: print what would be trained, train nothing.
+        budget: Training FLOPs, e.g. 1e13 (convention: exact).
+        length: Tokens per sequence.
+        init: Folder of a finished run with the same network, whose weights this one starts from.
+        out: Folder of runs; the run goes to OUT/<id>.
+        checkpoint_seconds: Time between checkpoints.
+        dry_run: Say what would be trained, and train nothing.
     """
 
-    corpus: Path
-    budget: float
-    shape: str = "25k"
-    length: int = 128
-    init: Path | None = None
-    seed: int = 0
-    out: Path = Path("runs")
-    threads: int = 0
-    device: str = "cpu"
-    checkpoint_seconds: float = 60.0
+    corpus: Annotated[Path, arg(metavar="FOLDER", help="Folder of a prepared corpus.")]
+    budget: Flops
+    shape: ShapeName = "25k"
+    length: NumTokens = 128
+    init: Folder | None = None
+    seed: Seed = 0
+    out: Folder = Path("runs")
+    threads: Threads = 0
+    device: Device = "cpu"
+    checkpoint_seconds: Seconds = 60.0
     dry_run: bool = False
-    recipe: Recipe = dataclasses.field(default_factory=Recipe)
-    backbone: Backbone = dataclasses.field(default_factory=Backbone)
-    validation: Validation = dataclasses.field(default_factory=Validation)
 
 
-def command(argv: list[str]) -> Answer:
-    """Parse `FAMILY [options]` and train."""
-    if not argv or argv[0].startswith("-"):
-        names = ", ".join(sorted(FAMILIES))
-        text = f"usage: isodiff train FAMILY [options]\n\nfamilies: {names}\n"
-        if argv and argv[0] in ("-h", "--help"):
-            return Answer({"families": sorted(FAMILIES)}, text + "\nisodiff train FAMILY --help")
-        raise InputError(f"which family? one of {names}")
-    cls = family_named(argv[0])
-    own = [
-        (field.name, hint, dataclasses.field(default=field.default))
-        for field, hint in own_options(cls)
-    ]
-    both = dataclasses.make_dataclass("Train", own, bases=(Options,), frozen=True, kw_only=True)
-    description = f"Train {cls.name} ({cls.reference}) on a compute budget."
-    chosen: Any = tyro.cli(
-        both, args=argv[1:], prog=f"isodiff train {cls.name}", description=description
-    )
-    family = {name: getattr(chosen, name) for name, _, _ in own}
-    return run({"name": cls.name, **family}, chosen)
-
-
-def own_options(cls: type[Family]) -> list[tuple[dataclasses.Field[Any], Any]]:
-    """The family's options with their types."""
-    hints = get_type_hints(cls)
-    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-    return [(field, hints[field.name]) for field in fields if field.name != "vocab_size"]
-
-
-def run(family: dict[str, Any], options: Options) -> Answer:
-    """Train one run and say what it reached."""
+def _train(
+    options: Annotated[_Options, arg(name="")],
+    family: dict[str, Any],
+    recipe: Recipe,
+    backbone: Backbone,
+    validation: Validation,
+) -> Answer:
+    """Train FAMILY on a compute budget; the same command goes on after an interruption."""
     if options.threads:
         torch.set_num_threads(options.threads)
     corpus = Corpus.open(options.corpus)
@@ -100,9 +73,9 @@ def run(family: dict[str, Any], options: Options) -> Answer:
         length=options.length,
         corpus=corpus_identity(corpus),
         seed=options.seed,
-        backbone=options.backbone,
-        recipe=options.recipe,
-        validation=options.validation,
+        backbone=backbone,
+        recipe=recipe,
+        validation=validation,
         init=None if init is None else init.source,
     )
     size = measure(spec, corpus.vocab_size)
@@ -138,3 +111,25 @@ def run(family: dict[str, Any], options: Options) -> Answer:
         f"({found.protocol}) after {clock(record.wall_seconds or 0)}"
     )
     return Answer(to_json(record), text)
+
+
+def _command(cls: type[Family]) -> Callable[..., Answer]:
+    """`isodiff train NAME`, with the family's own options."""
+
+    @resumable
+    @functools.wraps(_train)
+    def command(**options: Any) -> Answer:
+        return _train(**options)
+
+    own = Parsed(settings_of(cls, {"vocab_size"}), lambda given: {"name": cls.name, **given})
+    named = Annotated[dict[str, Any], own, OmitArgPrefixes]
+    command.__annotations__ = {**_train.__annotations__, "family": named}
+    command.__doc__ = (_train.__doc__ or "").replace("FAMILY", f"{cls.name} ({cls.reference})")
+    return command
+
+
+COMMANDS = Commands(
+    what="family",
+    functions={name: _command(cls) for name, cls in sorted(FAMILIES.items())},
+    aliases={name: (cls.nickname,) for name, cls in FAMILIES.items()},
+)

@@ -145,7 +145,7 @@ def check(family: Family, x: Tokens, target: Chosen, length: int | None) -> None
     if length is not None and x.shape[1] > length:
         raise InputError(
             f"a text of {x.shape[1]} tokens is longer than the context of {length} that the run was trained "
-            "on; isodiff evaluate RUN FILE scores it window by window"
+            "on; isodiff evaluate text RUN FILE scores it window by window"
         )
     if int(x.min()) < 0 or int(x.max()) >= family.vocab_size:
         raise InputError(

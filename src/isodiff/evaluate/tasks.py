@@ -1,7 +1,7 @@
 """Benchmarks by name: which file each takes, how its parts are joined, what is measured.
 
 A task is a file of JSON lines (items.py) and a joiner, or a text and how it is detokenized. Without a name,
-`isodiff evaluate RUN FILE.jsonl` joins with a space and names the result after the file. Nothing is
+`isodiff evaluate task RUN FILE` joins with a space and names the result after the file. Nothing is
 fetched: the files are the user's.
 """
 

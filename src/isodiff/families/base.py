@@ -38,11 +38,7 @@ class Likelihood:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler(Truncation):
-    """How a family draws text. Families add their own options; these are shared by all.
-
-    Attributes:
-        temperature, top_k, top_p, min_p: truncation of the predicted clean tokens (categorical.py).
-    """
+    """How a family draws text: from predicted clean tokens, truncated. Families add their own options."""
 
 
 @dataclass(frozen=True, kw_only=True)

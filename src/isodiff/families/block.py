@@ -91,7 +91,10 @@ class BlockDiffusion(
     """Options: the size of a block, and how it is trained.
 
     Attributes:
-        low, high: range of the mask probabilities in training.
+        block_size: tokens of a block.
+        objective: the bound itself (nelbo), or the same with weight 1 for every mask (low_variance).
+        low: least mask probability of a block in training.
+        high: largest mask probability of a block in training.
         adapt_every: optimizer steps between searches for the range of least variance; 0 keeps low and high.
     """
 

@@ -78,7 +78,13 @@ class Interpolating(
     reference="arXiv 2506.01928, 2602.15014",
     kind="bound",
 ):
-    """Options: alpha_0, the variant of the attention, and the weight of the diffusion term in training."""
+    """Options: alpha_0, the variant of the attention, and the weight of the diffusion term in training.
+
+    Attributes:
+        alpha_0: share of the tokens decided by diffusion; the rest are filled in from left to right.
+        variant: of the attention: causal everywhere (B), or both ways among clean tokens (A).
+        objective: the bound itself (nelbo), or the same with weight 1 for every mask (low_variance).
+    """
 
     sampler = InterpolatingSampler
     variants: ClassVar = {

@@ -103,7 +103,13 @@ def score_entropy(prediction: Prediction, x: Int[Tensor, " M"]) -> Float[Tensor,
 class Masked(
     Family, name="masked", nickname="mdlm", reference="arXiv 2406.07524, 2602.15014", kind="bound"
 ):
-    """Options: the training objective, and the steps of that of D3PM."""
+    """What training minimizes; the reported bound is always the NELBO.
+
+    Attributes:
+        objective: the bound itself (nelbo), the same with weight 1 for every mask (low_variance), the bound
+            of `d3pm_steps` steps (d3pm), or score entropy (sedd).
+        d3pm_steps: T of the d3pm objective.
+    """
 
     sampler = MaskedSampler
     variants: ClassVar = {"ancestral": {}, "confidence": {"order": "confidence"}}

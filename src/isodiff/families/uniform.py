@@ -95,7 +95,12 @@ class UniformSampler(Stepped):
 class Uniform(
     Family, name="uniform", nickname="duo", reference="arXiv 2506.10892, 2412.10193", kind="bound"
 ):
-    """Options: where the schedule ends, and whether the network is shown the noise level."""
+    """Options: where the schedule ends, and whether the network is shown the noise level.
+
+    Attributes:
+        alpha_end: share of the tokens that are still clean at t = 1.
+        show_time: whether the network is shown the noise level.
+    """
 
     sampler = UniformSampler
     variants: ClassVar = {"ancestral": {}, "greedy tail": {"tail": "posterior"}}

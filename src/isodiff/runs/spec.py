@@ -39,6 +39,9 @@ class Recipe:
         warmup_steps: so many steps instead; a study sets it for "wsd", so that budgets share a prefix.
         cooldown: share of the steps that cool down ("wsd" only).
         final: learning rate at the end, as a share of the peak.
+        beta1: AdamW's decay of the mean gradient.
+        beta2: AdamW's decay of the mean squared gradient.
+        weight_decay: AdamW's decay of matrices, as a share of the learning rate.
         clip: largest gradient norm.
         ema: decay of the averaged weights that are evaluated; None for no averaging.
         precision: "auto" takes bfloat16 autocast where the device multiplies it faster.

@@ -214,7 +214,7 @@ def next_runs(
 
 def _check(num: int, target: float, allowance: float, bootstrap: int) -> None:
     if num < 1:
-        raise InputError(f"--next is {num}; give 1 or more")
+        raise InputError(f"--num is {num}; give 1 or more")
     if bootstrap < FEWEST:
         raise InputError(
             f"--bootstrap is {bootstrap}; a proposal needs {FEWEST} replicates or more"

@@ -53,7 +53,7 @@ def plan(
     Raises:
         InputError: a budget or a text that is not a positive number, or no law for any family.
     """
-    for name, value in (("--budget", budget), ("--data-limit", unique_tokens)):
+    for name, value in (("the budget", budget), ("--data-limit", unique_tokens)):
         if value is not None and not (np.isfinite(value) and value > 0):
             raise InputError(f"{name} is {value}; it must be a positive number, e.g. 1e21")
     return _plan(to_json(laws), budget, unique_tokens, setting or Setting())
