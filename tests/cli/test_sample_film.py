@@ -10,7 +10,7 @@ from tiny_runs import answer, corpus, trained
 
 from isodiff.cli import main
 from isodiff.cli.sample import Options
-from isodiff.data.tokenizer import Bytes
+from isodiff.data.text import Bytes
 from isodiff.report.film import SHOWN
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import NonNegativeInt, PositiveInt, StringConstraints
+from pydantic import (
+    NonNegativeInt,
+    PositiveInt,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
 
 from isodiff.errors import InputError
 from isodiff.files import read_json, write_json
 from isodiff.record import canonical
-from isodiff.serialization import from_json, to_json
 
-_VERSION = 1
+VERSION = 1
 FILE = "corpus.json"
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
@@ -74,9 +79,9 @@ class Manifest:
     def hash(self) -> str:
         """SHA-256 of what fixes every token: documents in order, tokenizer, split."""
         fixed = {
-            "version": _VERSION,
+            "version": VERSION,
             "content_sha256": self.content_sha256,
-            "tokenizer": to_json(self.tokenizer),
+            "tokenizer": asdict(self.tokenizer),
             "cut": self.cut,
             "validation": self.validation,
             "test": self.test,
@@ -85,8 +90,8 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Write `corpus.json` into `folder`."""
-        head = {"format": "isodiff corpus", "version": _VERSION, "hash": self.hash}
-        write_json(folder / FILE, head | to_json(self))
+        head = {"format": "isodiff corpus", "version": VERSION, "hash": self.hash}
+        write_json(folder / FILE, head | asdict(self))
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -106,12 +111,19 @@ def read_manifest(folder: Path) -> Manifest:
         raise InputError(
             f"{path} was not written by isodiff; prepare the corpus into another folder"
         )
-    if value.get("version") != _VERSION:
+    if value.get("version") != VERSION:
         raise InputError(
-            f"{path} has format version {value.get('version')}; this isodiff reads {_VERSION}; "
+            f"{path} has format version {value.get('version')}; this isodiff reads {VERSION}; "
             "prepare the corpus again"
         )
-    manifest = from_json(Manifest, value, path, mend="; prepare the corpus again")
+    try:
+        manifest = TypeAdapter(Manifest).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"{path}: field {field!r}: {first['msg'].lower()}; prepare the corpus again"
+        ) from None
     if set(manifest.splits) != set(SPLITS):
         raise InputError(f"{path} does not have the splits {', '.join(SPLITS)}; prepare it again")
     if value.get("hash") != manifest.hash:

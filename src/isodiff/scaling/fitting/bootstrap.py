@@ -23,7 +23,6 @@ import numpy as np
 from isodiff.errors import InputError
 from isodiff.scaling.fitting.parabola import Curve
 from isodiff.scaling.fitting.power_law import Array
-from isodiff.serialization import IfAny
 
 LEVEL = 0.95
 """Coverage every interval aims at."""
@@ -32,16 +31,6 @@ SIGNIFICANT = 0.2
 At 0.05 intervals covered 85 % where the excess was moderate; at 1 they were twice too wide."""
 FEWEST = 20
 """Replicates that must have given a value before quantiles of them are reported."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Quantity:
-    """A value with its interval; `reason` says why a part is missing."""
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    reason: IfAny[str] = None
 
 
 def check_options(bootstrap: int, seed: int) -> None:
@@ -56,8 +45,8 @@ def check_options(bootstrap: int, seed: int) -> None:
 class Noise:
     """Scatter of a family's runs about their parabolas, and how many residuals speak for it."""
 
-    nats: float | None = None
-    degrees_of_freedom: int = 0
+    nats: float | None
+    degrees_of_freedom: int
 
 
 def scatter(curves: Sequence[Curve]) -> Noise:
@@ -94,10 +83,10 @@ def replicates(
     return parts
 
 
-def interval(samples: Array, *, fewest: int = FEWEST) -> tuple[float, float] | None:
-    """Central percentile interval at `LEVEL` of the replicates that gave a value; None with too few."""
+def interval(samples: Array) -> tuple[float, float] | None:
+    """Central percentile interval at `LEVEL` of the replicates that gave a value."""
     finite = samples[np.isfinite(samples)]
-    if len(finite) < fewest:
+    if len(finite) < FEWEST:
         return None
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(finite, [tail, 1 - tail])
