@@ -8,7 +8,7 @@ import pytest
 from isodiff.cli import main
 from isodiff.errors import InputError
 from isodiff.families import FAMILIES
-from isodiff.references import ARXIV, bibtex, entries, keys_of
+from isodiff.references import arxiv_numbers, bibtex, entries, keys_of, shared_entries
 
 SPEC = {
     "family": {"name": "uniform"},
@@ -24,27 +24,38 @@ PLAIN = {
 
 @pytest.mark.parametrize("name", sorted(FAMILIES))
 def test_every_family_can_be_cited(name):
+    family, own = FAMILIES[name], entries(FAMILIES[name].bibtex)
     for spec in (SPEC, PLAIN):
-        text = bibtex(keys_of(spec, FAMILIES[name].reference))
-        for number in ARXIV.findall(FAMILIES[name].reference):
+        text = bibtex(keys_of(spec, family.reference, own), own)
+        for number in arxiv_numbers(family.reference):
             assert f"eprint = {{{number}}}" in text
+        assert all(entry in text for entry in own.values())
+
+
+def test_what_belongs_to_one_family_is_in_its_file():
+    for family in FAMILIES.values():
+        assert entries(family.bibtex) and not set(entries(family.bibtex)) & set(shared_entries())
 
 
 def test_entries_are_whole_and_named_by_their_number():
-    found = entries()
+    found = shared_entries()
+    for family in FAMILIES.values():
+        found |= entries(family.bibtex)
     assert len(found) > 15
     for key, entry in found.items():
         assert entry.count("{") == entry.count("}")
         assert re.search(r"title = \{.+\}", entry) and re.search(r"author = \{.+\}", entry)
-        if ARXIV.fullmatch(key):
+        if arxiv_numbers(key):
             assert f"eprint = {{{key}}}" in entry
 
 
 def test_only_what_was_used_is_cited():
-    assert keys_of(PLAIN, "Radford et al., 2019 (GPT-2)") == ["gpt2", "1711.05101", "2104.09864"]
-    assert set(keys_of(SPEC, "arXiv 2506.10892")) > {"2506.10892", "2405.18392", "2212.09748"}
+    own = entries(FAMILIES["autoregressive"].bibtex)
+    keys = keys_of(PLAIN, FAMILIES["autoregressive"].reference, own)
+    assert keys == ["gpt2", "1711.05101", "2104.09864"]
+    assert set(keys_of(SPEC, "arXiv 2506.10892", {})) > {"2506.10892", "2405.18392", "2212.09748"}
     with pytest.raises(InputError, match=r"no entry for 9999\.99999"):
-        bibtex(["9999.99999"])
+        bibtex(["9999.99999"], {})
 
 
 def test_the_verb(tmp_path, capsys):

@@ -145,8 +145,8 @@ def test_sampling_is_shown_what_training_shows(variant: Literal["A", "B"], alpha
     start[:, [1, 4, 5, 9]] = UNDECIDED
     x, order, nats = nats_of_a_walk(family, start, alpha_0)
     k = torch.full((4,), 4)
-    term = family.diffusion_nats if alpha_0 == 1 else family.sequential_nats
-    torch.testing.assert_close(nats, term(tiny(family), x, order, k).detach())
+    term = family.phase_nats(tiny(family), x, order, k, first=alpha_0 == 1)
+    torch.testing.assert_close(nats, term.detach())
     assert bool((nats[start == UNDECIDED] > 0).all())
 
 

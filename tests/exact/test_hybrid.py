@@ -179,9 +179,10 @@ def family_weights(process: Peaked, weighting: Weighting, t: Tensor) -> tuple[Te
     moment = process.at(noise_of(process, t)[None, None])
     states = [(True, False), (False, False), (False, True)]
     return tuple(
-        (family.weight(moment, torch.tensor([[a]]), torch.tensor([[b]]), weighting) / moment.time)[
-            0, 0
-        ]
+        (
+            family.process.weight(moment, torch.tensor([[a]]), torch.tensor([[b]]), weighting)
+            / moment.time
+        )[0, 0]
         for a, b in states
     )
 

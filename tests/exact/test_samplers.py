@@ -13,9 +13,10 @@ from test_sampler_frequencies import DRAWS, TOY, L, V, p_value
 from isodiff.errors import InputError
 from isodiff.families.autoregressive import Autoregressive, AutoregressiveSampler
 from isodiff.families.base import UNDECIDED, Sampler, undecided
+from isodiff.families.confidence import sureness
 from isodiff.families.hybrid import Hybrid, HybridSampler
 from isodiff.families.interpolating import Interpolating, InterpolatingSampler
-from isodiff.families.masked import Masked, MaskedSampler, sureness
+from isodiff.families.masked import Masked, MaskedSampler
 from isodiff.families.sampling import sample
 from isodiff.families.uniform import Uniform, UniformSampler, likeliest
 from isodiff.network.view import Denoiser, Table, View

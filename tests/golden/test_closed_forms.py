@@ -121,7 +121,7 @@ def hybrid_form(family: Hybrid, log_p: Tensor, x: Tensor, z: Tensor, m: Tensor) 
     c = moment.c[0].to(log_p.dtype)
     s, a, b = Table(log_p).uniform_statistics(c, x, z.clamp_max(v - 1))
     d = divergence(s[None], a[None], b[None], moment, same, masked)
-    return (family.weight(moment, same, masked, "elbo") * d)[0]
+    return (family.process.weight(moment, same, masked, "elbo") * d)[0]
 
 
 def hybrid_points(count: int, v: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:

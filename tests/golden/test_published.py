@@ -129,7 +129,7 @@ def test_gidd_marginals_weights_and_losses(case: dict[str, Any]) -> None:
     kinds = z == x, z == v
 
     def weight(weighting: Weighting) -> Tensor:
-        return family.weight(moment, *kinds, weighting) / moment.time  # per unit of t
+        return family.process.weight(moment, *kinds, weighting) / moment.time  # per unit of t
 
     statistics = Table(log_p.flatten(0, 1)).uniform_statistics(
         moment.c.flatten(), x.flatten(), z.clamp_max(v - 1).flatten()

@@ -17,6 +17,7 @@ import torch
 from isodiff.cost.sampling import SamplingCost, shown_one_by_one
 from isodiff.errors import InputError
 from isodiff.families.base import UNDECIDED, Family, Likelihood, Sampler, SampleState, meta
+from isodiff.families.endings import end_at_stop
 from isodiff.families.read_positions import gather_read, positions_to_read, scatter_read
 from isodiff.network.attention import Causal
 from isodiff.network.view import Denoiser, View, caching
@@ -29,9 +30,10 @@ class AutoregressiveSampler(Sampler):
     """One token per network evaluation.
 
     Attributes:
-        stop: token that ends a text; None writes every text to its full length.
+        stop: token that ends a text; None gives every text its full length.
     """
 
+    examples: ClassVar = ({"stop": 3},)
     stop: int | None = None
 
 
@@ -45,8 +47,17 @@ class Autoregressive(
 ):
     """Left to right, one token at a time."""
 
+    shows = "BOS, x_1 .. x_{L-1}; causal"
+    reads = "all L"
     sampler = AutoregressiveSampler
     variants: ClassVar = {"left to right": {}}
+    bibtex = """@techreport{gpt2,
+  title = {Language Models are Unsupervised Multitask Learners},
+  author = {Radford, Alec and Wu, Jeffrey and Child, Rewon and Luan, David and Amodei, Dario and Sutskever, Ilya},
+  institution = {OpenAI},
+  year = {2019},
+}
+"""  # noqa: E501
     vocab_size: int
 
     @property
@@ -95,7 +106,8 @@ class Autoregressive(
         self, denoiser: Denoiser, prompt: Tokens, sampler: AutoregressiveSampler, *, rng: Noise
     ) -> Iterator[SampleState]:
         """One token at a time after the prompt; a row ends with the token `stop`, which then fills it."""
-        if bool(((prompt == UNDECIDED)[:, :-1] & (prompt != UNDECIDED)[:, 1:]).any()):
+        undecided = prompt == UNDECIDED
+        if bool((undecided[:, :-1] & ~undecided[:, 1:]).any()):
             raise InputError(
                 f"{self.name} writes from left to right: nothing may be given after a hole; "
                 "infilling needs a masked or uniform family"
@@ -105,23 +117,19 @@ class Autoregressive(
         cache = model.cache(batch, length)
         running = torch.ones(batch, dtype=torch.bool, device=prompt.device)
         shown, u = 0, rng.uniform(length)
-        for i in range(int((prompt != UNDECIDED).sum(-1).min()), length):
+        for i in range(int((~undecided).sum(-1).min()), length):
             slots = torch.arange(shown, i + 1, device=prompt.device)
             last = torch.arange(1, batch + 1, device=prompt.device) * len(slots) - 1
             inputs = self.view(x[:, : i + 1]).inputs[:, shown:]
             view = View(inputs, slots, Causal(), read=last, slots=slots)
             drawn = model.cached(view, cache).draw(u[:, i], sampler)
-            if sampler.stop is not None:
-                drawn = drawn.where(running, sampler.stop)
             due = (x[:, i] == UNDECIDED) & running
             x = x.clone()
-            x[:, i] = drawn.where(x[:, i] == UNDECIDED, x[:, i])
-            if sampler.stop is not None:
-                running = running & ~((x[:, i] == sampler.stop) & due)
+            x[:, i] = drawn.where(due, x[:, i])
+            x, running = end_at_stop(x, undecided, running, sampler.stop)
             shown = i + 1
             yield SampleState(x, due)
-            if sampler.stop is not None and not bool(running.any()):
-                yield SampleState(x.where(x != UNDECIDED, sampler.stop), running)
+            if not bool(running.any()):
                 return
 
 

@@ -7,7 +7,7 @@ nickname="mdlm", ...)` registers itself; nothing else in the library names a fam
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -25,7 +25,7 @@ from isodiff.types import Chosen, Nats, Tokens
 
 FAMILIES: dict[str, type[Family]] = {}
 UNDECIDED = -1
-"""A position of a canvas that nobody has decided yet."""
+"""Stands where a token is not decided yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,9 @@ class Likelihood:
 @dataclass(frozen=True, kw_only=True)
 class Sampler(Truncation):
     """How a family draws text: from predicted clean tokens, truncated. Families add their own options."""
+
+    examples: ClassVar[Sequence[Mapping[str, Any]]] = ()
+    """Options of the class that the conformance tests draw with, beside the family's `variants`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +61,7 @@ class Stepped(Sampler):
 
 
 class SampleState(NamedTuple):
-    """A text in the making: tokens with holes, and the rows that this network evaluation was for."""
+    """Tokens, some of them UNDECIDED, and the rows that this network evaluation was for."""
 
     tokens: Tokens
     evaluated: Bool[Tensor, " B"]
@@ -71,6 +74,10 @@ class Family(ABC):
     in from the corpus.
 
     Attributes:
+        shows: what the network is shown, in a few words (docs/families.md).
+        reads: where the vocabulary head runs in training, in a few words.
+        bibtex: entries of its papers; the key of each is its arXiv number, as in `reference`.
+        examples: instances that the conformance tests run on beside the default, by name, as options.
         sampler: class of the family's samplers.
         variants: samplers worth comparing, by name, as options of that class; the first is the plain one.
         adapt_every: optimizer steps between calls of `adapt`; 0 for never.
@@ -80,6 +87,10 @@ class Family(ABC):
     nickname: ClassVar[str]
     reference: ClassVar[str]
     kind: ClassVar[Kind]
+    shows: ClassVar[str] = ""
+    reads: ClassVar[str] = ""
+    bibtex: ClassVar[str] = ""
+    examples: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     sampler: ClassVar[type[Sampler]] = Sampler
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"plain": {}}
     vocab_size: int
@@ -100,8 +111,8 @@ class Family(ABC):
 
     @property
     def time_conditioned(self) -> bool:
-        """Whether the network is shown the noise level."""
-        return False
+        """Whether the network is shown the noise level; it needs to be where it is shown vectors."""
+        return self.vectors is not None
 
     @property
     def vectors(self) -> Vectors | None:
@@ -145,7 +156,7 @@ class Family(ABC):
     def sampling_cost(self, length: int, steps: int) -> SamplingCost | None:
         """What its plain sampler of T steps shows the network for a text of L tokens, on average.
 
-        None where the family does not say: what writing costs is then not planned.
+        None where the family does not say: `isodiff plan` then gives no speed of sampling.
         """
         return None
 
@@ -153,10 +164,10 @@ class Family(ABC):
     def denoise(
         self, denoiser: Denoiser, prompt: Tokens, sampler: Any, *, rng: Noise
     ) -> Iterator[SampleState]:
-        """Fill the holes of `prompt`: yields the canvas after every network evaluation.
+        """Decide the undecided positions of `prompt`: yields the state after every network evaluation.
 
         The first yield may be the noise that texts start from, with no row evaluated. The last yield is the
-        sample; where a sampler was told to give texts up, their last holes stay.
+        sample; where a sampler was told to give texts up, their last positions stay undecided.
         `sampler` is of the class `self.sampler`. Row i may depend on the other rows neither through its draws
         nor through how many of them it uses.
         """
@@ -195,7 +206,7 @@ def family_named(name: str) -> type[Family]:
 
 
 def undecided(batch: int, length: int, device: torch.device | str = "cpu") -> Tokens:
-    """A prompt that says nothing: holes only."""
+    """A prompt that says nothing: no position is decided."""
     return torch.full((batch, length), UNDECIDED, device=device)
 
 

@@ -26,7 +26,7 @@ Departs from published code: noise levels of a batch are dealt out at random ove
 is drawn again for its share of masks. `objective="low_variance"` is that of the masked family.
 
 Samplers (docs/samplers.md). Block after block, each in T ancestral steps or one token per evaluation (first
-hitting). Keys and values of what is written are cached; a block is shown again until it is complete, and
+hitting). Keys and values of what is decided are cached; a block is shown again until it is complete, and
 its final tokens enter the cache together with the next block's masks, so storing costs no evaluation.
 """
 
@@ -37,18 +37,20 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from isodiff.categorical import draw
 from isodiff.cost.sampling import SamplingCost, expected_events, shown_by_block
 from isodiff.errors import InputError
 from isodiff.families.base import UNDECIDED, Family, Likelihood, SampleState, Stepped, meta
+from isodiff.families.endings import end_at_stop, repeating
 from isodiff.families.reveal_times import Event, dense_rank, draw_steps, num_events
 from isodiff.network.attention import BlockCausal, Full, TwoStream, sizes
 from isodiff.network.view import Denoiser, Prediction, View, caching
 from isodiff.process.categorical import Absorbing
 from isodiff.process.counts import between, by_count, known_first, last_of_blocks
+from isodiff.references import arxiv
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
 
@@ -61,17 +63,18 @@ RANGES = (
 
 @dataclass(frozen=True, kw_only=True)
 class BlockSampler(Stepped):
-    """How blocks are written, and where a text ends.
+    """How blocks are decided, and where a text ends.
 
     Attributes:
         steps: T of each block; None decides one token per evaluation.
         window: tokens that a block sees, its own included, in whole blocks (at least one); None for all.
-        stop: token that ends a text; None writes every text to its full length.
+        stop: token that ends a text; None gives every text its full length.
         repetition: ends a text whose last `span` tokens have a histogram of less entropy, in nats; None never
-            does. The holes after it stay holes.
+            does. What comes after it stays undecided.
         span: tokens of that histogram.
     """
 
+    examples: ClassVar = ({"steps": None}, {"window": 8})
     window: int | None = None
     stop: int | None = None
     repetition: float | None = None
@@ -98,8 +101,22 @@ class BlockDiffusion(
         adapt_every: optimizer steps between searches for the range of least variance; 0 keeps low and high.
     """
 
+    shows = "[z ; x without its last block]; two streams in blocks"
+    reads = "the masks, (K+1)/2 of each block on average"
+    examples: ClassVar = {
+        "1": {"block_size": 1},
+        "4": {"block_size": 4, "objective": "nelbo"},
+        "5": {"block_size": 5},
+        "clipped": {"block_size": 4, "low": 0.3, "high": 0.8},
+    }
     sampler = BlockSampler
     variants: ClassVar = {"ancestral": {}}
+    bibtex = arxiv(
+        "2503.09573",
+        "Block Diffusion: Interpolating Between Autoregressive and Diffusion Language Models",
+        "Arriola, Marianne and Gokaslan, Aaron and Chiu, Justin T. and Yang, Zhihan and Qi, Zhixuan and "
+        "Han, Jiaqi and Sahoo, Subham Sekhar and Kuleshov, Volodymyr",
+    )
     vocab_size: int
     block_size: int = 16
     objective: Literal["nelbo", "low_variance"] = "low_variance"
@@ -138,8 +155,8 @@ class BlockDiffusion(
         """One view of both copies; the masks of the noisy one are predictions."""
         q = self.chances(torch.tensor(sizes(length, self.block_size)))
         expected = float((q * torch.arange(1, q.shape[1] + 1)).sum())
-        shown = self.view(meta(batch, length), meta(batch, length))
-        return (replace(shown, read=meta(round(batch * expected))),)
+        x = meta(batch, length)
+        return (replace(self.view(x, x), read=meta(round(batch * expected))),)
 
     def view(self, z: Tokens, x: Tokens) -> View:
         """[z ; x without its last block]."""
@@ -164,41 +181,39 @@ class BlockDiffusion(
         """The block of each position."""
         return torch.arange(length, device=device) // self.block_size
 
-    def free(self, x: Tokens, observed: Chosen | None) -> Int[Tensor, "B N"]:
-        """K: tokens of every block that are not given."""
+    def _free(self, x: Tokens, observed: Chosen | None) -> Int[Tensor, "B N"]:
         free = torch.ones_like(x) if observed is None else (~observed).long()
         block = self.block(x.shape[1], x.device)
-        return x.new_zeros(len(x), int(block[-1]) + 1).index_add(1, block, free)
+        return x.new_zeros(len(x), int(block[-1]) + 1).index_add(1, block, free)  # K
 
-    def corrupted_nats(
+    def _corrupted_nats(
         self, denoiser: Denoiser, x: Tokens, rng: Rows, observed: Chosen | None = None
     ) -> tuple[Nats, Int[Tensor, "B N"], Float[Tensor, "B N"]]:
         """Nats of k masked tokens in every block, k, and the weight K/k of the bound."""
-        size = self.free(x, observed)
+        size = self._free(x, observed)
         k = (1 + draw(self.chances(size), rng.scattered(size.shape[1]))).minimum(size)
         order = known_first(rng.permutation(x.shape[1]), observed)
         masked = last_of_blocks(order, k, self.block_size)
         return self.nats(denoiser, x, masked), k, size / k.clamp_min(1).double()
 
-    def weighted(self, nats: Nats, weight: Float[Tensor, "B N"]) -> Nats:
-        """Each token's nats times the weight of its block."""
+    def _weighted(self, nats: Nats, weight: Float[Tensor, "B N"]) -> Nats:
         return nats * weight[:, self.block(nats.shape[1], nats.device)].to(nats.dtype)
 
     def loss(
         self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Nats:
         """The bound's integrand over [low, high], or the same with weight 1."""
-        nats, _, weight = self.corrupted_nats(denoiser, x, rng, observed)
-        return nats if self.objective == "low_variance" else self.weighted(nats, weight)
+        nats, _, weight = self._corrupted_nats(denoiser, x, rng, observed)
+        return nats if self.objective == "low_variance" else self._weighted(nats, weight)
 
     def nelbo(
         self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Likelihood:
         """(K/k) times the nats of k masks, in every block, over all of [0, 1]."""
-        nats, _, weight = replace(self, low=0.0, high=1.0).corrupted_nats(
+        nats, _, weight = replace(self, low=0.0, high=1.0)._corrupted_nats(
             denoiser, x, rng, observed
         )
-        return Likelihood(self.weighted(nats, weight).sum(-1), "bound")
+        return Likelihood(self._weighted(nats, weight).sum(-1), "bound")
 
     def adapt(
         self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
@@ -214,9 +229,9 @@ class BlockDiffusion(
     ) -> dict[tuple[float, float], float]:
         """Variance of the loss per token of a block, over texts, blocks and masks, for every range."""
         whole = replace(self, low=0.0, high=1.0)
-        nats, k, weight = whole.corrupted_nats(denoiser, x, rng, observed)
-        losses = nats if self.objective == "low_variance" else self.weighted(nats, weight)
-        size = self.free(x, observed)
+        nats, k, weight = whole._corrupted_nats(denoiser, x, rng, observed)
+        losses = nats if self.objective == "low_variance" else self._weighted(nats, weight)
+        size = self._free(x, observed)
         block = self.block(x.shape[1], x.device)
         loss = losses.new_zeros(k.shape).index_add(1, block, losses).double() / size.clamp_min(1)
         found = {}
@@ -241,15 +256,15 @@ class BlockDiffusion(
             InputError: something is given in a block after one with a hole.
         """
         (batch, length), x, size = prompt.shape, prompt, self.block_size
-        holes, place = prompt == UNDECIDED, torch.arange(length, device=x.device)
+        undecided, place = prompt == UNDECIDED, torch.arange(length, device=x.device)
         reach = None if sampler.window is None else max(1, sampler.window // size)
         pattern = BlockCausal(size, reach)
-        event, u = self.events(prompt, sampler, rng), rng.uniform(length)
+        event, u = self._events(prompt, sampler, rng), rng.uniform(length)
         model = caching(denoiser, x.device)
         cache = model.cache(batch, length)
         running = torch.ones(batch, dtype=torch.bool, device=x.device)
         start, end = torch.zeros_like(place[:1]).expand(batch), torch.ones_like(running).long()
-        for number in range(num_events(event, holes)):
+        for number in range(num_events(event, undecided)):
             due = (event == number) & running[:, None]
             rows = due.any(-1)
             if not bool(rows.any()):
@@ -260,51 +275,28 @@ class BlockDiffusion(
             width = int((end - start)[rows].max())
             slots = torch.minimum(start[:, None] + place[:width], end[:, None] - 1)
             fresh = start[:, None] + place[:width] < end[:, None]
-            states = x.gather(1, slots)
-            states = states.masked_fill(states == UNDECIDED, self.process.mask)
+            states = x.masked_fill(x == UNDECIDED, self.process.mask).gather(1, slots)
             read = (due.gather(1, slots) & fresh).flatten().nonzero().squeeze(-1)
             view = View(states, slots, pattern, read=read, slots=slots)
             x = x.masked_scatter(due, model.cached(view, cache).draw(u[due], sampler))
             # The block may not be complete: the next evaluation shows it again.
             start = torch.where(rows, current * size, end - 1)
-            x, running = self.ended(x, holes, running, sampler)
+            x, running = end_at_stop(x, undecided, running, sampler.stop)
+            if sampler.repetition is not None:
+                running &= ~repeating(x, self.vocab_size, sampler.repetition, sampler.span, size)
             yield SampleState(x, rows)
 
-    def events(self, prompt: Tokens, sampler: BlockSampler, rng: Noise) -> Event:
+    def _events(self, prompt: Tokens, sampler: BlockSampler, rng: Noise) -> Event:
         """The network evaluation that decides each hole: T steps in every block, empty ones left out."""
-        length, holes = prompt.shape[1], prompt == UNDECIDED
+        length, undecided = prompt.shape[1], prompt == UNDECIDED
         block = self.block(length, prompt.device)
-        first = block.where(holes, length).amin(-1, keepdim=True)
-        if bool((~holes & (block > first)).any()):
+        first = block.where(undecided, length).amin(-1, keepdim=True)
+        if bool((~undecided & (block > first)).any()):
             raise InputError(
                 f"{self.name} writes blocks of {self.block_size} tokens from left to right: "
                 "nothing may be given in a block after one with a hole"
             )
         steps = sampler.steps
         alphas = None if steps is None else torch.linspace(0, 1, steps + 1, dtype=torch.float64)
-        return dense_rank(block * ((steps or length) + 1) + draw_steps(holes, alphas, rng), holes)
-
-    def ended(
-        self, x: Tokens, holes: Chosen, running: Bool[Tensor, " B"], sampler: BlockSampler
-    ) -> tuple[Tokens, Bool[Tensor, " B"]]:
-        """x, filled with `stop` where the text has one, and the rows that go on."""
-        known = (x != UNDECIDED).long().cumprod(-1).bool()  # up to the first hole
-        if sampler.stop is not None:
-            stopped = running & (known & holes & (x == sampler.stop)).any(-1)
-            x = x.masked_fill(stopped[:, None] & (x == UNDECIDED), sampler.stop)
-            running = running & ~stopped
-        if sampler.repetition is not None:
-            count = known.sum(-1)
-            asked = (count % self.block_size == 0) & (count >= sampler.span)
-            last = (count - sampler.span).clamp_min(0)[:, None]
-            tokens = x.gather(1, last + torch.arange(min(sampler.span, x.shape[1])).to(last))
-            running = running & ~(asked & (entropy(tokens, self.vocab_size) < sampler.repetition))
-        return x, running
-
-
-def entropy(tokens: Int[Tensor, "B S"], vocab_size: int) -> Float[Tensor, " B"]:
-    """Of the histogram of each row, in nats; holes do not count as tokens."""
-    share = torch.zeros(len(tokens), vocab_size + 1, dtype=torch.float64, device=tokens.device)
-    one = share.new_full((1, 1), 1 / tokens.shape[1]).expand(tokens.shape)
-    share = share.scatter_add(1, tokens.where(tokens != UNDECIDED, vocab_size), one)[:, :-1]
-    return -torch.xlogy(share, share).sum(-1)
+        step = draw_steps(undecided, alphas, rng)
+        return dense_rank(block * ((steps or length) + 1) + step, undecided)

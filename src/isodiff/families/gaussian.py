@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -42,10 +42,11 @@ from torch.nn.functional import embedding
 
 from isodiff.cost.sampling import SamplingCost, shown_whole
 from isodiff.errors import InputError
-from isodiff.families.base import UNDECIDED, Family, Likelihood, SampleState, Stepped, meta
+from isodiff.families.base import UNDECIDED, Family, Likelihood, SampleState, Stepped
 from isodiff.network.attention import Full
 from isodiff.network.view import Denoiser, Prediction, Vectors, View, for_rows, latent_of
 from isodiff.process import gaussian as process
+from isodiff.references import arxiv
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
 
@@ -99,8 +100,21 @@ class Gaussian(
         learned_schedule, learned_embeddings: learned with the network; or a straight line, random vectors.
     """
 
+    shows = "noisy vectors, a first estimate, and m; full"
+    reads = "all L"
+    examples: ClassVar = {
+        "once": {"self_conditioning": False},
+        "fixed": dict(output_prior=False, learned_schedule=False, learned_embeddings=False),
+        "schedule": {"learned_embeddings": False, "embedding_width": 4},
+        "embeddings": {"learned_schedule": False, "embedding_width": 4},
+    }
     sampler = GaussianSampler
     variants: ClassVar = {"ancestral": {}, "ddim": {"method": "ddim"}, "dpm": {"method": "dpm"}}
+    bibtex = arxiv(
+        "2305.18619",
+        "Likelihood-Based Diffusion Language Models",
+        "Gulrajani, Ishaan and Hashimoto, Tatsunori B.",
+    )
     vocab_size: int
     embedding_width: int = 16
     self_conditioning: bool = True
@@ -118,11 +132,6 @@ class Gaussian(
         return self.vocab_size
 
     @property
-    def time_conditioned(self) -> bool:
-        """Always."""
-        return True
-
-    @property
     def vectors(self) -> Vectors:
         """Vectors of tokens, and beside them the estimate of a first look."""
         return Vectors(
@@ -135,35 +144,22 @@ class Gaussian(
     def training_views(self, batch: int, length: int) -> tuple[View, ...]:
         """One look at most sequences, two at every fourth; the first of the two is not trained."""
         twice = batch // AGAIN if self.self_conditioning else 0
-        once = self.planned(batch - twice, length, differentiated=True)
-        first = self.planned(twice, length, differentiated=False, trained=False)
-        second = self.planned(twice, length, differentiated=False)
-        return (once, first, second) if twice else (once,)
+        once = self._planned(batch - twice, length, differentiated=True)
+        second = self._planned(twice, length, differentiated=False)
+        return (once, replace(second, trained=False), second) if twice else (once,)
 
-    def planned(
-        self, batch: int, length: int, *, differentiated: bool, trained: bool = True
-    ) -> View:
+    def _planned(self, batch: int, length: int, *, differentiated: bool) -> View:
         """A view without memory; `differentiated` in its vectors and its schedule too."""
         moves = differentiated and self.learned_schedule
         learns = differentiated and self.learned_embeddings
+        size = batch, length, self.embedding_width
+        with torch.enable_grad():
+            z = torch.empty(size, device="meta", requires_grad=moves or learns)
+            gamma = torch.empty(batch, device="meta", requires_grad=moves)
+            table = torch.empty(self.vocab_size, size[2], device="meta", requires_grad=learns)
+            return self.view(z, gamma, table, None)
 
-        def empty(*shape: int, grad: bool) -> Tensor:
-            return torch.empty(shape, device="meta", requires_grad=grad)
-
-        z = empty(batch, length, self.embedding_width, grad=moves or learns)
-        return View(
-            empty(batch, length, self.vectors.shown, grad=moves or learns),
-            meta(length),
-            Full(),
-            time=empty(batch, grad=moves),
-            table=empty(self.vocab_size, self.embedding_width, grad=learns),
-            evidence=z if self.output_prior else None,
-            trained=trained,
-        )
-
-    def view(
-        self, z: Z, gamma: Level, table: Table, guess: Z | None, *, trained: bool = True
-    ) -> View:
+    def view(self, z: Z, gamma: Level, table: Table, guess: Z | None) -> View:
         """z at unit variance, a first look's estimate or nothing, and the noise's share of the power."""
         level, width = gamma[:, None, None], self.embedding_width
         noise = torch.sigmoid(level)
@@ -171,15 +167,9 @@ class Gaussian(
         if self.self_conditioning:
             guess = torch.zeros_like(z) if guess is None else guess * math.sqrt(width)
             shown = torch.cat([shown, guess], -1)
-        return View(
-            shown.to(table.dtype),
-            torch.arange(z.shape[1], device=z.device),
-            Full(),
-            time=noise.flatten(),
-            table=table,
-            evidence=process.evidence(z, level).to(table.dtype) if self.output_prior else None,
-            trained=trained,
-        )
+        evidence = process.evidence(z, level).to(table.dtype) if self.output_prior else None
+        shown, place = shown.to(table.dtype), torch.arange(z.shape[1], device=z.device)
+        return View(shown, place, Full(), time=noise.flatten(), table=table, evidence=evidence)
 
     def nats(
         self, denoiser: Denoiser, x: Tokens, t: Level, noise: Z, observed: Chosen, *, twice: bool
@@ -202,15 +192,14 @@ class Gaussian(
         guess = None
         if twice:
             with torch.no_grad():
-                first = denoiser(self.view(z, gamma, table, None, trained=False))
+                first = denoiser(replace(self.view(z, gamma, table, None), trained=False))
                 guess = first.nats_and_mean(x.flatten(), table)[1].view_as(z)
                 guess = torch.where(observed[..., None], vector.to(guess.dtype), guess)
         prediction = denoiser(self.view(z, gamma, table, guess))
         decoder, x_hat = prediction.nats_and_mean(x.flatten(), table)
         error = (vector - x_hat.view_as(vector)).square().sum(-1)
-        rate = process.diffusion_nats(gamma[:, None], slope[:, None], error).masked_fill(
-            observed, 0
-        )
+        rate = process.diffusion_nats(gamma[:, None], slope[:, None], error)
+        rate = rate.masked_fill(observed, 0)
         typical = rate.detach().sum(-1) / (~observed).sum(-1).clamp_min(1)
         nats = torch.where(t[:, None] == 0, decoder.view_as(x), rate).to(error.dtype)
         return nats.masked_fill(observed, 0)
@@ -274,7 +263,7 @@ class Gaussian(
         near = torch.stack([(one.to(table) @ table.T).argmax(-1) for one in z])
         texts = prompt.index_put((rows,), near)
         yield SampleState(prompt.where(observed, texts), torch.zeros_like(rows))
-        guess = before = None
+        guess, solver = None, process.Solver(sampler.method)
         some, shown = for_rows(denoiser, rows), prompt[rows]
         clamped = ((shown != UNDECIDED) & (sampler.condition == "clamp"))[..., None]
         vector = embedding(shown.clamp_min(0), table)
@@ -292,14 +281,7 @@ class Gaussian(
                 x_hat = process.tempered(z, guess, gamma, sampler.score_temperature)
                 if pull is not None:
                     x_hat = process.guided(x_hat, sampler.guidance * pull, gamma)
-                if sampler.method == "ancestral":
-                    noise = rng.normal(length, width)[rows]
-                    z = process.ancestral(z, x_hat, gamma, gammas[now + 1], noise)
-                else:
-                    middle = x_hat
-                    if sampler.method == "dpm" and before is not None:
-                        middle = process.extrapolated(x_hat, before, *gammas[now - 1 : now + 2])
-                    before, z = x_hat, process.ode_step(z, middle, gamma, gammas[now + 1])
+                z = solver.step(z, x_hat, gammas, now, lambda: rng.normal(length, width)[rows])
             texts = prompt.index_put((rows,), drawn.view(-1, length))
             yield SampleState(prompt.where(observed, texts), rows)
 

@@ -38,7 +38,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -50,15 +50,14 @@ from isodiff.errors import InputError
 from isodiff.families.base import UNDECIDED, Family, Likelihood, SampleState, Stepped, meta
 from isodiff.families.read_positions import gather_read, positions_to_read, scatter_read
 from isodiff.network.attention import Full
-from isodiff.network.view import Denoiser, Prediction, View, for_rows
+from isodiff.network.view import Denoiser, View, for_rows
 from isodiff.process.counts import jump_times, own_jump_times
-from isodiff.process.hybrid import HybridNoise, Moment, Peaked, Shifted, divergence
+from isodiff.process.hybrid import HybridNoise, Weighting, divergence, hybrid_noise
+from isodiff.references import arxiv
 from isodiff.rng import Noise, Rows
-from isodiff.types import Chosen, Nats, Tokens
+from isodiff.types import Chosen, Nats, Time, Tokens
 
 Each = Float[Tensor, "B L"]
-Weighting = Literal["elbo", "clip", "dynamic", "dynamic_as_released"]
-P_U = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +73,7 @@ class HybridSampler(Stepped):
         patience: evaluations without a better agreement before it ends.
     """
 
+    examples: ClassVar = ({"corrections": 4},)
     corrections: int = 0
     correction_temperature: float = 0.1
     correction_noise: float = 0.01
@@ -86,10 +86,8 @@ class HybridSampler(Stepped):
             raise InputError("hybrid noise needs a number of steps")
         if min(self.corrections, self.patience) < 0 or self.changes < 1:
             raise InputError("corrections and patience must not be negative, changes at least 1")
-        if self.correction_temperature < 0:
-            raise InputError(
-                f"correction_temperature must not be negative, got {self.correction_temperature}"
-            )
+        if (temperature := self.correction_temperature) < 0:
+            raise InputError(f"correction_temperature must not be negative, got {temperature}")
         if not 0 < self.correction_noise < 1:
             raise InputError(f"correction_noise must lie in (0, 1), got {self.correction_noise}")
 
@@ -108,8 +106,25 @@ class Hybrid(
         show_time: whether the network is shown the noise level.
     """
 
+    shows = "z with masks and random tokens, and m; full"
+    reads = "all L"
+    examples: ClassVar = {
+        "masks": {"p_u": 0.0},
+        "shift": dict(shift=1.0, weighting="elbo", independent_noise=0.5, show_time=False),
+    }
     sampler = HybridSampler
     variants: ClassVar = {"ancestral": {}, "self-correction": {"corrections": 128}}
+    bibtex = arxiv(
+        "2503.04482",
+        "Generalized Interpolating Discrete Diffusion",
+        r"von R{\"u}tte, Dimitri and Fluri, Janis and Ding, Yuhui and Orvieto, Antonio and "
+        r"Sch{\"o}lkopf, Bernhard and Hofmann, Thomas",
+    ) + arxiv(
+        "2512.10858",
+        "Scaling Behavior of Discrete Diffusion Language Models",
+        r"von R{\"u}tte, Dimitri and Fluri, Janis and Pooladzandi, Omead and Sch{\"o}lkopf, Bernhard and "
+        r"Hofmann, Thomas and Orvieto, Antonio",
+    )
     vocab_size: int
     p_u: float | None = None
     shift: float | None = None
@@ -118,8 +133,6 @@ class Hybrid(
     show_time: bool = True
 
     def __post_init__(self) -> None:
-        if self.p_u is not None and self.shift is not None:
-            raise InputError("p_u and shift are two forms of the noise; give one of them")
         if self.shift is not None and self.weighting == "dynamic_as_released":
             raise InputError(
                 "dynamic_as_released is a weight of the p_u form; with shift use dynamic"
@@ -135,9 +148,7 @@ class Hybrid(
     @property
     def process(self) -> HybridNoise:
         """The noise in either form."""
-        if self.shift is not None:
-            return Shifted(self.vocab_size, self.shift)
-        return Peaked(self.vocab_size, P_U if self.p_u is None else self.p_u)
+        return hybrid_noise(self.vocab_size, self.p_u, self.shift)
 
     @property
     def num_states(self) -> int:
@@ -149,9 +160,7 @@ class Hybrid(
         """As chosen."""
         return self.show_time
 
-    def view(
-        self, z: Tokens, m: Float[Tensor, " B"], read: Int[Tensor, " M"] | None = None
-    ) -> View:
+    def view(self, z: Tokens, m: Time, read: Int[Tensor, " M"] | None = None) -> View:
         """z under full attention, with the corruption probability m of each sequence."""
         positions = torch.arange(z.shape[1], device=z.device)
         return View(z, positions, Full(), time=m if self.show_time else None, read=read)
@@ -171,17 +180,18 @@ class Hybrid(
             own = own_jump_times(rng, x.shape[1], observed)
             pairs = zip(own, (moved, m, weight), strict=True)
             moved, m, weight = (torch.where(apart, alone, shared) for alone, shared in pairs)
-        return self.integrand(denoiser, x, moved, m, rng, self.weighting, observed) * weight
+        return self._integrand(denoiser, x, moved, m, rng, self.weighting, observed) * weight
 
     def nelbo(
         self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Likelihood:
         """The integrand of Eq. (1). At t = 1 all is masks, and what is left at t = 0 is x: no other term."""
         moved, m, weight = jump_times(rng, x.shape[1], observed)
-        each = self.integrand(denoiser, x, moved, m[:, None].expand(x.shape), rng, "elbo", observed)
+        m = m[:, None].expand(x.shape)
+        each = self._integrand(denoiser, x, moved, m, rng, "elbo", observed)
         return Likelihood((each * weight[:, None]).sum(-1), "bound")
 
-    def integrand(
+    def _integrand(
         self,
         denoiser: Denoiser,
         x: Tokens,
@@ -203,26 +213,12 @@ class Hybrid(
         else:
             c = moment.c.to(torch.get_default_dtype())
             seen = z.clamp_max(v - 1)  # log y_z of a mask is not used
-            flat = prediction.uniform_statistics(
-                *(gather_read(part, read) for part in (c, x, seen))
-            )
+            columns = (gather_read(part, read) for part in (c, x, seen))
+            flat = prediction.uniform_statistics(*columns)
             total, at_x, at_z = (scatter_read(value, read, x) for value in flat)
             d = divergence(total, at_x, at_z, moment, z == x, masked)
         d = d if observed is None else d.masked_fill(observed, 0)
-        return (self.weight(moment, z == x, masked, weighting) * d).to(torch.get_default_dtype())
-
-    def weight(self, moment: Moment, same: Chosen, masked: Chosen, weighting: Weighting) -> Each:
-        """Of D, per unit of m."""
-        elbo = torch.where(masked, moment.mask, torch.where(same, moment.own, moment.other))
-        if weighting == "elbo":
-            return elbo
-        if weighting == "clip":
-            return torch.minimum(elbo, moment.time)
-        if weighting == "dynamic":
-            return elbo * moment.clock
-        assert isinstance(self.process, Peaked)
-        token = torch.where(same, self.process.released(moment.m), 1)
-        return moment.time * torch.where(masked, 2, token)
+        return (process.weight(moment, z == x, masked, weighting) * d).to(torch.get_default_dtype())
 
     def sampling_cost(self, length: int, steps: int) -> SamplingCost:
         """All positions at each step with a mask that turns clean, or a token that may move."""
@@ -232,31 +228,25 @@ class Hybrid(
     def denoise(
         self, denoiser: Denoiser, prompt: Tokens, sampler: HybridSampler, *, rng: Noise
     ) -> Iterator[SampleState]:
-        """T steps of Eq. (4) from masks in the holes of `prompt`, then corrections."""
+        """T steps of Eq. (4) from masks at the undecided positions of `prompt`, then corrections."""
         assert sampler.steps is not None
-        process, v, length, free = (
-            self.process,
-            self.vocab_size,
-            prompt.shape[1],
-            prompt == UNDECIDED,
-        )
+        process, v = self.process, self.vocab_size
+        length, free = prompt.shape[1], prompt == UNDECIDED
         z = prompt.masked_fill(free, process.mask)
         times = process.grid(torch.linspace(1, 0, sampler.steps + 1, dtype=torch.float64))
-        levels = zip(*(part.tolist() for part in process.parts(times)), strict=True)
-        for (alpha_t, random_t, mask_t), (alpha_s, random_s, mask_s) in pairwise(levels):
+        for now, then in pairwise(torch.stack(process.parts(times), -1).tolist()):
+            (alpha_t, *_), (alpha_s, random_s, _) = now, then
             u, kind, which = rng.uniform(3, length).unbind(1)
-            masked, a = z == process.mask, alpha_t / alpha_s
-            nu = u.new_tensor([random_t / v, mask_t])[masked.long()]
-            enter = u.new_tensor([(random_t - a * random_s) / v, mask_t - a * mask_s])[
-                masked.long()
-            ]
+            masked = z == process.mask
+            rates = u.new_tensor(process.entering(now, then))  # of a token, of the mask
+            nu, enter = rates[masked.long()].unbind(-1)
             afresh, clean = free & (u * nu < enter), kind < alpha_s
             noise = torch.where(kind < alpha_s + random_s, (which * v).long(), process.mask)
             due = afresh & (clean | ~masked)
             rows = due.any(-1)
             fresh = noise
             if bool(rows.any()):
-                p = self.probabilities(denoiser, z, due, 1 - alpha_t, sampler)
+                p = self._x_hat(denoiser, z, due, 1 - alpha_t, sampler)
                 p_z = pick(p, z[due].clamp_max(v - 1)).masked_fill(masked[due], 0)
                 leaves = u[due] * (alpha_t * p_z + nu[due]) < enter[due]
                 afresh = afresh.masked_scatter(due, leaves)
@@ -267,21 +257,22 @@ class Hybrid(
             z = torch.where(afresh, fresh, z)
             if bool(rows.any()):
                 yield SampleState(z.masked_fill(z == process.mask, UNDECIDED), rows)
-        yield from self.corrections(denoiser, z, free, sampler, rng)
+        yield from self._correct(denoiser, z, free, sampler, rng)
 
-    def probabilities(
+    def _x_hat(
         self, denoiser: Denoiser, z: Tokens, wanted: Chosen, m: float, truncation: Truncation
     ) -> Float[Tensor, "M V"]:
-        """x_hat at the positions wanted, truncated; only their rows visit the network."""
+        """At the positions wanted, truncated; only their rows visit the network."""
         rows = wanted.any(-1)
         read = wanted[rows].flatten().nonzero().squeeze(-1)
         shown = torch.full((int(rows.sum()),), m, device=z.device)
-        return kept(for_rows(denoiser, rows)(self.view(z[rows], shown, read)), truncation)
+        prediction = for_rows(denoiser, rows)(self.view(z[rows], shown, read))
+        weights = truncation.weights(prediction.log_probs())
+        return weights / weights.sum(-1, keepdim=True)
 
-    def corrections(
+    def _correct(
         self, denoiser: Denoiser, z: Tokens, free: Chosen, sampler: HybridSampler, rng: Noise
     ) -> Iterator[SampleState]:
-        """Self-correction of the positions `free`."""
         t = torch.tensor(sampler.correction_noise, dtype=torch.float64)
         m = float(sum(self.process.parts(t)[1:]))
         cold = replace(sampler, temperature=sampler.correction_temperature)
@@ -291,7 +282,7 @@ class Hybrid(
             if not bool(live.any()):
                 return
             u, wanted = rng.uniform(z.shape[1]), free & live[:, None]
-            p = self.probabilities(denoiser, z, wanted, m, cold)
+            p = self._x_hat(denoiser, z, wanted, m, cold)
             drawn = draw(p, u[wanted])
             gain = pick(p, drawn).masked_fill(drawn == z[wanted], 0)
             score = torch.zeros(z.shape, dtype=p.dtype, device=z.device)
@@ -305,9 +296,3 @@ class Hybrid(
             waited = torch.where(agreement > best, 0, waited + 1)
             best = torch.maximum(best, agreement)
             live = live & changed.any(-1) & (waited <= sampler.patience)
-
-
-def kept(prediction: Prediction, truncation: Truncation) -> Float[Tensor, "M V"]:
-    """Probabilities to draw from."""
-    weights = truncation.weights(prediction.log_probs())
-    return weights / weights.sum(-1, keepdim=True)

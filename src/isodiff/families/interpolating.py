@@ -22,7 +22,7 @@ normalized by its share of rows, so that the mean over the batch estimates the s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Literal
 
@@ -30,15 +30,21 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from isodiff.categorical import draw
 from isodiff.cost.sampling import SamplingCost, expected_events, shown_twice
 from isodiff.errors import InputError
 from isodiff.families.base import UNDECIDED, Family, Likelihood, SampleState, Stepped, meta
-from isodiff.families.reveal_times import Event, draw_steps, event_sizes, rank_within_block
+from isodiff.families.reveal_times import (
+    Event,
+    draw_steps,
+    event_sizes,
+    rank_within_block,
+    stride_steps,
+)
 from isodiff.network.attention import Attention, BidirectionalPrefix, Causal, TwoStream
 from isodiff.network.view import Denoiser, Prediction, View, caching, for_rows
 from isodiff.process import counts
 from isodiff.process.categorical import Absorbing
+from isodiff.references import arxiv
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
 
@@ -58,6 +64,12 @@ class InterpolatingSampler(Stepped):
         block: tokens per block, blocks from left to right, `steps` shared among them; None for one block.
     """
 
+    examples: ClassVar = (
+        {"order": "strided", "block": 5, "alpha_0": 0.6},
+        {"order": "anchored", "alpha_0": 0.6},
+        {"steps": None, "alpha_0": 0.6},
+        {"block": 5},
+    )
     alpha_0: float | None = None
     order: Literal["random", "strided", "anchored"] = "random"
     block: int | None = None
@@ -86,12 +98,26 @@ class Interpolating(
         objective: the bound itself (nelbo), or the same with weight 1 for every mask (low_variance).
     """
 
+    shows = "z permuted, clean first; causal"
+    reads = "the masks"
+    examples: ClassVar = {
+        "0.5": {"alpha_0": 0.5},
+        "0": {"alpha_0": 0.0},
+        "A": {"variant": "A"},
+        "A-0.5": {"variant": "A", "alpha_0": 0.5, "objective": "nelbo"},
+    }
     sampler = InterpolatingSampler
     variants: ClassVar = {
         "two phases": {},
         "strided": {"order": "strided"},
         "anchored": {"order": "anchored"},
     }
+    bibtex = arxiv(
+        "2506.01928",
+        "Esoteric Language Models",
+        "Sahoo, Subham Sekhar and Yang, Zhihan and Akhauri, Yash and Liu, Johnna and Singh, Deepansha and "
+        "Cheng, Zhoujun and Liu, Zhengzhong and Xing, Eric and Thickstun, John and Vahdat, Arash",
+    )
     vocab_size: int
     alpha_0: float = 1.0
     variant: Literal["A", "B"] = "B"
@@ -111,7 +137,7 @@ class Interpolating(
         """V + 1: the mask comes last."""
         return self.process.num_states
 
-    def diffused_rows(self, batch: int) -> int:
+    def _diffused_rows(self, batch: int) -> int:
         """How many of `batch` rows train the diffusion term."""
         if self.alpha_0 in (0, 1):
             return round(batch * self.alpha_0)
@@ -123,107 +149,80 @@ class Interpolating(
 
     def training_views(self, batch: int, length: int) -> tuple[View, ...]:
         """A view of each phase that has rows."""
-        diffused = self.diffused_rows(batch)
-        sequential = batch - diffused
-        kept = 1 - self.alpha_0
-        views = []
-        if diffused:
-            read = meta(round(diffused * counts.expected_masks(length, kept)))
-            shown = meta(diffused, length)
-            clean = counts.typical_clean(counts.visited(length, kept)).expand(diffused)
-            views.append(View(shown, shown, self.pattern(Causal(), clean), read=read))
-        if sequential:
-            read = meta(round(sequential * length * kept))
-            shown = meta(sequential, 2 * length)
-            clean = counts.typical_clean(counts.binomial(length, kept)).expand(sequential)
-            views.append(View(shown, shown, self.pattern(TwoStream(1), clean), read=read))
+        diffused = self._diffused_rows(batch)
+        sequential, kept, views = batch - diffused, 1 - self.alpha_0, []
+        masks = diffused * counts.expected_masks(length, kept), sequential * length * kept
+        first = diffused, length, masks[0], Causal(), counts.visited(length, kept)
+        second = sequential, 2 * length, masks[1], TwoStream(1), counts.binomial(length, kept)
+        for rows, n, read, base, chance in (first, second):
+            if rows:
+                pattern = self.pattern(base, counts.typical_clean(chance).expand(rows))
+                shown = meta(rows, n)
+                views.append(View(shown, shown, pattern, read=meta(round(read))))
         return tuple(views)
 
     def pattern(self, base: Causal | TwoStream, clean: Int[Tensor, " B"]) -> Attention:
         """Who sees whom, where each sequence begins with so many clean tokens."""
         return base if self.variant == "B" else BidirectionalPrefix(base, tuple(clean.tolist()))
 
-    def diffusion_nats(
-        self, denoiser: Denoiser, x: Tokens, order: Order, k: Int[Tensor, " B"]
+    def phase_nats(
+        self, denoiser: Denoiser, x: Tokens, order: Order, k: Int[Tensor, " B"], *, first: bool
     ) -> Nats:
-        """-log p(x_i | z) of the last k tokens in `order`, 0 elsewhere."""
-        length = x.shape[1]
-        masked = torch.arange(length, device=x.device) >= (length - k)[:, None]
-        z = x.gather(1, order).masked_fill(masked, self.process.mask)
-        view = View(z, order, self.pattern(Causal(), length - k))
-        return self.read(denoiser, view, x, order, masked)
-
-    def sequential_nats(
-        self, denoiser: Denoiser, x: Tokens, order: Order, k: Int[Tensor, " B"]
-    ) -> Nats:
-        """-log p(x_i | z_0, x_<i) of the last k tokens in `order`, taken from left to right."""
-        order = counts.left_to_right(order, k)
+        """-log p(x_i | z), or p(x_i | z_0, x_<i) in the second phase, of the last k tokens in `order`."""
+        if not first:
+            order = counts.left_to_right(order, k)
         length = x.shape[1]
         masked = torch.arange(length, device=x.device) >= (length - k)[:, None]
         clean = x.gather(1, order)
         z = clean.masked_fill(masked, self.process.mask)
-        pattern = self.pattern(TwoStream(1), length - k)
-        view = View(torch.cat([z, clean], 1), torch.cat([order, order], 1), pattern)
-        return self.read(denoiser, view, x, order, masked)
-
-    def read(self, denoiser: Denoiser, view: View, x: Tokens, order: Order, masked: Chosen) -> Nats:
-        """Nats at the masks among the first L positions shown, put back where the tokens belong."""
+        if first:
+            view = View(z, order, self.pattern(Causal(), length - k))
+        else:
+            pattern = self.pattern(TwoStream(1), length - k)
+            view = View(torch.cat([z, clean], 1), torch.cat([order, order], 1), pattern)
         row, column = masked.nonzero(as_tuple=True)
-        place = order[row, column]
-        read = row * view.inputs.shape[1] + column
-        view = View(view.inputs, view.positions, view.attention, read=read)
+        place = order[row, column]  # where the masks among the first L positions shown belong
+        view = replace(view, read=row * view.inputs.shape[1] + column)
         nats = denoiser(view).nats(x[row, place])
         return nats.new_zeros(x.shape).index_put((row, place), nats)
 
-    def leftover(self, rng: Rows, length: int, observed: Chosen | None) -> Int[Tensor, " B"]:
-        """k_0: masks that the diffusion leaves to the second phase."""
-        n = counts.num_free(rng, length, observed)
-        law = partial(counts.binomial, p=1 - self.alpha_0, device=rng.device)
-        return draw(counts.by_count(n, length + 1, law), rng.strata())
+    def _phases(
+        self, rng: Rows, length: int, observed: Chosen | None
+    ) -> Iterator[tuple[bool, Int[Tensor, " B"], Order, Float[Tensor, " B"]]]:
+        """Of each phase that there is: whether it is the first, its masks, their order and their weight."""
+        if self.alpha_0 > 0:
+            k, weight = counts.mask_counts(rng, length, 1 - self.alpha_0, observed)
+            yield True, k, counts.known_first(rng.permutation(length), observed), weight
+        if self.alpha_0 < 1:  # k_0 masks are left by the first
+            k = counts.leftover_counts(rng, length, 1 - self.alpha_0, observed)
+            order = counts.known_first(rng.permutation(length), observed)
+            yield False, k, order, torch.ones(len(rng), dtype=torch.float64, device=rng.device)
 
     def loss(
         self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Nats:
         """Both terms, each on its rows, scaled so that the mean over the batch is their sum."""
-        length = x.shape[1]
-        kept = 1 - self.alpha_0
-        num, total, row = self.diffused_rows(rng.total), rng.total, rng.index.to(x.device)
-        share = num / total
+        num, total, row = self._diffused_rows(rng.total), rng.total, rng.index.to(x.device)
         # Spread evenly, so that the strata of either phase cover [0, 1).
         diffused = (row + 1) * num // total > row * num // total
         out = x.new_zeros(x.shape, dtype=torch.get_default_dtype())
-        if share > 0:
-            k, weight = counts.mask_counts(rng, length, kept, observed)
-            order = counts.known_first(rng.permutation(length), observed)
-            some = for_rows(denoiser, diffused)
-            nats = self.diffusion_nats(some, x[diffused], order[diffused], k[diffused])
+        for first, k, order, weight in self._phases(rng, x.shape[1], observed):
+            rows, share = (diffused, num / total) if first else (~diffused, 1 - num / total)
+            some = for_rows(denoiser, rows)
+            nats = self.phase_nats(some, x[rows], order[rows], k[rows], first=first)
             if self.objective == "nelbo":
-                nats = nats * weight[diffused, None].to(nats.dtype)
-            out = out.index_put((diffused,), nats / share)
-        if share < 1:
-            k = self.leftover(rng, length, observed)
-            order = counts.known_first(rng.permutation(length), observed)
-            some = for_rows(denoiser, ~diffused)
-            nats = self.sequential_nats(some, x[~diffused], order[~diffused], k[~diffused])
-            out = out.index_put((~diffused,), nats / (1 - share))
+                nats = nats * weight[rows, None].to(nats.dtype)
+            out = out.index_put((rows,), nats / share)
         return out
 
     def nelbo(
         self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Likelihood:
         """Both terms on every row."""
-        length = x.shape[1]
         total = x.new_zeros(len(x), dtype=torch.get_default_dtype())
-        if self.alpha_0 > 0:
-            k, weight = counts.mask_counts(rng, length, 1 - self.alpha_0, observed)
-            order = counts.known_first(rng.permutation(length), observed)
-            nats = self.diffusion_nats(denoiser, x, order, k)
+        for first, k, order, weight in self._phases(rng, x.shape[1], observed):
+            nats = self.phase_nats(denoiser, x, order, k, first=first)
             total = total + weight.to(nats.dtype) * nats.sum(-1)
-        if self.alpha_0 < 1:
-            k = self.leftover(rng, length, observed)
-            order = counts.known_first(rng.permutation(length), observed)
-            nats = self.sequential_nats(denoiser, x, order, k)
-            total = total + nats.sum(-1)
         return Likelihood(total, "bound")
 
     def sampling_cost(self, length: int, steps: int) -> SamplingCost | None:
@@ -239,25 +238,25 @@ class Interpolating(
         A cached network evaluation is shown the tokens decided last time and the masks to decide now, nothing
         else; in the first phase of variant A it is shown all that is known.
         """
-        x, holes, u = prompt, prompt == UNDECIDED, rng.uniform(prompt.shape[1])
-        order, event, later = self.schedule(prompt, sampler, rng)
-        shown, done = torch.zeros_like(x[:, 0]), (~holes).sum(-1)
+        x, undecided, u = prompt, prompt == UNDECIDED, rng.uniform(prompt.shape[1])
+        order, event, later = self._schedule(prompt, sampler, rng)
+        shown, done = torch.zeros_like(x[:, 0]), (~undecided).sum(-1)
         if self.variant == "A":
-            for count in event_sizes(event, holes & ~later).unbind(-1):
+            for count in event_sizes(event, undecided & ~later).unbind(-1):
                 slots = shown, done, done + count
-                x = self.decide(denoiser, self.pattern(Causal(), done), x, order, slots, u, sampler)
+                x = self._draw(denoiser, self.pattern(Causal(), done), x, order, slots, u, sampler)
                 done = done + count
                 yield SampleState(x, count > 0)
-            holes = later
+            undecided = later
         model = caching(denoiser, prompt.device)
         show = partial(model.cached, cache=model.cache(*prompt.shape))
         pattern = self.pattern(Causal(), done)
-        for count in event_sizes(event, holes).unbind(-1):
-            x = self.decide(show, pattern, x, order, (shown, done, done + count), u, sampler)
+        for count in event_sizes(event, undecided).unbind(-1):
+            x = self._draw(show, pattern, x, order, (shown, done, done + count), u, sampler)
             shown, done = done, done + count
             yield SampleState(x, count > 0)
 
-    def decide(
+    def _draw(
         self,
         show: Callable[[View], Prediction],
         pattern: Attention,
@@ -282,11 +281,11 @@ class Interpolating(
         place = place[row, column]
         return x.index_put((row, place), prediction.draw(u[row, place], sampler))
 
-    def schedule(
+    def _schedule(
         self, prompt: Tokens, sampler: InterpolatingSampler, rng: Noise
     ) -> tuple[Order, Event, Chosen]:
         """The order of the tokens, the event that decides each, and which are left to the second phase."""
-        length, holes = prompt.shape[1], prompt == UNDECIDED
+        length, undecided = prompt.shape[1], prompt == UNDECIDED
         alpha_0 = self.alpha_0 if sampler.alpha_0 is None else sampler.alpha_0
         size = sampler.block or length
         place = torch.arange(length, device=prompt.device).expand(prompt.shape)
@@ -294,19 +293,14 @@ class Interpolating(
         steps = sampler.steps and max(1, sampler.steps // -(-length // size))
         if sampler.order == "random":
             alphas = torch.linspace(0, alpha_0, steps + 1, dtype=torch.float64) if steps else None
-            step = draw_steps(holes, alphas, rng)
+            step = draw_steps(undecided, alphas, rng)
             later = step >= steps if steps else rng.uniform(length) >= alpha_0
         else:
-            stride, rank = steps or size, rank_within_block(block, holes)
-            step = rank % stride
-            if sampler.order == "strided":
-                step = rng.permutation(stride).gather(1, step)
-            later = step >= round(alpha_0 * stride)
-            if sampler.order == "anchored":
-                step = torch.where(step > 0, size + step, rank // stride)
-        later = later & holes
+            rank = rank_within_block(block, undecided)
+            step, later = stride_steps(rank, steps or size, size, alpha_0, sampler.order, rng)
+        later = later & undecided
         per_block = 2 * size + (steps or length)
         event = torch.where(later, length * per_block + place, block * per_block + step)
         # Prompt first, then event after event, in random order within each.
         key = (event + 1) * length + rng.permutation(length).argsort(-1)
-        return torch.where(holes, key, place).argsort(-1), event, later
+        return torch.where(undecided, key, place).argsort(-1), event, later

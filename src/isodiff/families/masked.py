@@ -41,6 +41,7 @@ from isodiff.categorical import draw, pick
 from isodiff.cost.sampling import SamplingCost, expected_events, shown_whole
 from isodiff.errors import InputError
 from isodiff.families.base import UNDECIDED, Family, Likelihood, SampleState, Stepped, meta
+from isodiff.families.confidence import sureness, surest
 from isodiff.families.read_positions import scatter_read
 from isodiff.families.reveal_times import (
     Event,
@@ -61,6 +62,7 @@ from isodiff.process.counts import (
     num_free,
     step_weights,
 )
+from isodiff.references import arxiv
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
 
@@ -76,6 +78,13 @@ class MaskedSampler(Stepped):
         remask: largest probability with which a step masks a known token again; 0 never does.
     """
 
+    examples: ClassVar = (
+        {"order": "margin"},
+        {"order": "entropy", "block": 4},
+        {"block": 5},
+        {"remask": 0.3},
+        {"steps": None},
+    )
     order: Literal["random", "confidence", "margin", "entropy"] = "random"
     block: int | None = None
     remask: float = 0.0
@@ -111,8 +120,20 @@ class Masked(
         d3pm_steps: T of the d3pm objective.
     """
 
+    shows = "z with masks; full"
+    reads = "the masks, (L+1)/2 on average"
+    examples: ClassVar = {
+        "d3pm": {"objective": "d3pm", "d3pm_steps": 4},
+        "sedd": {"objective": "sedd"},
+    }
     sampler = MaskedSampler
     variants: ClassVar = {"ancestral": {}, "confidence": {"order": "confidence"}}
+    bibtex = arxiv(
+        "2406.07524",
+        "Simple and Effective Masked Diffusion Language Models",
+        "Sahoo, Subham Sekhar and Arriola, Marianne and Schiff, Yair and Gokaslan, Aaron and "
+        "Marroquin, Edgar and Chiu, Justin T. and Rush, Alexander and Kuleshov, Volodymyr",
+    )
     vocab_size: int
     objective: Literal["nelbo", "low_variance", "d3pm", "sedd"] = "low_variance"
     d3pm_steps: int = 1000
@@ -140,11 +161,9 @@ class Masked(
         self, denoiser: Denoiser, x: Tokens, masked: Chosen, measure: Measure = Prediction.nats
     ) -> Nats:
         """-log p(x_i | z) at the masked positions, 0 elsewhere. The head runs on masks only."""
-        z = x.masked_fill(masked, self.process.mask)
         read = masked.flatten().nonzero().squeeze(-1)
-        positions = torch.arange(x.shape[1], device=x.device)
-        nats = measure(denoiser(View(z, positions, Full(), read=read)), x.flatten()[read])
-        return scatter_read(nats, read, x)
+        prediction = self._prediction(denoiser, x.masked_fill(masked, UNDECIDED), masked)
+        return scatter_read(measure(prediction, x[masked]), read, x)
 
     def loss(
         self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
@@ -176,7 +195,7 @@ class Masked(
 
     def predict(self, denoiser: Denoiser, x: Tokens, masked: Chosen, read: Chosen) -> Prediction:
         """p(x_i | what is not masked) at the masked positions to read."""
-        return self.prediction(denoiser, x.masked_fill(masked, UNDECIDED), read)
+        return self._prediction(denoiser, x.masked_fill(masked, UNDECIDED), read)
 
     def alphas(self, steps: int) -> Float[Tensor, " T1"]:
         """alpha at the ends of T ancestral steps, from 0 to 1."""
@@ -190,42 +209,41 @@ class Masked(
     def denoise(
         self, denoiser: Denoiser, prompt: Tokens, sampler: MaskedSampler, *, rng: Noise
     ) -> Iterator[SampleState]:
-        """Lift the masks of `prompt`'s holes, event by event."""
+        """Lift the masks of `prompt`, event by event."""
         if sampler.remask:
-            yield from self.remasking(denoiser, prompt, sampler, rng)
+            yield from self._remasking(denoiser, prompt, sampler, rng)
             return
-        x, holes = prompt, prompt == UNDECIDED
-        block, event = self.events(prompt, sampler, rng)
+        x, undecided = prompt, prompt == UNDECIDED
+        block, event = self._events(prompt, sampler, rng)
         once = rng.uniform(x.shape[1])  # a position is drawn only when it is lifted
-        for number in range(num_events(event, holes)):
+        for number in range(num_events(event, undecided)):
             due = event == number
             rows = due.any(-1)
             if sampler.order == "random":
-                x = self.fill(denoiser, x, due, rows, sampler, once)
+                x = self._fill(denoiser, x, due, rows, sampler, once)
             else:
                 current = block.masked_fill(~due, -1).amax(-1, keepdim=True)
                 waiting = (x == UNDECIDED) & (block == current)
                 u = rng.uniform(2, x.shape[1])
-                x = self.fill_surest(denoiser, x, waiting, due.sum(-1), rows, sampler, u)
+                x = self._fill_surest(denoiser, x, waiting, due.sum(-1), rows, sampler, u)
             yield SampleState(x, rows)
 
-    def events(self, prompt: Tokens, sampler: MaskedSampler, rng: Noise) -> tuple[Event, Event]:
-        """Block and event of every hole."""
-        length, holes = prompt.shape[1], prompt == UNDECIDED
+    def _events(self, prompt: Tokens, sampler: MaskedSampler, rng: Noise) -> tuple[Event, Event]:
+        length, undecided = prompt.shape[1], prompt == UNDECIDED
         place = torch.arange(length, device=prompt.device)
         block = (place // (sampler.block or length)).expand(prompt.shape)
         count = -(-length // (sampler.block or length))
         steps = None if sampler.steps is None else max(1, sampler.steps // count)
         if sampler.order == "random":
-            step = draw_steps(holes, None if steps is None else self.alphas(steps), rng)
+            step = draw_steps(undecided, None if steps is None else self.alphas(steps), rng)
         else:
             # Evenly many per step: only their number matters here, the network says which.
-            size = torch.zeros_like(prompt).scatter_add(1, block, holes.long()).gather(1, block)
-            rank = rank_within_block(block, holes)
+            size = torch.zeros_like(prompt).scatter_add(1, block, undecided.long()).gather(1, block)
+            rank = rank_within_block(block, undecided)
             step = rank if steps is None else rank * steps // size.clamp_min(1)
-        return block, dense_rank(block * ((steps or length) + 1) + step, holes)
+        return block, dense_rank(block * ((steps or length) + 1) + step, undecided)
 
-    def fill(
+    def _fill(
         self,
         denoiser: Denoiser,
         x: Tokens,
@@ -235,16 +253,15 @@ class Masked(
         u: Float[Tensor, "B L"],
     ) -> Tokens:
         """x with the positions `due` drawn; only `rows` visit the network."""
-        prediction = self.prediction(for_rows(denoiser, rows), x[rows], due[rows])
+        prediction = self._prediction(for_rows(denoiser, rows), x[rows], due[rows])
         return x.masked_scatter(due, prediction.draw(u[due], sampler))
 
-    def prediction(self, denoiser: Denoiser, x: Tokens, wanted: Chosen) -> Prediction:
-        """p(x_i | x) at the positions wanted."""
+    def _prediction(self, denoiser: Denoiser, x: Tokens, wanted: Chosen) -> Prediction:
         positions = torch.arange(x.shape[1], device=x.device)
         z = x.masked_fill(x == UNDECIDED, self.process.mask)
         return denoiser(View(z, positions, Full(), read=wanted.flatten().nonzero().squeeze(-1)))
 
-    def fill_surest(
+    def _fill_surest(
         self,
         denoiser: Denoiser,
         x: Tokens,
@@ -257,22 +274,15 @@ class Masked(
         """x with the `count` surest of the positions `waiting` drawn, ties broken at random."""
         waiting = waiting & rows[:, None]
         token, tie = u.unbind(1)
-        drawn, certainty = [], []
-        prediction = self.prediction(for_rows(denoiser, rows), x[rows], waiting[rows])
+        drawn, sure = [], []
+        prediction = self._prediction(for_rows(denoiser, rows), x[rows], waiting[rows])
         for logits, v in prediction.in_pieces(token[waiting]):
             drawn.append(draw(sampler.weights(logits), v))
-            certainty.append(sureness(logits.softmax(-1), drawn[-1], sampler.order))
-        # Equally sure to three digits is equally sure: on a blank canvas all are, but for rounding.
-        score = torch.full(x.shape, -torch.inf, dtype=torch.float16, device=x.device)
-        score = score.masked_scatter(waiting, torch.cat(certainty).to(score))
-        order = tie.argsort(-1)
-        order = order.gather(
-            1, score.gather(1, order).argsort(dim=-1, descending=True, stable=True)
-        )
-        surest = order.argsort(-1) < count[:, None]
-        return x.masked_scatter(waiting, torch.cat(drawn)).where(waiting & surest, x)
+            sure.append(sureness(logits.softmax(-1), drawn[-1], sampler.order))
+        now = surest(torch.cat(sure), waiting, count, tie)
+        return x.masked_scatter(waiting, torch.cat(drawn)).where(now, x)
 
-    def remasking(
+    def _remasking(
         self, denoiser: Denoiser, prompt: Tokens, sampler: MaskedSampler, rng: Noise
     ) -> Iterator[SampleState]:
         """T steps that lift masks and put some back; steps that lift nothing cost nothing."""
@@ -287,17 +297,7 @@ class Masked(
             rows = lift.any(-1)
             token = rng.uniform(x.shape[1])  # drawn at every step, whoever else is there
             if bool(rows.any()):
-                x = self.fill(denoiser, x, lift, rows, sampler, token)
+                x = self._fill(denoiser, x, lift, rows, sampler, token)
             x = x.masked_fill(back, UNDECIDED)
             if bool(rows.any()):
                 yield SampleState(x, rows)
-
-
-def sureness(p: Float[Tensor, "M V"], drawn: Int[Tensor, " M"], order: str) -> Float[Tensor, " M"]:
-    """Larger where the network is surer: p of the token drawn, margin of the two likeliest, or -entropy."""
-    if order == "confidence":
-        return p.gather(-1, drawn[:, None]).squeeze(-1)
-    if order == "margin":
-        first, second = p.topk(min(2, p.shape[-1]), -1).values[:, [0, -1]].unbind(-1)
-        return first - second
-    return torch.xlogy(p, p).sum(-1)

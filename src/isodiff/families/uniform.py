@@ -48,6 +48,7 @@ from isodiff.network.view import Denoiser, View, for_rows
 from isodiff.process.categorical import UniformState
 from isodiff.process.counts import jump_times, num_free
 from isodiff.process.schedule import Linear
+from isodiff.references import arxiv
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Time, Tokens
 
@@ -80,6 +81,7 @@ class UniformSampler(Stepped):
         kappa: share of ancestral moves; the rest goes to t = 0 and is noised again.
     """
 
+    examples: ClassVar = ({"kappa": 0.5}, {"tail": "x_hat"})
     tail: Literal["draw", "posterior", "x_hat"] = "draw"
     kappa: float = 1.0
 
@@ -102,8 +104,23 @@ class Uniform(
         show_time: whether the network is shown the noise level.
     """
 
+    shows = "z with random tokens and m; full"
+    reads = "all L"
+    examples: ClassVar = {"untimed": {"show_time": False}}
     sampler = UniformSampler
     variants: ClassVar = {"ancestral": {}, "greedy tail": {"tail": "posterior"}}
+    bibtex = arxiv(
+        "2506.10892",
+        "The Diffusion Duality",
+        "Sahoo, Subham Sekhar and Deschenaux, Justin and Gokaslan, Aaron and Wang, Guanghan and "
+        "Chiu, Justin and Kuleshov, Volodymyr",
+    ) + arxiv(
+        "2412.10193",
+        "Simple Guidance Mechanisms for Discrete Diffusion Models",
+        "Schiff, Yair and Sahoo, Subham Sekhar and Phung, Hao and Wang, Guanghan and Boshar, Sam and "
+        "Dalla-Torre, Hugo and de Almeida, Bernardo P. and Rush, Alexander and Pierrot, Thomas and "
+        "Kuleshov, Volodymyr",
+    )
     vocab_size: int
     alpha_end: float = 0.0
     show_time: bool = True
@@ -168,7 +185,7 @@ class Uniform(
     def denoise(
         self, denoiser: Denoiser, prompt: Tokens, sampler: UniformSampler, *, rng: Noise
     ) -> Iterator[SampleState]:
-        """T steps from uniformly random tokens in the holes of `prompt`, which come first."""
+        """T steps from uniformly random tokens at the undecided positions, which come first."""
         assert sampler.steps is not None
         length, v, free = prompt.shape[1], self.vocab_size, prompt == UNDECIDED
         z = (rng.uniform(length) * v).long().where(free, prompt)

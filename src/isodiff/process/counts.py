@@ -44,7 +44,7 @@ Eqs. (3), (4) and (6) are ours; (5) is D3PM's sum over its steps, taken first ov
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -150,6 +150,14 @@ def mask_counts(
     chance = by_count(n, length, lambda size: visited(size, kept, rng.device))
     k = (1 + draw(chance, rng.strata())).minimum(n)
     return k, chance.sum(-1) / k.clamp_min(1).double()
+
+
+def leftover_counts(
+    rng: Rows, length: int, kept: float, observed: Chosen | None = None
+) -> Int[Tensor, " B"]:
+    """k_0 masks per row, left where the process stops at mask probability `kept`: Eq. (3)."""
+    law = partial(binomial, p=kept, device=rng.device)
+    return draw(by_count(num_free(rng, length, observed), length + 1, law), rng.strata())
 
 
 def expected_masks(length: int, kept: float = 0.0) -> float:

@@ -31,6 +31,9 @@ it is of second order: DPM-Solver++(2M) (arXiv 2211.01095, Algorithm 2, where la
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -100,3 +103,23 @@ def tempered(z: Vector, x_hat: Vector, gamma: Gamma, temperature: float) -> Vect
 def guided(x_hat: Vector, pull: Vector, gamma: Gamma) -> Vector:
     """x_hat with `pull` added to the score: as score = (alpha x_hat - z) / sigma^2."""
     return x_hat + sigma(gamma) ** 2 / alpha(gamma) * pull
+
+
+@dataclass
+class Solver:
+    """Steps along falling `gammas`: "ancestral", Eq. (6); "ddim", Eq. (7); "dpm", Eqs. (7) and (8)."""
+
+    method: str
+    _before: Vector | None = None
+
+    def step(
+        self, z: Vector, x_hat: Vector, gammas: Gamma, now: int, noise: Callable[[], Vector]
+    ) -> Vector:
+        """z at the noise level after that of number `now`; `noise` is asked for where the method has any."""
+        if self.method == "ancestral":
+            return ancestral(z, x_hat, gammas[now], gammas[now + 1], noise())
+        middle = x_hat
+        if self.method == "dpm" and self._before is not None:
+            middle = extrapolated(x_hat, self._before, *gammas[now - 1 : now + 2])
+        self._before = x_hat
+        return ode_step(z, middle, gammas[now], gammas[now + 1])

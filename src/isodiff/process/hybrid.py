@@ -25,8 +25,9 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -34,6 +35,8 @@ from isodiff.errors import InputError
 from isodiff.process.categorical import Process
 from isodiff.types import Chosen, Probabilities, Time
 
+Weighting = Literal["elbo", "clip", "dynamic", "dynamic_as_released"]
+P_U = 0.1
 LEAST_SHARE = 1e-9  # p_u below it is masked diffusion but for rounding; 0 is masked diffusion
 LARGEST_SHIFT = 30.0  # beyond it, the rarer kind of noise is never met
 
@@ -93,6 +96,28 @@ class HybridNoise(Process):
     def grid(self, u: Time) -> Time:
         """t = sin^2(pi u / 2): o = tan(pi u / 2) in (1), whose sqrt(t) would spoil equal steps of t."""
         return torch.sin(math.pi / 2 * u).square()
+
+    def entering(self, now: Sequence[float], then: Sequence[float]) -> list[list[float]]:
+        """nu_t and nu_t - (alpha_t / alpha_s) nu_s of one token, and of the mask; from `parts` at t > s."""
+        (alpha_t, random_t, mask_t), (alpha_s, random_s, mask_s) = now, then
+        a, v = alpha_t / alpha_s, self.vocab_size
+        return [[random_t / v, (random_t - a * random_s) / v], [mask_t, mask_t - a * mask_s]]
+
+    def weight(self, moment: Moment, same: Chosen, masked: Chosen, weighting: Weighting) -> Time:
+        """Of D in training, per unit of m (families/hybrid.py)."""
+        elbo = torch.where(masked, moment.mask, torch.where(same, moment.own, moment.other))
+        if weighting == "elbo":
+            return elbo
+        if weighting == "clip":
+            return torch.minimum(elbo, moment.time)
+        if weighting == "dynamic":
+            return elbo * moment.clock
+        token = torch.where(same, self.released(moment.m), 1)
+        return moment.time * torch.where(masked, 2, token)
+
+    def released(self, m: Time) -> Time:
+        """What the released code trains x in state x with."""
+        raise InputError("dynamic_as_released is a weight of the p_u form; with shift use dynamic")
 
     def due(self, times: Time) -> Time:
         """Mean chance of a position, at each step between falling `times`, that the network has a say in it.
@@ -160,7 +185,7 @@ class Peaked(HybridNoise):
         return self.moment(m, self.b / (self.b + o), one, 2 * one, clock)
 
     def released(self, m: Time) -> Time:
-        """What the released code trains x in state x with: its log-SNR is sigmoid(-t), its V has the mask."""
+        """Its log-SNR is sigmoid(-t), its V has the mask."""
         t = self.odds(m).square() / (1 + self.odds(m).square())
         return self.b / self.num_states * torch.exp(torch.sigmoid(-t) / 2)
 
@@ -186,3 +211,12 @@ class Shifted(HybridNoise):
         """s = sigmoid(log SNR + shift); t = m, so dt/dtau = t (1 - t)."""
         share = 1 / (1 + m / (1 - m) * math.exp(-self.shift))
         return self.moment(m, share, share, 1 + share, m * (1 - m))
+
+
+def hybrid_noise(vocab_size: int, p_u: float | None, shift: float | None) -> HybridNoise:
+    """In the form that is given; p_u = 0.1 where neither is."""
+    if p_u is not None and shift is not None:
+        raise InputError("p_u and shift are two forms of the noise; give one of them")
+    if shift is not None:
+        return Shifted(vocab_size, shift)
+    return Peaked(vocab_size, P_U if p_u is None else p_u)
