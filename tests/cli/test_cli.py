@@ -93,6 +93,29 @@ def test_a_verb_is_one_file(monkeypatch, tmp_path, capsys):
     sys.modules.pop("isodiff.cli.toy")
 
 
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+def test_bash_completes_verbs_commands_options_and_choices(capsys, tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        main(["--tyro-print-completion", "bash"])
+    assert not stop.value.code
+    (tmp_path / "isodiff.bash").write_text(capsys.readouterr().out)
+    lines = {
+        "isodiff fi": {"finetune", "fit"},
+        "isodiff plan bu": {"budget"},
+        "isodiff train masked --recipe.sche": {"--recipe.schedule"},
+        "isodiff train masked --recipe.schedule ": {"cosine", "wsd"},
+        "isodiff sample runs/1 --ord": {"--order"},
+    }
+    for line, expected in lines.items():
+        words = line.split(" ")
+        script = (
+            f"source {tmp_path}/isodiff.bash; COMP_WORDS=({' '.join(words[:-1])} '{words[-1]}')\n"
+            f"COMP_CWORD={len(words) - 1}; _tyro_isodiff; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        )
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+        assert set(done.stdout.split()) == expected, (line, done.stderr)
+
+
 def test_version_is_the_package_s(capsys):
     from importlib.metadata import version
 

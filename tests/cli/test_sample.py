@@ -49,7 +49,11 @@ def runs(tmp_path_factory) -> dict[str, str]:
         ("masked", ["--prompt", "x" * 40], "which leaves nothing to write of 32"),
         ("masked", ["--prompt", "x" * 20, "--suffix", "y" * 20], "have 40 tokens"),
         ("autoregressive", ["--suffix", "end"], "infilling needs a masked or uniform family"),
-        ("autoregressive", ["--prompt", "a_b", "--hole", "_"], "nothing may be given after a hole"),
+        (
+            "autoregressive",
+            ["--prompt", "a_b", "--blank", "_"],
+            "nothing may be given after a hole",
+        ),
         ("masked", ["--steps", "0"], "steps must be at least 1, got 0"),
         ("uniform", ["--steps", "-3"], "steps must be at least 1, got -3"),
         ("uniform", ["--steps", "None"], "uniform noise needs a number of steps"),
@@ -108,7 +112,7 @@ def test_texts_end_at_their_first_end_of_document(runs, family) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES[1:])
 def test_prompt_suffix_and_holes(runs, family) -> None:
-    words = ("--prompt", "ab__c", "--suffix", "_z", "--hole", "_", "--num", "3")
+    words = ("--prompt", "ab__c", "--suffix", "_z", "--blank", "_", "--num", "3")
     for one in isodiff("sample", runs[family], *words)["samples"]:
         tokens = one["tokens"]
         assert [tokens[i] for i in (0, 1, 4, -1)] == [*b"abcz"]

@@ -38,7 +38,7 @@ from isodiff.types import Tokens
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
+class _Options:
     """What `isodiff sample` needs beside the sampler's own options.
 
     Attributes:
@@ -46,7 +46,7 @@ class Options:
         length: Tokens per text, prompt included; the training length by default.
         prompt: How every text begins.
         suffix: How every text ends; families that write from left to right cannot.
-        hole: Each occurrence of this mark in prompt and suffix is one token to fill in.
+        blank: This mark stands for one token to fill in, wherever it is in prompt and suffix.
         to_end: Cut every text at its first end of document; a family that can stop there does.
         batch_size: Texts drawn at a time.
         trace: A film of how the first 8 texts come about: an HTML page that needs no network.
@@ -56,7 +56,7 @@ class Options:
     length: NumTokens | None = None
     prompt: Text = ""
     suffix: Text = ""
-    hole: Text | None = None
+    blank: Text | None = None
     to_end: bool = False
     seed: Seed = 0
     batch_size: Number = 64
@@ -68,14 +68,14 @@ class Options:
 
 def run(
     folder: RunFolder,
-    options: Annotated[Options, arg(name="")],
+    options: Annotated[_Options, arg(name="")],
     sampler_options: SamplerOptions,
 ) -> Answer:
     """Draw texts from a run. Which of the sampler's options apply is decided by the run's family."""
     if options.num < 1 or options.batch_size < 1:
         raise InputError("num and batch_size must be at least 1")
     if options.trace is not None:
-        make_room(options.trace)
+        _make_room(options.trace)
     if options.threads:
         torch.set_num_threads(options.threads)
     trained = load(folder, corpus=options.corpus, device=options.device)
@@ -87,14 +87,14 @@ def run(
     if "window" in known and settings["window"] is None:
         settings = {**settings, "window": trained.spec.length}  # no context was longer in training
     sampler = trained.family.sampler(**settings)
-    start = canvas(trained, options)
+    start = _initial_state(trained, options)
     began = time.monotonic()
-    tokens, nfe, makings = drawn(trained, start, sampler, options)
+    tokens, nfe, trajectories = _drawn(trained, start, sampler, options)
     seconds = time.monotonic() - began
     written = int((start == UNDECIDED).sum()) * options.num - int((tokens == UNDECIDED).sum())
     samples = []
     for row, count in zip(tokens.cpu().numpy(), nfe.tolist(), strict=True):
-        kept, finished = finish(row, eos if options.to_end else None)
+        kept, finished = _finish(row, eos if options.to_end else None)
         text = trained.corpus.tokenizer.decode(kept)
         samples.append({"text": text, "tokens": kept.tolist(), "nfe": count, "finished": finished})
     value = {
@@ -124,7 +124,7 @@ def run(
                 text=one["text"],
                 kept=len(one["tokens"]),
             )
-            for made, one in zip(makings, samples, strict=False)
+            for made, one in zip(trajectories, samples, strict=False)
         ]
         film = Film(
             family=trained.family.name,
@@ -142,8 +142,8 @@ def run(
     return Answer(value, said)
 
 
-def finish(row: np.ndarray, eos: int | None) -> tuple[np.ndarray, str]:
-    """The text up to its end of document or its first hole left, and what ended it.
+def _finish(row: np.ndarray, eos: int | None) -> tuple[np.ndarray, str]:
+    """The text up to its end of document or the first position left undecided, and what ended it.
 
     "eos", "repetition" (the sampler gave it up) or "length".
     """
@@ -154,7 +154,7 @@ def finish(row: np.ndarray, eos: int | None) -> tuple[np.ndarray, str]:
     return row, "length"
 
 
-def make_room(path: Path) -> None:
+def _make_room(path: Path) -> None:
     """See to it that a file can be written there, before any work is done.
 
     Raises:
@@ -170,48 +170,48 @@ def make_room(path: Path) -> None:
         raise InputError(f"{path} lies in {path.parent}, which is not a folder") from None
 
 
-def canvas(trained: Trained, options: Options) -> Tokens:
-    """One text to fill, (1, L): prompt, holes, suffix.
+def _initial_state(trained: Trained, options: _Options) -> Tokens:
+    """One text to fill, (1, L): prompt, undecided positions, suffix.
 
     Raises:
         InputError: they leave nothing to write.
     """
     length = options.length or trained.spec.length
     first, last = (
-        encoded(trained, text, options.hole) for text in (options.prompt, options.suffix)
+        _encoded(trained, text, options.blank) for text in (options.prompt, options.suffix)
     )
-    holes = length - len(first) - len(last)
-    if holes < 0 or UNDECIDED not in first + last + [UNDECIDED] * holes:
+    left = length - len(first) - len(last)
+    if left < 0 or UNDECIDED not in first + last + [UNDECIDED] * left:
         raise InputError(
             f"prompt and suffix have {len(first) + len(last)} tokens, which leaves nothing to write of "
             f"{length}; shorten them or give a larger --length"
         )
-    return torch.tensor([first + [UNDECIDED] * holes + last], device=options.device)
+    return torch.tensor([first + [UNDECIDED] * left + last], device=options.device)
 
 
-def encoded(trained: Trained, text: str, hole: str | None) -> list[int]:
-    """Token numbers of a text, its marks as holes."""
+def _encoded(trained: Trained, text: str, blank: str | None) -> list[int]:
+    """Token ids of a text; marks are undecided."""
     ids: list[int] = []
-    for number, part in enumerate(text.split(hole) if hole else [text]):
+    for number, part in enumerate(text.split(blank) if blank else [text]):
         ids += [UNDECIDED] * (number > 0)
         if part:
             ids += trained.corpus.tokenizer.encode(part).tolist()
     return ids
 
 
-def drawn(
-    trained: Trained, start: Tokens, sampler: Sampler, options: Options
+def _drawn(
+    trained: Trained, start: Tokens, sampler: Sampler, options: _Options
 ) -> tuple[Tokens, torch.Tensor, list[Trajectory]]:
     """All texts, batch by batch, and where a film is asked for how the first came about."""
     tokens, nfe = [undecided(0, start.shape[1])], [torch.zeros(0, dtype=torch.long)]
-    makings: list[Trajectory] = []
+    trajectories: list[Trajectory] = []
 
     def write(first: int, count: int) -> None:
         rng = Streams(options.seed, count, first=first, device=options.device)
         what = (trained.family, trained.network, start.expand(count, -1), sampler)
         if options.trace is not None and first < SHOWN:
             *found, made = sample_trajectories(*what, rng=rng, num=SHOWN - first)
-            makings.extend(made)
+            trajectories.extend(made)
         else:
             found = sample(*what, rng=rng)
         tokens.append(found[0].cpu())
@@ -221,4 +221,4 @@ def drawn(
         for first in range(0, options.num, options.batch_size):
             count = min(options.batch_size, options.num - first)
             pieces(count, partial(write, first, count))
-    return torch.cat(tokens), torch.cat(nfe), makings
+    return torch.cat(tokens), torch.cat(nfe), trajectories
