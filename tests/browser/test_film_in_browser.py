@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from isodiff.data.text import Bytes
+from isodiff.data.tokenizer import Bytes
 from isodiff.report.film import Film, Take, write_film
 from tests.cli.tiny_runs import answer, corpus, trained
 

@@ -9,7 +9,7 @@ from markupsafe import escape
 from tiny_runs import answer, corpus, trained
 
 from isodiff.cli import main
-from isodiff.data.text import Bytes
+from isodiff.data.tokenizer import Bytes
 from isodiff.report.film import SHOWN
 
 

@@ -10,7 +10,7 @@ import pytest
 from isodiff.data import corpora
 from isodiff.data.corpora import prepare
 from isodiff.data.manifest import SPLITS
-from isodiff.data.subword import Untrained
+from isodiff.data.subword import UntrainedBPE
 from isodiff.data.tokens import Corpus
 from isodiff.errors import InputError
 
@@ -131,10 +131,10 @@ def test_text_that_repeats_itself_cannot_be_held_out(tmp_path):
 def test_bpe_is_trained_on_the_training_split_only(folder, tmp_path):
     in_order = [story(i) for i in range(100)]
     train = set(texts(prepare([folder], tmp_path / "bytes"), "train"))
-    wanted = Untrained(350).train(iter([text for text in in_order if text in train]))
+    wanted = UntrainedBPE(350).train(iter([text for text in in_order if text in train]))
     corpus = prepare([folder], tmp_path / "bpe", tokenizer="bpe:350")
     assert (tmp_path / "bpe" / "tokenizer.json").read_text() == wanted.source
-    assert Untrained(350).train(iter(in_order)).source != wanted.source
+    assert UntrainedBPE(350).train(iter(in_order)).source != wanted.source
     assert (corpus.vocab_size, corpus.eos) == (350, 349)
 
 
@@ -152,7 +152,7 @@ def test_text8(tmp_path):
 def lossy_tokenizer(path):
     from tokenizers import normalizers
 
-    trained = Untrained(300).train(iter([story(i) for i in range(20)]))
+    trained = UntrainedBPE(300).train(iter([story(i) for i in range(20)]))
     trained.inner.normalizer = normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents()])
     trained.inner.save(str(path))
 
@@ -231,14 +231,14 @@ def test_disk_full_leaves_nothing_behind(folder, tmp_path, monkeypatch):
 
 
 def test_a_file_that_changes_meanwhile_is_noticed(folder, tmp_path, monkeypatch):
-    divide = corpora.divide
+    divide = corpora.split_documents
 
     def divide_and_change(*arguments):
         answer = divide(*arguments)
         (folder / "050.txt").write_text("something else")
         return answer
 
-    monkeypatch.setattr(corpora, "divide", divide_and_change)
+    monkeypatch.setattr(corpora, "split_documents", divide_and_change)
     with pytest.raises(InputError, match=r"050.txt changed while it was read"):
         prepare([folder], tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -10,7 +10,7 @@ import pytest
 
 from isodiff.data.final_answer import flexible, score, strict
 from isodiff.data.qa_format import Question, read_questions, spelt, write_questions
-from isodiff.data.text import Bytes, Text8
+from isodiff.data.tokenizer import Bytes, Text8
 from isodiff.errors import InputError
 from isodiff.evaluate import arithmetic as sums
 from isodiff.evaluate.arithmetic import arithmetic

@@ -12,15 +12,22 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Library
 from tokenizers import decoders, models, pre_tokenizers
 
-from isodiff.data.subword import BYTE_OF, Subword, Untrained, from_file, gpt2
-from isodiff.data.text import Bytes, Text8, tokenizer_for
+from isodiff.data.subword import (
+    BYTE_OF,
+    SubwordTokenizer,
+    UntrainedBPE,
+    from_file,
+    gpt2,
+    tokenizer_for,
+)
+from isodiff.data.tokenizer import Bytes, Text8
 from isodiff.errors import InputError
 
 SAMPLE = (
     "The quick brown fox jumps over the lazy dog. Ünïcödé naïveté 日本語 emoji 🎉🎉\n\n"
     "The dog sleeps, the fox thinks; the naïveté of dogs is the fox's delight.\r\n\t 12345 "
 )
-BPE = Untrained(300).train(iter([SAMPLE] * 3))
+BPE = UntrainedBPE(300).train(iter([SAMPLE] * 3))
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
 
 
@@ -90,7 +97,7 @@ def test_spellings_of_vocabularies_that_are_not_of_bytes(vocab, decoder, ids, te
     """As within a text: with the blank before a word."""
     inner = Library(models.BPE(vocab, [], byte_fallback="<0xE6>" in vocab))
     inner.decoder = decoder
-    tokenizer = Subword(inner.to_str(), "tokenizer.json")
+    tokenizer = SubwordTokenizer(inner.to_str(), "tokenizer.json")
     assert tokenizer.token_bytes is None
     assert b"".join(map(tokenizer.spelling, ids)).decode() == text
     assert tokenizer.decode(ids) == text.lstrip()
@@ -129,11 +136,11 @@ def test_text8_normalize(text, wanted):
 
 
 def test_training_is_deterministic_and_sized():
-    assert BPE.fingerprint == Untrained(300).train(iter([SAMPLE] * 3)).fingerprint
-    assert BPE.fingerprint != Untrained(301).train(iter([SAMPLE] * 3)).fingerprint
+    assert BPE.fingerprint == UntrainedBPE(300).train(iter([SAMPLE] * 3)).fingerprint
+    assert BPE.fingerprint != UntrainedBPE(301).train(iter([SAMPLE] * 3)).fingerprint
     with pytest.raises(InputError, match=r"merges for bpe:(\d+) only, not bpe:9000"):
-        Untrained(9000).train(iter(["ab ab"]))
-    assert Untrained(257).train(iter(["x"])).encode("xé").tolist() != []
+        UntrainedBPE(9000).train(iter(["ab ab"]))
+    assert UntrainedBPE(257).train(iter(["x"])).encode("xé").tolist() != []
 
 
 @pytest.mark.parametrize("name", ["bpe", "bpe:", "bpe:256", "bpe:x", "bpe:-1", "bpe:99999999"])
@@ -146,7 +153,7 @@ def test_bad_bpe_sizes(name):
 def test_gpt2_files(tmp_path, names):
     write_gpt2_files(tmp_path, BPE, names)
     tokenizer = tokenizer_for(f"gpt2:{tmp_path}")
-    assert isinstance(tokenizer, Subword) and tokenizer.name == "gpt2"
+    assert isinstance(tokenizer, SubwordTokenizer) and tokenizer.name == "gpt2"
     assert (tokenizer.vocab_size, tokenizer.eos) == (300, 299)
     assert np.array_equal(tokenizer.token_bytes, BPE.token_bytes)
     assert tokenizer.encode(SAMPLE).tolist() == BPE.encode(SAMPLE).tolist()
@@ -163,7 +170,7 @@ def test_gpt2_files_missing_or_damaged(tmp_path):
 
 def test_gpt2_without_network_names_the_way_out(tmp_path):
     code = (
-        "from isodiff.data.text import tokenizer_for; from isodiff.errors import InputError\n"
+        "from isodiff.data.subword import tokenizer_for; from isodiff.errors import InputError\n"
         "try: tokenizer_for('gpt2')\nexcept InputError as error: print(error)"
     )
     offline = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
@@ -186,7 +193,7 @@ def test_tokenizer_file_with_its_own_end_token(tmp_path):
     inner.enable_padding(length=9)
     inner.save(str(tmp_path / "words.json"))
     tokenizer = tokenizer_for(str(tmp_path / "words.json"))
-    assert isinstance(tokenizer, Subword)
+    assert isinstance(tokenizer, SubwordTokenizer)
     assert (tokenizer.vocab_size, tokenizer.eos, tokenizer.token_bytes) == (8, 1, None)
     assert tokenizer.encode("hello world").tolist() == [2, 7]
     assert tokenizer.decode([2, 1, 7]) == "hello<|endoftext|>world"

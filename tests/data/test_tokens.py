@@ -159,9 +159,9 @@ def edit(folder, **changes):
         ({"content_sha256": "0"}, "its hash does not fit"),
         ({"cut": "lines"}, "its hash does not fit"),
         ({"test": 0.051}, "its hash does not fit"),
-        ({"vocab_size": "many"}, "field 'vocab_size'"),
+        ({"vocab_size": "many"}, ": vocab_size: "),
         ({"splits": {}}, "does not have the splits train, validation, test"),
-        ({"dtype": "O"}, "field 'dtype'"),
+        ({"dtype": "O"}, ": dtype: "),
     ],
 )
 def test_foreign_or_altered_manifest(corpus, changes, message):
@@ -173,7 +173,7 @@ def test_foreign_or_altered_manifest(corpus, changes, message):
 def test_shard_names_stay_inside_the_folder(corpus):
     path = corpus.folder / "corpus.json"
     path.write_text(path.read_text().replace("train-00000.bin", "../../secret.bin"))
-    with pytest.raises(InputError, match="field 'splits"):
+    with pytest.raises(InputError, match="json: splits"):
         Corpus.open(corpus.folder)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from isodiff.data.text import Bytes
+from isodiff.data.tokenizer import Bytes
 from isodiff.evaluate.choices import Entry, choose, drawing, entries
 from isodiff.evaluate.cloze import foretell, target_nats, written
 from isodiff.evaluate.items import Item, Target, option

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isodiff.data.subword import Untrained
-from isodiff.data.text import Bytes
+from isodiff.data.subword import UntrainedBPE
+from isodiff.data.tokenizer import Bytes
 from isodiff.errors import InputError
 from isodiff.evaluate.items import (
     Option,
@@ -142,7 +142,7 @@ def test_bytes_are_divided_where_the_context_ends():
 
 @pytest.fixture(scope="module")
 def subwords():
-    return Untrained.parse("bpe:272").train(iter(["the water is wet, the weather is wet " * 50]))
+    return UntrainedBPE.parse("bpe:272").train(iter(["the water is wet, the weather is wet " * 50]))
 
 
 def test_subwords_are_those_of_the_whole_text(subwords):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from isodiff.data.text import Bytes, Text8
+from isodiff.data.tokenizer import Bytes, Text8
 from isodiff.errors import InputError
 from isodiff.evaluate.reference_model import HuggingFaceJudge, RunJudge
 from isodiff.families.autoregressive import Autoregressive

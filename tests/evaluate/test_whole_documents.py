@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from isodiff.data.documents import Document
-from isodiff.data.text import Bytes
+from isodiff.data.tokenizer import Bytes
 from isodiff.errors import InputError
 from isodiff.evaluate.documents import Window, by_shape, encoded, evaluate_documents, windows
 from isodiff.evaluate.likelihood import likelihood
@@ -153,7 +153,7 @@ def test_bad_input(run: Trained) -> None:
 
 
 def test_a_text_outside_the_alphabet_is_named() -> None:
-    from isodiff.data.text import Text8
+    from isodiff.data.tokenizer import Text8
 
     with pytest.raises(InputError, match="text 0: character 'W'"):
         encoded(Text8(), docs(TEXT)[0], True)

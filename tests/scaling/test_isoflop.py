@@ -291,9 +291,9 @@ def test_a_floor_is_not_mistaken_for_scatter(planted: Planted) -> None:
     points = planted(irreducible=2.5, budgets=budgets, noise=0.0005, rng=rng)
     straight = fit_isoflop(points, bootstrap=200).families["masked"]
     floored = fit_isoflop(points, bootstrap=200, irreducible=True).families["masked"]
-    assert straight.excess["L"] == 0
-    assert floored.excess["L"] > 0.05
-    assert straight.excess["N"] == floored.excess["N"]
+    assert straight.excess.L == 0
+    assert floored.excess.L > 0.05
+    assert straight.excess.N == floored.excess.N
 
 
 def test_excess_scatter_is_seen_and_widens_the_interval(planted: Planted) -> None:
@@ -301,7 +301,7 @@ def test_excess_scatter_is_seen_and_widens_the_interval(planted: Planted) -> Non
     points = planted(noise=0.002, between=0.05, sizes=6, rng=rng)
     fit = fit_isoflop(points, bootstrap=400)
     masked = fit.families["masked"]
-    assert masked.excess["N"] < 0.01
+    assert masked.excess.N < 0.01
     within = np.std(masked.minima.log_n[1:], axis=0).mean()
     assert np.std(masked.spread.log_n[1:], axis=0).mean() > 3 * within
     assert any("between budgets" in line for line in fit.to_json()["warnings"])

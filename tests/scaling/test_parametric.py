@@ -177,18 +177,18 @@ def shared_study(same_floor: bool) -> list:
 def test_the_comparison_finds_what_families_share(same_floor: bool) -> None:
     found = compare(fit_parametric(shared_study(same_floor), bootstrap=0))
     assert found is not None
-    models = {row["model"]: row for row in found["models"]}
-    assert found["best_by_aicc"] == ("shared E and exponents" if same_floor else "shared exponents")
-    assert models["separate"]["parameters"] == 10
-    assert models["shared E and exponents"]["parameters"] == 7
+    models = {row.model: row for row in found.models}
+    assert found.best_by_aicc == ("shared E and exponents" if same_floor else "shared exponents")
+    assert models["separate"].parameters == 10
+    assert models["shared E and exponents"].parameters == 7
     # a freer model fits no worse
     for free, bound in (("separate", "shared E"), ("shared E", "shared E and exponents")):
-        assert models[free]["objective"] <= models[bound]["objective"] * (1 + 1e-9)
-    assert models["shared exponents"]["shared"] == pytest.approx(
+        assert models[free].objective <= models[bound].objective * (1 + 1e-9)
+    assert models["shared exponents"].shared == pytest.approx(
         {"alpha": ALPHA, "beta": BETA}, rel=0.05
     )
-    for row in found["models"]:
-        assert (row["held_out_rmse"] < 0.01) or (row["shared"].get("log_e") and not same_floor)
+    for row in found.models:
+        assert (row.held_out_rmse < 0.01) or (row.shared.get("log_e") and not same_floor)
 
 
 def test_one_family_is_compared_with_nothing(chinchilla: dict) -> None:

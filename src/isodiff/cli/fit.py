@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Literal
 
 from tyro.conf import Positional
 
 from isodiff.cli import Answer
 from isodiff.cli.options import File, Number, Seed, Source
 from isodiff.errors import InputError
-from isodiff.files import write_json
 from isodiff.record import Convention
 from isodiff.report.law_text import law_text
 from isodiff.scaling import fit_isoflop, fit_parametric, fit_repeated, read_points
 from isodiff.scaling.fitting.resample import Resampling
+from isodiff.scaling.laws.isoflop_result import IsoflopFamily, IsoflopResult
 from isodiff.scaling.points import Parameters, Points
-from isodiff.scaling.sensitivity import Fit, moved, under_each
+from isodiff.scaling.sensitivity import Fit, under_each
+from isodiff.serialization import to_json, write_result
 
 
 def run(
@@ -70,18 +73,17 @@ def run(
         )
 
     points = read_points(source, flops, parameters)
-    value = fit(points, bootstrap).to_json()
-    if law == "isoflop":
-        check_curves(points, value["families"])
+    result = fit(points, bootstrap).result()
+    if isinstance(result, IsoflopResult):
+        check_curves(points, result.families)
     if conventions:
-        rows = under_each(source, lambda points: fit(points, 0))
-        value["conventions"] = {"rows": rows, "moved": moved(rows)}
+        result = replace(result, conventions=under_each(source, lambda points: fit(points, 0)))
     if out is not None:
-        write_json(out, value)
-    return Answer(value, law_text(value))
+        write_result(out, result)
+    return Answer(to_json(result), law_text(result))
 
 
-def check_curves(points: Points, families: dict[str, Any]) -> None:
+def check_curves(points: Points, families: Mapping[str, IsoflopFamily]) -> None:
     """Refuse runs of which no IsoFLOP law can come.
 
     Raises:
@@ -92,9 +94,9 @@ def check_curves(points: Points, families: dict[str, Any]) -> None:
         raise InputError(
             f"{points.source} has one budget only, {min(budgets):.3g} FLOPs; a law in C needs two at least"
         )
-    if any(family["budgets"] for family in families.values()):
+    if any(family.budgets for family in families.values()):
         return
-    reasons = sorted({row["reason"] for family in families.values() for row in family["refused"]})
+    reasons = sorted({row.reason for family in families.values() for row in family.refused})
     raise InputError(
         f"no IsoFLOP curve of {points.source} has a minimum inside its sizes ({', '.join(reasons)}); run "
         "three sizes or more at each budget, some on either side of the best"

@@ -25,6 +25,7 @@ from isodiff.errors import InputError
 from isodiff.serialization import to_json
 
 if TYPE_CHECKING:
+    from isodiff.scaling.laws.law import LawResult
     from isodiff.scaling.planning.hardware import Setting
 
 ROWS = 4  # sequences of a step: enough that every family's shares of them come out even
@@ -47,6 +48,7 @@ def _study(
         minutes: Scale all budgets so that the whole study takes this long on this machine.
     """
     from isodiff.provenance import num_cores
+    from isodiff.serialization import to_json
     from isodiff.study.plan import corpus_folder, plan, plan_table
     from isodiff.study.study import read_study
     from isodiff.study.workers import Workers
@@ -154,13 +156,13 @@ def _next(
 COMMANDS = Commands(functions={"study": _study, "budget": _budget, "next": _next})
 
 
-def workloads(laws: list[dict[str, Any]], setting: Setting) -> Setting:
+def workloads(laws: list[LawResult], setting: Setting) -> Setting:
     """The setting with what the families of the laws show a network, in training and in writing."""
     from isodiff.families import FAMILIES
     from isodiff.scaling.planning.published_rules import base_name
 
     sampling, shown = {}, {}
-    for name in {name for law in laws for name in law["families"]}:
+    for name in {name for law in laws for name in law.families}:
         cls = FAMILIES.get(base_name(name))
         if cls is None:
             continue

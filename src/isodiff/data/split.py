@@ -13,14 +13,20 @@ place after 1/16 of the smaller held-out share; joined, the pieces of a document
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from isodiff.data.documents import Document
+from isodiff.data.documents import Document, documents
 from isodiff.data.manifest import SPLITS, Cut
+from isodiff.data.subword import UntrainedBPE
+from isodiff.data.tokenizer import Tokenizer
 from isodiff.errors import InputError
+from isodiff.progress import ProgressLine
 
 CUTS: dict[Cut, re.Pattern[str]] = {
     "blank lines": re.compile(r"\n(?:[ \t\r]*\n)+"),
@@ -29,7 +35,7 @@ CUTS: dict[Cut, re.Pattern[str]] = {
 }
 TRAIN, VALIDATION, TEST = range(len(SPLITS))
 # Below this a piece is a few words, and a held-out split of such pieces says nothing.
-SMALLEST_PIECE = 64
+_SMALLEST_PIECE = 64
 
 
 def check_shares(validation: float, test: float) -> None:
@@ -68,9 +74,9 @@ def assign(
     return split[group]
 
 
-def piece_length(num_bytes: int, validation: float, test: float) -> int:
+def _piece_length(num_bytes: int, validation: float, test: float) -> int:
     """The least length of a piece, in characters, when `num_bytes` of text must be cut."""
-    return max(SMALLEST_PIECE, int(num_bytes * min(validation, test) / 16))
+    return max(_SMALLEST_PIECE, int(num_bytes * min(validation, test) / 16))
 
 
 def pieces(document: Document, cut: Cut | None, length: int) -> Iterator[Document]:
@@ -86,3 +92,123 @@ def pieces(document: Document, cut: Cut | None, length: int) -> Iterator[Documen
                 yield Document(piece, f"{origin}, from character {start}")
                 start = place.end()
     yield Document(text[start:], f"{origin}, from character {start}" if start else origin)
+
+
+@dataclass(frozen=True)
+class DocumentSource:
+    """Documents that can be read again: sources, how to read and normalize them, where to cut."""
+
+    sources: tuple[str, ...]
+    separator: str | None
+    text_field: str
+    tokenizer: Tokenizer | UntrainedBPE
+    cut: Cut | None = None
+    piece: int = 0
+
+    def __iter__(self) -> Iterator[Document]:
+        """The documents, or their pieces, normalized, in order."""
+        for text, origin in documents(
+            self.sources, separator=self.separator, text_field=self.text_field
+        ):
+            try:
+                text = self.tokenizer.normalize(text)
+            except InputError as error:
+                raise InputError(f"{origin}: {error}") from None
+            if text and not text.isspace():
+                yield from pieces(Document(text, origin), self.cut, self.piece)
+
+
+@dataclass(frozen=True)
+class DocumentHashes:
+    """What one reading of n documents tells.
+
+    Attributes:
+        keys: uint64 [n], the leading bits of each document's SHA-256.
+        num_bytes: int64 [n], UTF-8 bytes of each.
+        sha256: of all the hashes, in order.
+    """
+
+    keys: np.ndarray
+    num_bytes: np.ndarray
+    sha256: str
+
+
+def split_documents(
+    source: DocumentSource, validation: float, test: float
+) -> tuple[DocumentSource, DocumentHashes, np.ndarray]:
+    """The documents, cut no further than the split needs, their hashes and their split int8 [n]."""
+    hashes = _hash_documents(source)
+    total = int(hashes.num_bytes.sum())
+    if not total:
+        raise InputError(f"{', '.join(source.sources)}: no text; every document is empty")
+    length = _piece_length(total, validation, test)
+    for cut in (None, *CUTS):
+        if cut is not None:
+            source = replace(source, cut=cut, piece=length)
+            hashes = _hash_documents(source)
+        split = assign(hashes.keys, hashes.num_bytes, validation, test)
+        if split is not None:
+            return source, hashes, split
+    raise InputError(
+        f"{', '.join(source.sources)}: {total} bytes cannot be split by content into train, "
+        f"{validation:g} validation and {test:g} test: too little text, or it repeats itself; "
+        "give more text or larger shares"
+    )
+
+
+def _hash_documents(source: DocumentSource) -> DocumentHashes:
+    """Read every document once."""
+    keys, num_bytes = array("Q"), array("q")
+    total = hashlib.sha256()
+    for _, size, digest in _hashed(source, "reading"):
+        total.update(digest)
+        keys.append(_key(digest))
+        num_bytes.append(size)
+    return DocumentHashes(
+        np.array(keys, np.uint64), np.array(num_bytes, np.int64), total.hexdigest()
+    )
+
+
+def read_again(source: DocumentSource, hashes: DocumentHashes, what: str) -> Iterator[Document]:
+    """The documents once more; `InputError` if they are not those of the hashes."""
+    num_read = 0
+    for document, _, digest in _hashed(source, what):
+        if num_read == len(hashes.keys) or _key(digest) != hashes.keys[num_read]:
+            raise InputError(f"{document.origin} changed while it was read; run it again")
+        num_read += 1
+        yield document
+    if num_read < len(hashes.keys):
+        raise InputError(f"{', '.join(source.sources)} became shorter while read; run it again")
+
+
+def _hashed(documents: Iterable[Document], what: str) -> Iterator[tuple[Document, int, bytes]]:
+    """Each document with its UTF-8 bytes and their SHA-256."""
+    count = 0
+
+    def describe(line: ProgressLine) -> str:
+        speed = f"{line.done / 1e6:.1f} MB, {line.rate / 1e6:.1f} MB/s"
+        return f"{what}: {count} documents, {speed}"
+
+    line = ProgressLine(describe)
+    for document in documents:
+        data = _utf8(document)
+        count += 1
+        line.advance(len(data))
+        yield document, len(data), hashlib.sha256(data).digest()
+    line.close()
+
+
+def _key(digest: bytes) -> int:
+    """The first 64 bits of a hash."""
+    return int.from_bytes(digest[:8], "big")
+
+
+def _utf8(document: Document) -> bytes:
+    """The bytes of a document; JSON can hold half a character, which has none."""
+    try:
+        return document.text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{document.origin}: character {error.start} is half of a surrogate pair, which UTF-8 "
+            "cannot hold; mend or remove it"
+        ) from None

@@ -1,4 +1,4 @@
-"""Subword tokenizers of the `tokenizers` library: trained here, GPT-2's, or any tokenizer.json."""
+"""Tokenizers by name: subword ones of the `tokenizers` library (trained here, GPT-2, any tokenizer.json)."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ import numpy as np
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from isodiff.data.text import END_MARK, Tokenizer
-from isodiff.errors import InputError, reason
+from isodiff.data.tokenizer import END_MARK, Tokenizer, plain_tokenizer
+from isodiff.errors import InputError, nearest, reason
 
 FILE = "tokenizer.json"
+_FORMS = ("bytes", "text8", "text8:normalize", "bpe:SIZE", "gpt2", "gpt2:DIR", FILE)
 # In order of preference; the first that the vocabulary has ends a document.
-END_TOKENS = (END_MARK, "<|end_of_text|>", "</s>", "<eos>", "[EOS]", "[SEP]")
+_END_TOKENS = (END_MARK, "<|end_of_text|>", "</s>", "<eos>", "[EOS]", "[SEP]")
 # GPT-2's byte alphabet: printable characters of Latin-1 stand for themselves, the rest for 256, 257, ...
-PRINTED = [*range(33, 127), *range(161, 173), *range(174, 256)]
-BYTE_OF = {chr(byte): byte for byte in PRINTED} | {
-    chr(256 + i): byte for i, byte in enumerate(sorted({*range(256)} - {*PRINTED}))
+_PRINTED = [*range(33, 127), *range(161, 173), *range(174, 256)]
+BYTE_OF = {chr(byte): byte for byte in _PRINTED} | {
+    chr(256 + i): byte for i, byte in enumerate(sorted({*range(256)} - {*_PRINTED}))
 }
 
 
-class Subword(Tokenizer):
+class SubwordTokenizer(Tokenizer):
     """A `tokenizers` tokenizer, used for plain text only.
 
-    Special tokens spelt out in a text are read as text; nothing is added, padded or truncated.
+    Special tokens written in a text are read as text; nothing is added, padded or truncated.
     """
 
     def __init__(self, source: str, name: str) -> None:
@@ -40,22 +41,22 @@ class Subword(Tokenizer):
         self.inner = tokenizers.Tokenizer.from_str(source)
         self.inner.no_truncation()
         self.inner.no_padding()
-        end = next((t for t in END_TOKENS if self.inner.token_to_id(t) is not None), END_MARK)
+        end = next((t for t in _END_TOKENS if self.inner.token_to_id(t) is not None), END_MARK)
         self.inner.add_special_tokens([end])
         self.inner.encode_special_tokens = True
         self.eos = int(self.inner.get_vocab()[end])
         # Ids may have holes; the largest one counts.
         self.vocab_size = max(self.inner.get_vocab().values()) + 1
         parsed = json.loads(source)
-        self.byte_level = is_byte_level(parsed)
-        self.byte_fallback = bool(parsed["model"].get("byte_fallback"))
-        self.token_bytes = self.count_bytes() if self.byte_level else None
+        self._byte_level = _is_byte_level(parsed)
+        self._byte_fallback = bool(parsed["model"].get("byte_fallback"))
+        self.token_bytes = self._count_bytes() if self._byte_level else None
 
-    def count_bytes(self) -> np.ndarray:
+    def _count_bytes(self) -> np.ndarray:
         """Bytes per id of a byte-level vocabulary."""
         count = np.zeros(self.vocab_size, np.int64)
         for token, index in self.inner.get_vocab().items():
-            count[index] = len(spelt(token))
+            count[index] = len(_bytes_of(token))
         count[self.eos] = 0
         return count
 
@@ -73,18 +74,18 @@ class Subword(Tokenizer):
         encodings = self.inner.encode_batch_fast(list(texts), add_special_tokens=False)
         return (np.array(encoding.ids, np.int64) for encoding in encodings)
 
-    def decode_plain(self, ids: np.ndarray) -> str:
-        """Text of ids, special tokens spelt out."""
+    def _decode_plain(self, ids: np.ndarray) -> str:
+        """Text of ids, special tokens as text."""
         return self.inner.decode(ids.tolist(), skip_special_tokens=False)
 
-    def spelling_plain(self, index: int) -> bytes:
+    def _plain_spelling(self, index: int) -> bytes:
         """Of a vocabulary that is not byte-level: what the token adds to a text."""
         token = self.inner.id_to_token(index) or ""
-        if self.byte_level:
-            return spelt(token)
-        if self.byte_fallback and (byte := re.fullmatch("<0x([0-9A-F]{2})>", token)):
+        if self._byte_level:
+            return _bytes_of(token)
+        if self._byte_fallback and (byte := re.fullmatch("<0x([0-9A-F]{2})>", token)):
             return bytes.fromhex(byte[1])
-        once, twice = (self.decode_plain(np.full(count, index)) for count in (1, 2))
+        once, twice = (self._decode_plain(np.full(count, index)) for count in (1, 2))
         return twice.removeprefix(once).encode()
 
     def files(self) -> dict[str, str]:
@@ -93,13 +94,13 @@ class Subword(Tokenizer):
 
 
 @dataclass(frozen=True)
-class Untrained:
+class UntrainedBPE:
     """A byte-level BPE of `size` ids that still has to see its training text."""
 
     size: int
 
     @classmethod
-    def parse(cls, name: str) -> Untrained:
+    def parse(cls, name: str) -> UntrainedBPE:
         """`bpe:SIZE`; SIZE counts the 256 bytes, the merges and the end of document."""
         digits = name.removeprefix("bpe:")
         if not digits.isascii() or not digits.isdigit() or not 257 <= int(digits) <= 2**24:
@@ -115,13 +116,13 @@ class Untrained:
         """Byte-level BPE takes any text as it is."""
         return text
 
-    def train(self, texts: Iterator[str]) -> Subword:
+    def train(self, texts: Iterator[str]) -> SubwordTokenizer:
         """Byte-level BPE with GPT-2's pre-tokenizer, trained on `texts` (Sennrich et al. 2016).
 
         Raises:
             InputError: the texts do not hold enough distinct pairs for SIZE.
         """
-        inner = byte_level(models.BPE())
+        inner = _byte_level(models.BPE())
         trainer = trainers.BpeTrainer(
             vocab_size=self.size - 1,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
@@ -134,10 +135,10 @@ class Untrained:
                 f"ask for at most bpe:{found + 1} or give more text"
             )
         inner.add_special_tokens([END_MARK])
-        return Subword(inner.to_str(), self.name)
+        return SubwordTokenizer(inner.to_str(), self.name)
 
 
-def byte_level(model: models.BPE) -> tokenizers.Tokenizer:
+def _byte_level(model: models.BPE) -> tokenizers.Tokenizer:
     """GPT-2's pre-tokenizer and decoder around a BPE model."""
     inner = tokenizers.Tokenizer(model)
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -145,30 +146,30 @@ def byte_level(model: models.BPE) -> tokenizers.Tokenizer:
     return inner
 
 
-def spelt(token: str) -> bytes:
+def _bytes_of(token: str) -> bytes:
     """Bytes of a token of a byte-level vocabulary, where every character is one byte."""
     own = BYTE_OF.keys() >= set(token)
     return bytes(map(BYTE_OF.__getitem__, token)) if own else token.encode()
 
 
-def is_byte_level(part: Any) -> bool:
+def _is_byte_level(part: Any) -> bool:
     """Whether a parsed tokenizer.json has a ByteLevel pre-tokenizer, alone or in a sequence."""
     if isinstance(part, dict) and "model" in part:
         part = part.get("pre_tokenizer")
     if not isinstance(part, dict):
         return False
     parts = part.get("pretokenizers") or []
-    return part.get("type") == "ByteLevel" or any(map(is_byte_level, parts))
+    return part.get("type") == "ByteLevel" or any(map(_is_byte_level, parts))
 
 
-def gpt2(folder: Path | None) -> Subword:
+def gpt2(folder: Path | None) -> SubwordTokenizer:
     """GPT-2's tokenizer from its two files, or from the Hugging Face hub when no folder is given.
 
     Raises:
         InputError: the folder lacks the files, or the hub cannot be reached.
     """
     if folder is None:
-        return gpt2_from_hub()
+        return _gpt2_from_hub()
     for names in (("encoder.json", "vocab.bpe"), ("vocab.json", "merges.txt")):
         vocab, merges = (folder / name for name in names)
         if vocab.is_file() and merges.is_file():
@@ -178,15 +179,15 @@ def gpt2(folder: Path | None) -> Subword:
             f"{folder} has neither encoder.json + vocab.bpe nor vocab.json + merges.txt"
         )
     try:
-        inner = byte_level(models.BPE.from_file(str(vocab), str(merges)))
+        inner = _byte_level(models.BPE.from_file(str(vocab), str(merges)))
         if inner.token_to_id(END_MARK) is not None:
             inner.add_special_tokens([END_MARK])
-        return Subword(inner.to_str(), "gpt2")
+        return SubwordTokenizer(inner.to_str(), "gpt2")
     except Exception as error:  # the library raises bare Exception
         raise InputError(f"{vocab} and {merges} are not a BPE vocabulary: {error}") from None
 
 
-def gpt2_from_hub() -> Subword:
+def _gpt2_from_hub() -> SubwordTokenizer:
     """GPT-2's tokenizer from the Hugging Face hub or its local cache."""
     try:
         inner = tokenizers.Tokenizer.from_pretrained("openai-community/gpt2")
@@ -195,17 +196,17 @@ def gpt2_from_hub() -> Subword:
             f"gpt2 could not be fetched from the Hugging Face hub ({reason(error)}); give gpt2:DIR, "
             "a folder with GPT-2's encoder.json and vocab.bpe (or vocab.json and merges.txt)"
         ) from None
-    return Subword(inner.to_str(), "gpt2")
+    return SubwordTokenizer(inner.to_str(), "gpt2")
 
 
-def from_file(path: Path, name: str) -> Subword:
+def from_file(path: Path, name: str) -> SubwordTokenizer:
     """A tokenizer.json of the `tokenizers` library.
 
     Raises:
         InputError: the file is missing or is not such a tokenizer.
     """
     try:
-        return Subword(path.read_text(encoding="utf-8"), name)
+        return SubwordTokenizer(path.read_text(encoding="utf-8"), name)
     except FileNotFoundError:
         raise InputError(f"{path} is missing; prepare the corpus again") from None
     except OSError:
@@ -214,3 +215,25 @@ def from_file(path: Path, name: str) -> Subword:
         raise InputError(
             f"{path} is not a tokenizer of the tokenizers library: {reason(error)}"
         ) from None
+
+
+def tokenizer_for(name: str) -> Tokenizer | UntrainedBPE:
+    """The tokenizer that `--tokenizer NAME` asks for; `bpe:SIZE` still has to be trained.
+
+    Raises:
+        InputError: no such tokenizer, or its files are missing or damaged.
+    """
+    if plain := plain_tokenizer(name):
+        return plain
+    kind, _, rest = name.partition(":")
+    if kind == "bpe":
+        return UntrainedBPE.parse(name)
+    if kind == "gpt2":
+        return gpt2(Path(rest).expanduser() if rest else None)
+    path = Path(name).expanduser()
+    if path.is_file():
+        return from_file(path, name=FILE)
+    raise InputError(
+        f"no tokenizer {name!r}{nearest(name, _FORMS)}; "
+        "give bytes, text8, text8:normalize, bpe:SIZE, gpt2, gpt2:DIR or the path of a tokenizer.json"
+    )

@@ -17,7 +17,7 @@ import numpy as np
 
 from isodiff.data.manifest import Manifest, SplitName, read_manifest
 from isodiff.data.permutation import permute
-from isodiff.data.text import Tokenizer, load_tokenizer
+from isodiff.data.tokenizer import Tokenizer, plain_tokenizer
 from isodiff.errors import InputError, nearest
 
 CHUNK = 4096  # samples whose windows are worked out together
@@ -41,9 +41,9 @@ class Tokens:
         name: str = "the corpus",
     ) -> None:
         """Lay the integer arrays `shards` end to end; `token_bytes` as in `Tokenizer`."""
-        self.shards = shards
-        self.bounds = np.cumsum([0, *map(len, shards)])
-        self.num_tokens = int(self.bounds[-1])
+        self._shards = shards
+        self._bounds = np.cumsum([0, *map(len, shards)])
+        self.num_tokens = int(self._bounds[-1])
         self.num_bytes = num_bytes
         self.token_bytes = token_bytes
         self.name = name
@@ -53,11 +53,11 @@ class Tokens:
         if not 0 <= start <= stop <= self.num_tokens:
             raise IndexError(f"tokens {start}..{stop} of {self.name}, which has {self.num_tokens}")
         out = np.empty(stop - start, np.int64)
-        shard = int(np.searchsorted(self.bounds, start, side="right")) - 1
+        shard = int(np.searchsorted(self._bounds, start, side="right")) - 1
         done = 0
         while done < len(out):
-            offset = start + done - self.bounds[shard]
-            part = self.shards[shard][offset : offset + len(out) - done]
+            offset = start + done - self._bounds[shard]
+            part = self._shards[shard][offset : offset + len(out) - done]
             out[done : done + len(part)] = part
             done += len(part)
             shard += 1
@@ -120,8 +120,8 @@ class Corpus:
             if sum(shard.num_tokens for shard in split.shards) != split.num_tokens:
                 raise InputError(f"{folder}: tokens of the shards do not add up; prepare it again")
             for shard in split.shards:
-                check_size(folder / shard.file, shard.num_tokens * width)
-            check_size(folder / split.index, 16 * split.num_documents, header=True)
+                _check_size(folder / shard.file, shard.num_tokens * width)
+            _check_size(folder / split.index, 16 * split.num_documents, header=True)
         return cls(folder, manifest)
 
     @property
@@ -141,8 +141,27 @@ class Corpus:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer the corpus was prepared with."""
-        return load_tokenizer(self.folder)
+        """The tokenizer, as it was when the corpus was prepared.
+
+        Its `token_bytes` is None where token bytes did not add up to the corpus's bytes.
+
+        Raises:
+            InputError: its file is missing or was altered.
+        """
+        tokenizer = plain_tokenizer(self.manifest.tokenizer.name)
+        if tokenizer is None:
+            from isodiff.data import subword
+
+            file = self.folder / subword.FILE
+            tokenizer = subword.from_file(file, name=self.manifest.tokenizer.name)
+        if tokenizer.fingerprint != self.manifest.tokenizer.sha256:
+            raise InputError(
+                f"the tokenizer in {self.folder} is not the one the corpus was prepared with; "
+                "prepare it again"
+            )
+        if not self.manifest.exact_bytes:
+            tokenizer.token_bytes = None
+        return tokenizer
 
     def split(self, name: SplitName | str) -> Tokens:
         """The tokens of `train`, `validation` or `test`, memory-mapped."""
@@ -167,7 +186,7 @@ class Corpus:
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def check_size(path: Path, size: int, header: bool = False) -> None:
+def _check_size(path: Path, size: int, header: bool = False) -> None:
     """`InputError` unless the file has `size` bytes (after a header of unknown length)."""
     if not path.is_file():
         raise InputError(f"{path} is missing; delete the folder and prepare the corpus again")
@@ -215,12 +234,12 @@ def shuffled(samples: np.ndarray, num_windows: int, seed: int) -> np.ndarray:
     windows = np.empty(len(samples), np.int64)
     for number in np.unique(chunk):
         here = chunk == number
-        windows[here] = order(seed, num_windows, int(number))[offset[here]]
+        windows[here] = _order(seed, num_windows, int(number))[offset[here]]
     return windows
 
 
 @lru_cache(maxsize=8)
-def order(seed: int, num_windows: int, chunk: int) -> np.ndarray:
+def _order(seed: int, num_windows: int, chunk: int) -> np.ndarray:
     """Windows of samples chunk * CHUNK onwards: many at once, because small calls dominate small steps."""
     epoch, position = np.divmod(np.arange(CHUNK) + chunk * CHUNK, num_windows)
     return permute(seed, epoch, position, num_windows)

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from isodiff.data.qa_format import Malformed
-from isodiff.data.text import Tokenizer
+from isodiff.data.tokenizer import Tokenizer
 from isodiff.errors import InputError
 from isodiff.evaluate.items import Item, Target, shortened, target
 from isodiff.evaluate.scoring import Scorer, Scores

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from isodiff.data.documents import Document
-from isodiff.data.text import Tokenizer
+from isodiff.data.tokenizer import Tokenizer
 from isodiff.errors import InputError
 from isodiff.evaluate.likelihood import likelihood
 from isodiff.record import Kind

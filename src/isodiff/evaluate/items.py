@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isodiff.data.qa_format import Malformed
-from isodiff.data.text import Tokenizer
+from isodiff.data.tokenizer import Tokenizer
 from isodiff.errors import InputError
 
 FORMS = "query, choices, gold; context_options, continuation, gold; or context, continuation"

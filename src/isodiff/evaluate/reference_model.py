@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from isodiff.data.text import Tokenizer
+from isodiff.data.tokenizer import Tokenizer
 from isodiff.errors import InputError, reason
 from isodiff.families.base import Family
 from isodiff.network.view import Denoiser

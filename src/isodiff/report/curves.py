@@ -10,7 +10,6 @@ import altair as alt
 from isodiff.report.axes import apart, around, around_log, linear, logarithmic
 from isodiff.report.folder import Run, StudyFolder
 from isodiff.report.format import scientific, size_interval, with_error
-from isodiff.report.law_schema import Curve, Minimum
 from isodiff.report.panels import (
     LOSS,
     Chart,
@@ -23,6 +22,7 @@ from isodiff.report.panels import (
 )
 from isodiff.report.schema import Validation
 from isodiff.report.theme import INK, MUTED, PAPER, color, shape
+from isodiff.scaling.laws.isoflop_result import IsoflopCurve, Minimum
 from isodiff.units import short
 
 LINE_HEIGHT = 0.055
@@ -93,7 +93,9 @@ def isoflop_axes(study: StudyFolder, points: Rows) -> tuple[dict[str, Any], dict
     )
 
 
-def parabolas(curves: Sequence[Curve], points: Rows, ink: str, x: Any, y: Any) -> list[Chart]:
+def parabolas(
+    curves: Sequence[IsoflopCurve], points: Rows, ink: str, x: Any, y: Any
+) -> list[Chart]:
     """The fitted parabolas, dashed where refused; plain joins where nothing was fitted."""
     accepted = [row for curve in curves if curve.accepted for row in samples(curve)]
     refused = [row for curve in curves if not curve.accepted for row in samples(curve)]
@@ -112,10 +114,10 @@ def parabolas(curves: Sequence[Curve], points: Rows, ink: str, x: Any, y: Any) -
     ]
 
 
-def samples(curve: Curve) -> Rows:
+def samples(curve: IsoflopCurve) -> Rows:
     """The drawn points of a parabola."""
     budget = curve.budget or curve.flops
-    return [{**point.model_dump(), "budget": budget} for point in curve.line]
+    return [{**vars(point), "budget": budget} for point in curve.line]
 
 
 def runs_with_errors(points: Rows, place: int, x: Any, y: Any) -> list[Chart]:

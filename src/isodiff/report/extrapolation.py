@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
-from typing import Any
 
 from isodiff.errors import InputError
 from isodiff.report.folder import StudyFolder
 from isodiff.report.format import MARKS, scientific, shown
 from isodiff.report.tables import Cell, Column, Part, Table
+from isodiff.scaling.laws.law import LawResult
 from isodiff.scaling.planning.hardware import Setting
 from isodiff.scaling.planning.reasons import span
 from isodiff.scaling.planning.recommend import plan
@@ -22,7 +22,7 @@ TIMES = 10.0
 def planned(study: StudyFolder) -> Part:
     """Every family at ten times the largest budget, on the study's own text."""
     heading = f"At {TIMES:g} times the largest budget"
-    laws = [law for law in study.laws.values() if law["families"] and drawn(law)]
+    laws = [law for law in study.laws.values() if law.families and drawn(law)]
     if not laws or not study.finished:
         return Part(heading, None, "No law, so no plan.")
     budget = TIMES * max(run.budget for run in study.finished)
@@ -72,9 +72,9 @@ def planned(study: StudyFolder) -> Part:
     return Part(heading, Table(columns, tuple(rows)), caption, tuple(said))
 
 
-def drawn(law: dict[str, Any]) -> bool:
+def drawn(law: LawResult) -> bool:
     """Whether the law can be read beyond its runs: older files hold curves only."""
-    return all("draws" in family and "range" in family for family in law["families"].values())
+    return all(family.draws and family.range for family in law.families.values())
 
 
 def setting(study: StudyFolder) -> Setting:

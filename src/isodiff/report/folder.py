@@ -10,7 +10,6 @@ from typing import Any
 from isodiff.errors import InputError
 from isodiff.files import read_json
 from isodiff.record import canonical
-from isodiff.report.law_schema import FamilyFit, Fits
 from isodiff.report.schema import (
     Frontier,
     Record,
@@ -18,7 +17,11 @@ from isodiff.report.schema import (
     Study,
     validated,
 )
+from isodiff.scaling.laws.isoflop_result import IsoflopFamily, IsoflopResult
+from isodiff.scaling.laws.law import LawResult
+from isodiff.scaling.laws.load import LAWS
 from isodiff.scaling.points import family_labels
+from isodiff.serialization import from_json
 
 
 @dataclass(frozen=True)
@@ -41,18 +44,18 @@ class StudyFolder:
 
     Attributes:
         families: names in the order of the study; a family keeps its color by this order.
-        laws: the JSON of every law that was fitted, by its name.
+        laws: every law that was fitted, by its name.
         runs: by family, budget, size and seed.
     """
 
     path: Path
     study: Study
     runs: tuple[Run, ...]
-    fits: Fits | None
+    fits: IsoflopResult | None
     samples: dict[str, Samples]
     frontier: Frontier | None
     families: tuple[str, ...]
-    laws: Mapping[str, dict[str, Any]]
+    laws: Mapping[str, LawResult]
 
     @property
     def finished(self) -> tuple[Run, ...]:
@@ -73,9 +76,9 @@ class StudyFolder:
         """Size of a run under that convention."""
         return run.record.parameters.get(self.parameters_convention)
 
-    def fit(self, family: str) -> FamilyFit:
+    def fit(self, family: str) -> IsoflopFamily:
         """The fit of a family; an empty one where there is none."""
-        return (self.fits.families.get(family) if self.fits else None) or FamilyFit()
+        return (self.fits.families.get(family) if self.fits else None) or IsoflopFamily()
 
 
 def read_study(path: Path) -> StudyFolder:
@@ -90,7 +93,8 @@ def read_study(path: Path) -> StudyFolder:
     files = sorted(path.glob("runs/*/record.json"))
     records = [validated(Record, read_json(file), str(file)) for file in files]
     labels = run_labels(records)
-    fits = optional(path / "fits.json")
+    laws = read_laws(path)
+    fits = laws.get("isoflop")
     samples = optional(path / "samples.json") or {}
     if not isinstance(samples, dict):
         raise InputError(f"{path / 'samples.json'} must hold an object; restore or delete it")
@@ -99,7 +103,7 @@ def read_study(path: Path) -> StudyFolder:
         path=path,
         study=study,
         runs=tuple(map(Run, records, labels, files)),
-        fits=None if fits is None else validated(Fits, fits, str(path / "fits.json")),
+        fits=fits if isinstance(fits, IsoflopResult) else None,
         samples={
             name: validated(Samples, value, f"{path / 'samples.json'}: {name}")
             for name, value in samples.items()
@@ -108,25 +112,31 @@ def read_study(path: Path) -> StudyFolder:
         if frontier is None
         else validated(Frontier, frontier, str(path / "frontier.json")),
         families=(),
-        laws=read_laws(path),
+        laws=laws,
     )
     return ordered(found)
 
 
-LAWS = {"isoflop": "fits.json", "parametric": "parametric.json", "repeated": "repeated.json"}
+FILES = {"isoflop": "fits.json", "parametric": "parametric.json", "repeated": "repeated.json"}
 """The file of each law."""
 
 
-def read_laws(path: Path) -> dict[str, dict[str, Any]]:
+def read_laws(path: Path) -> dict[str, LawResult]:
     """The laws whose files are there; one that could not be fitted has no family and says why."""
-    found = {}
-    for law, name in LAWS.items():
+    found: dict[str, LawResult] = {}
+    for law, name in FILES.items():
         value = optional(path / name)
         if value is None:
             continue
-        if not isinstance(value, dict) or not isinstance(value.get("families", {}), dict):
+        if law != "isoflop" and not isinstance(value, dict):
             raise InputError(f"{path / name} is no {law} law; restore or delete it")
-        found[law] = {"law": law, "families": {}, "warnings": [], **value}
+        try:
+            found[law] = from_json(LAWS[law], value, path / name)
+        except InputError as error:
+            if law == "isoflop":
+                raise
+            warning = f"the law cannot be read; fit it again, or delete it ({error})"
+            found[law] = LawResult(law=law, warnings=(warning,))
     return found
 
 

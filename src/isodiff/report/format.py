@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from isodiff.report.law_schema import Minimum
-from isodiff.report.schema import Estimated, Quantity
+from isodiff.report.schema import Estimated
+from isodiff.scaling.fitting.bootstrap import Quantity
+from isodiff.scaling.laws.isoflop_result import Minimum
 from isodiff.units import short
 
 MARKS = {"exact": "=", "bound": "≤"}

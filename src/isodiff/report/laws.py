@@ -10,7 +10,6 @@ import altair as alt
 from isodiff.report.axes import around_log, logarithmic
 from isodiff.report.folder import StudyFolder
 from isodiff.report.format import interval, ratio, scientific, size_interval
-from isodiff.report.law_schema import Minimum
 from isodiff.report.panels import (
     NARROW,
     Chart,
@@ -23,12 +22,13 @@ from isodiff.report.panels import (
 )
 from isodiff.report.theme import MUTED
 from isodiff.scaling.laws.isoflop import REFERENCE
+from isodiff.scaling.laws.isoflop_result import BandPoint, IsoflopFamily, Minimum
 from isodiff.units import short
 
 
 def laws(study: StudyFolder, narrow: bool) -> Chart | None:
     """L*(C) and N*(C): power laws through the minima."""
-    shown = [family for family in study.families if study.fit(family).bands.get("L")]
+    shown = [family for family in study.families if study.fit(family).bands.L]
     if not shown:
         return None
     counted = study.parameters_convention.replace("_", "-")
@@ -42,9 +42,9 @@ def law(
 ) -> Chart:
     """One law against training compute, all families in one panel."""
     bands: Rows = [
-        {"family": family, **point.model_dump()}
+        {"family": family, **vars(point)}
         for family in shown
-        for point in study.fit(family).bands.get(symbol, [])
+        for point in band(study.fit(family), symbol)
     ]
     points: Rows = [
         law_point(family, minimum, symbol)
@@ -73,6 +73,11 @@ def law(
             x=x, y=y, color=ink, shape=forms, description="note:N"
         ),
     ).properties(width=layout(2, narrow, all_named=True)[1], height=290, title=heading(title))
+
+
+def band(fit: IsoflopFamily, symbol: str) -> tuple[BandPoint, ...]:
+    """L*(C) or N*(C)."""
+    return fit.bands.L if symbol == "L" else fit.bands.N
 
 
 def law_point(family: str, minimum: Minimum, symbol: str) -> dict[str, Any]:

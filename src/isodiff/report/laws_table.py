@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from isodiff.report.folder import StudyFolder
 from isodiff.report.format import interval
-from isodiff.report.law_schema import FamilyFit
-from isodiff.report.schema import Quantity
 from isodiff.report.tables import Cell, Column, Table
+from isodiff.scaling.fitting.bootstrap import Quantity
+from isodiff.scaling.laws.isoflop_result import IsoflopFamily
 
 
 def laws_table(study: StudyFolder) -> Table | None:
@@ -26,33 +26,32 @@ def laws_table(study: StudyFolder) -> Table | None:
     return Table(columns, tuple(law_row(family, study.fit(family)) for family in shown))
 
 
-def has_law(fit: FamilyFit) -> bool:
+def has_law(fit: IsoflopFamily) -> bool:
     """Whether two budgets or more were accepted."""
     return fit.L_exponent is not None and fit.L_exponent.value is not None
 
 
-def law_row(family: str, fit: FamilyFit) -> tuple[Cell, ...]:
+def law_row(family: str, fit: IsoflopFamily) -> tuple[Cell, ...]:
     """One family."""
     exponents = [
         Cell(interval(exponent, lambda x: f"{x:.3f}"))
         for exponent in (fit.N_exponent, fit.D_exponent, fit.L_exponent)
     ]
-    return (Cell(family), *exponents, *foretold(fit), Cell(bias(fit)))
+    return (Cell(family), *exponents, *predicted_loss(fit), Cell(bias(fit)))
 
 
-def foretold(fit: FamilyFit) -> tuple[Cell, Cell]:
+def predicted_loss(fit: IsoflopFamily) -> tuple[Cell, Cell]:
     """L* as predicted, with the error, and as it was."""
-    found = fit.validation.L if fit.validation else None
+    found = fit.validation.L
     if found is None:
-        reason = fit.validation.reason if fit.validation else None
-        return Cell("–", note=reason or ""), Cell("–")
+        return Cell("–", note=fit.validation.reason or ""), Cell("–")
     predicted = Quantity(value=found.predicted, low=found.low, high=found.high)
     held = found.low is None or found.high is None or found.low <= found.observed <= found.high
     note = f"{found.relative_error:+.1%}" + ("" if held else ", outside")
     return Cell(interval(predicted, lambda x: f"{x:.3f}"), note=note), Cell(f"{found.observed:.3f}")
 
 
-def bias(fit: FamilyFit) -> str:
+def bias(fit: IsoflopFamily) -> str:
     """Least and largest over the budgets."""
     known = [row.parabola_bias_N for row in fit.budgets if row.parabola_bias_N is not None]
     if not known:

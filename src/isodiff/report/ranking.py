@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from isodiff.report.folder import Run, StudyFolder
-from isodiff.report.law_schema import Minimum
 from isodiff.report.schema import Estimated, Quantity, Validation
+from isodiff.scaling.laws.isoflop_result import Minimum
 
 TOLD_APART = 2.0
 """Standard errors that a difference must exceed before a family is called better."""
@@ -66,8 +66,8 @@ class Row:
         return {
             "family": self.family,
             "best": [{"budget": budget, **best.to_json()} for budget, best in self.best.items()],
-            "optimum": self.optimum and self.optimum.model_dump(),
-            "multiplier_vs_autoregressive": self.multiplier and self.multiplier.model_dump(),
+            "optimum": self.optimum and asdict(self.optimum),
+            "multiplier_vs_autoregressive": self.multiplier and asdict(self.multiplier),
             "extrapolation": self.extrapolation,
         }
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from isodiff.report.extrapolation import planned
 from isodiff.report.folder import StudyFolder
@@ -11,43 +11,31 @@ from isodiff.report.format import ratio, shown
 from isodiff.report.law_text import decay
 from isodiff.report.tables import Cell, Column, Part, Table
 from isodiff.scaling.fitting.bootstrap import LEVEL
-
-Law = dict[str, Any]
+from isodiff.scaling.fitting.holdout import RunsHeldOut
+from isodiff.scaling.laws.data_constrained_result import DataConstrainedResult
+from isodiff.scaling.laws.law import Conventions, LawResult, OpenSpan
+from isodiff.scaling.laws.parametric_result import Comparison, ParametricResult
 
 
 def scaling(study: StudyFolder) -> tuple[Part, ...]:
-    """The parts that a study's files give; a line where they are of another version, or damaged."""
-    try:
-        return tuple(parts(study))
-    except (AttributeError, KeyError, TypeError) as error:
-        reason = (
-            f"The laws in the folder cannot be read ({error!r}); fit them again, or delete them."
-        )
-        return (Part("Laws", None, reason),)
-
-
-def parts(study: StudyFolder) -> list[Part]:
     """Every law that was fitted, and the plan."""
-    isoflop, parametric, repeated = (
-        ordered(study.laws.get(name), study.families)
-        for name in ("isoflop", "parametric", "repeated")
-    )
+    laws = {name: ordered(law, study.families) for name, law in study.laws.items()}
+    parametric, repeated = laws.get("parametric"), laws.get("repeated")
+    isoflop = laws.get("isoflop")
     found = [constants(parametric)]
-    if parametric and parametric.get("comparison"):
-        found.append(comparison(parametric["comparison"]))
+    if isinstance(parametric, ParametricResult) and parametric.comparison is not None:
+        found.append(comparison(parametric.comparison))
     if repeated is not None:
         found.append(worth(repeated))
-    if isoflop and isoflop.get("conventions"):
-        found.append(conventions(isoflop))
-    return [*found, planned(study)]
+    if isoflop is not None and isoflop.conventions is not None:
+        found.append(conventions(isoflop.conventions, isoflop.families))
+    return (*found, planned(study))
 
 
-def ordered(law: Law | None, families: Sequence[str]) -> Law | None:
+def ordered(law: LawResult, families: Sequence[str]) -> LawResult:
     """The law with its families in the order of the study."""
-    if law is None:
-        return None
-    own = sorted(law["families"].items(), key=lambda item: place(item[0], families))
-    return {**law, "families": dict(own)}
+    own = sorted(law.families.items(), key=lambda item: place(item[0], families))
+    return replace(law, families=dict(own))
 
 
 def place(family: str, families: Sequence[str]) -> int:
@@ -55,20 +43,20 @@ def place(family: str, families: Sequence[str]) -> int:
     return families.index(family) if family in families else len(families)
 
 
-def absent(law: Law | None, name: str) -> str:
+def absent(law: LawResult | None, name: str) -> str:
     """Why a law is not there."""
     if law is None:
         return (
             f"The folder holds no {name}.json; isodiff fit RUNS --law {name} --out {name}.json "
             "writes one."
         )
-    return "; ".join(law.get("warnings", [])) or f"{name}.json holds no family."
+    return "; ".join(law.warnings) or f"{name}.json holds no family."
 
 
-def constants(law: Law | None) -> Part:
+def constants(law: LawResult | None) -> Part:
     """E, the exponents and what they foretell, of E + A/N^alpha + B/D^beta."""
     heading = "The parametric law E + A/N^α + B/D^β"
-    if not law or not law["families"]:
+    if not isinstance(law, ParametricResult) or not law.families:
         return Part(heading, None, absent(law, "parametric"))
     columns = (
         Column("family", numeric=False),
@@ -80,33 +68,35 @@ def constants(law: Law | None) -> Part:
         Column("foretold", "error at the largest budget, rms"),
     )
     rows = []
-    for name, family in law["families"].items():
-        ends = family["intervals"]
+    for name, family in law.families.items():
+        ends = family.intervals
         rows.append(
             (
                 Cell(name),
-                *(Cell(shown(family[s], ends[s], ".3f")) for s in ("E", "alpha", "beta")),
-                Cell(shown(family["exponents"]["N"], ends["N"], ".3f")),
-                Cell(f"{family['noise']['rms']:.2%}"),
-                foretold(family["validation"]),
+                Cell(shown(family.E, ends.E, ".3f")),
+                Cell(shown(family.alpha, ends.alpha, ".3f")),
+                Cell(shown(family.beta, ends.beta, ".3f")),
+                Cell(shown(family.exponents.N, ends.N, ".3f")),
+                Cell(f"{family.noise.rms:.2%}"),
+                predicted(family.validation),
             )
         )
     caption = (
-        f"Huber's loss of log loss over all {sum(f['num_points'] for f in law['families'].values())} runs; "
+        f"Huber's loss of log loss over all {sum(f.num_points for f in law.families.values())} runs; "
         f"[low, high] are {LEVEL:.0%} intervals. N*: the compute-optimal size, in the middle of the runs' "
         "compute. Foretold: the law without the runs of the largest budget, against them."
     )
     return Part(heading, Table(columns, tuple(rows)), caption)
 
 
-def foretold(checked: dict[str, Any]) -> Cell:
+def predicted(checked: RunsHeldOut) -> Cell:
     """How far the runs left out lie from the law of the others."""
-    if "reason" in checked:
-        return Cell("–", note=checked["reason"])
-    return Cell(f"{checked['rmse']:.2%}", note=f"{checked['bias']:+.2%} on average")
+    if checked.reason is not None:
+        return Cell("–", note=checked.reason)
+    return Cell(f"{checked.rmse:.2%}", note=f"{checked.bias:+.2%} on average")
 
 
-def comparison(found: dict[str, Any]) -> Part:
+def comparison(found: Comparison) -> Part:
     """What families may have in common."""
     columns = (
         Column("in common", numeric=False),
@@ -120,12 +110,12 @@ def comparison(found: dict[str, Any]) -> Part:
 
     rows = tuple(
         (
-            Cell(named(row["model"])),
-            Cell(str(row["parameters"])),
-            Cell(f"{row['delta_aicc']:+.1f}"),
-            Cell("–" if row["held_out_rmse"] is None else f"{row['held_out_rmse']:.2%}"),
+            Cell(named(row.model)),
+            Cell(str(row.parameters)),
+            Cell(f"{row.delta_aicc:+.1f}"),
+            Cell("–" if row.held_out_rmse is None else f"{row.held_out_rmse:.2%}"),
         )
-        for row in found["models"]
+        for row in found.models
     )
     return Part(
         "What the families have in common",
@@ -134,10 +124,10 @@ def comparison(found: dict[str, Any]) -> Part:
     )
 
 
-def worth(law: Law) -> Part:
+def worth(law: LawResult) -> Part:
     """R_D and R_N: what repeated text is worth."""
     heading = "Repeated text"
-    if not law["families"]:
+    if not isinstance(law, DataConstrainedResult) or not law.families:
         return Part(heading, None, absent(law, "repeated"))
     columns = (
         Column("family", numeric=False),
@@ -147,23 +137,21 @@ def worth(law: Law) -> Part:
         Column("foretold", "error of the runs of most compute, rms"),
     )
 
-    def bounded(family: dict[str, Any], symbol: str) -> Cell:
-        low, high = family["intervals"][symbol]
+    def bounded(value: float, span: OpenSpan, identified: bool) -> Cell:
+        low, high = span
         ends = f"[{'0' if low is None else ratio(low)}, {'∞' if high is None else ratio(high)}]"
-        value = decay(family[symbol]).replace("inf", "∞")
-        return Cell(
-            f"{value} {ends}", note="" if family["identified"][symbol] else "not identified"
-        )
+        text = decay(value).replace("inf", "∞")
+        return Cell(f"{text} {ends}", note="" if identified else "not identified")
 
     rows = tuple(
         (
             Cell(name),
-            Cell(f"{family['max_epochs']:.3g}"),
-            bounded(family, "R_D"),
-            bounded(family, "R_N"),
-            foretold(family["validation"]),
+            Cell(f"{family.max_epochs:.3g}"),
+            bounded(family.R_D, family.intervals.R_D, family.identified.R_D),
+            bounded(family.R_N, family.intervals.R_N, family.identified.R_N),
+            predicted(family.validation),
         )
-        for name, family in law["families"].items()
+        for name, family in law.families.items()
     )
     return Part(
         heading,
@@ -174,18 +162,17 @@ def worth(law: Law) -> Part:
     )
 
 
-def conventions(law: Law) -> Part:
+def conventions(found: Conventions, families: Iterable[str]) -> Part:
     """The exponent of N* and the multiplier under every way to count C and N."""
-    found = law["conventions"]
-    names = [name for name in law["families"] if name in found["moved"]]
+    names = [name for name in families if name in found.moved]
     columns = (Column("C", numeric=False), Column("N", numeric=False), *map(Column, names))
     rows = [
         (
-            Cell(row["flops"]),
-            Cell(row["parameters"].replace("_", "-")),
-            *(counted(row["families"].get(name, {})) for name in names),
+            Cell(row.flops),
+            Cell(row.parameters.replace("_", "-")),
+            *(counted(row.families.get(name, {})) for name in names),
         )
-        for row in found["rows"]
+        for row in found.rows
     ]
     return Part(
         "Conventions",
@@ -196,7 +183,7 @@ def conventions(law: Law) -> Part:
     )
 
 
-def counted(numbers: dict[str, float | None]) -> Cell:
+def counted(numbers: Mapping[str, float | None]) -> Cell:
     """The exponent, the multiplier below it."""
     exponent = numbers.get("N_exponent")
     times = numbers.get("multiplier_vs_autoregressive")

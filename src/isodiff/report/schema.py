@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from isodiff.errors import InputError
 from isodiff.record import Kind
+from isodiff.scaling.fitting.bootstrap import Quantity
 
 Status = Literal["done", "diverged", "failed"]
 Any_ = TypeVar("Any_", bound="Part")
@@ -92,15 +93,6 @@ class Record(Part):
     def validation(self) -> Validation | None:
         """The final validation, of a finished run only."""
         return self.results.validation if self.status == "done" else None
-
-
-class Quantity(Part):
-    """A fitted value with its interval; `reason` says why a part is missing."""
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    reason: str | None = None
 
 
 class Samples(Part):

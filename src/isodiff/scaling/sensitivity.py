@@ -7,13 +7,13 @@ differ in these more than in their data, and an exponent without its convention 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from isodiff.errors import InputError
 from isodiff.record import CONVENTIONS, Convention
 from isodiff.scaling.fitting.power_law import finite
 from isodiff.scaling.laws.data_constrained import RepeatedFit
 from isodiff.scaling.laws.isoflop import IsoflopFit
+from isodiff.scaling.laws.law import ConventionRow, Conventions, Span
 from isodiff.scaling.laws.parametric import ParametricFit
 from isodiff.scaling.point_sources import read_points
 from isodiff.scaling.points import Parameters, Points
@@ -23,23 +23,19 @@ Fit = IsoflopFit | ParametricFit | RepeatedFit
 Numbers = dict[str, float | None]
 
 
-def under_each(sources: Sequence[str], fit: Callable[[Points], Fit]) -> list[dict[str, Any]]:
-    """The numbers of every family under each convention that the source knows, each once.
-
-    Returns:
-        Rows `{"flops", "parameters", "families": {name: {number: value}}}`.
-    """
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
+def under_each(sources: Sequence[str], fit: Callable[[Points], Fit]) -> Conventions:
+    """The numbers of every family under each convention that the source knows, each once."""
+    rows: dict[tuple[str, str], ConventionRow] = {}
     for flops in (None, *CONVENTIONS):
         for parameters in COUNTS:
             points = known(sources, flops, parameters)
             if points is not None and (points.flops, points.parameters) not in rows:
-                rows[points.flops, points.parameters] = {
-                    "flops": points.flops,
-                    "parameters": points.parameters,
-                    "families": numbers(fit(points)),
-                }
-    return list(rows.values())
+                rows[points.flops, points.parameters] = ConventionRow(
+                    flops=points.flops,
+                    parameters=points.parameters,
+                    families=numbers(fit(points)),
+                )
+    return Conventions(rows=tuple(rows.values()), moved=moved(list(rows.values())))
 
 
 def known(
@@ -87,13 +83,13 @@ def numbers(fit: Fit) -> dict[str, Numbers]:
     }
 
 
-def moved(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, list[float] | None]]:
+def moved(rows: Sequence[ConventionRow]) -> dict[str, dict[str, Span | None]]:
     """Smallest and largest of each number over the conventions, by family."""
-    found: dict[str, dict[str, list[float] | None]] = {}
-    for name in rows[0]["families"]:
+    found: dict[str, dict[str, Span | None]] = {}
+    for name, numbers in rows[0].families.items():
         found[name] = {}
-        for number in rows[0]["families"][name]:
-            values = [row["families"].get(name, {}).get(number) for row in rows]
+        for number in numbers:
+            values = [row.families.get(name, {}).get(number) for row in rows]
             real = [value for value in values if value is not None]
-            found[name][number] = [min(real), max(real)] if real else None
+            found[name][number] = (min(real), max(real)) if real else None
     return found

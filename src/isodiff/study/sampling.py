@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from isodiff.data.text import Tokenizer
+from isodiff.data.tokenizer import Tokenizer
 from isodiff.evaluate.generation import Quality, Text, quality
 from isodiff.evaluate.reference_model import HUGGING_FACE, HuggingFaceJudge, Judge, RunJudge
 from isodiff.evaluate.speed import Drawn, measure

@@ -23,6 +23,7 @@ import numpy as np
 from isodiff.errors import InputError
 from isodiff.scaling.fitting.parabola import Curve
 from isodiff.scaling.fitting.power_law import Array
+from isodiff.serialization import IfAny
 
 LEVEL = 0.95
 """Coverage every interval aims at."""
@@ -31,6 +32,16 @@ SIGNIFICANT = 0.2
 At 0.05 intervals covered 85 % where the excess was moderate; at 1 they were twice too wide."""
 FEWEST = 20
 """Replicates that must have given a value before quantiles of them are reported."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """A value with its interval; `reason` says why a part is missing."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    reason: IfAny[str] = None
 
 
 def check_options(bootstrap: int, seed: int) -> None:
@@ -45,8 +56,8 @@ def check_options(bootstrap: int, seed: int) -> None:
 class Noise:
     """Scatter of a family's runs about their parabolas, and how many residuals speak for it."""
 
-    nats: float | None
-    degrees_of_freedom: int
+    nats: float | None = None
+    degrees_of_freedom: int = 0
 
 
 def scatter(curves: Sequence[Curve]) -> Noise:
@@ -83,10 +94,10 @@ def replicates(
     return parts
 
 
-def interval(samples: Array) -> tuple[float, float] | None:
-    """Central percentile interval at `LEVEL` of the replicates that gave a value."""
+def interval(samples: Array, *, fewest: int = FEWEST) -> tuple[float, float] | None:
+    """Central percentile interval at `LEVEL` of the replicates that gave a value; None with too few."""
     finite = samples[np.isfinite(samples)]
-    if len(finite) < FEWEST:
+    if len(finite) < fewest:
         return None
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(finite, [tail, 1 - tail])

@@ -1,4 +1,4 @@
-"""Does a law foretell? The largest budget is left out, predicted from the rest, and compared.
+"""Does a law predict? The largest budget is left out, predicted from the rest, and compared.
 
 The split is the one that a plan makes: everything affordable so far, then one step beyond.
 """
@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from isodiff.scaling.fitting.bootstrap import interval
 from isodiff.scaling.fitting.power_law import Array
 from isodiff.scaling.points import Point
+from isodiff.serialization import IfAny
 
 LARGEST_SHARE = 0.1
 """Of the runs, by compute, that are left out where runs share no budgets."""
@@ -45,14 +46,15 @@ def split(points: Sequence[Point]) -> Split:
     return Split(chosen, rule, float(flops[chosen].min()))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """A quantity foretold with its 95 % interval, and what it turned out to be."""
+    """A quantity predicted with its 95 % interval, and what it turned out to be."""
 
     predicted: float
     low: float | None
     high: float | None
     observed: float
+    relative_error: float
 
     @property
     def log_error(self) -> float:
@@ -66,35 +68,65 @@ class Prediction:
             return None
         return self.low <= self.observed <= self.high
 
-    def to_json(self) -> dict[str, Any]:
-        """Its numbers."""
-        return {
-            "predicted": self.predicted,
-            "low": self.low,
-            "high": self.high,
-            "observed": self.observed,
-            "relative_error": float(np.expm1(self.log_error)),
-        }
+
+@dataclass(frozen=True, kw_only=True)
+class _OfRun:
+    id: str
+    parameters: float
+    tokens: float
 
 
-def predictions(samples: Array, observed: Array, level: float) -> list[Prediction]:
+@dataclass(frozen=True, kw_only=True)
+class RunPrediction(Prediction, _OfRun):
+    """The loss of a run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsHeldOut:
+    """Runs left out and predicted from the others; or the reason why not.
+
+    Mean and root mean square of the errors of log loss, and the share that the intervals hold (None
+    without any).
+    """
+
+    rule: IfAny[str] = None
+    reason: IfAny[str] = None
+    extrapolation: IfAny[float] = None
+    bias: IfAny[float] = None
+    rmse: IfAny[float] = None
+    inside: float | None = None
+    runs: IfAny[tuple[RunPrediction, ...]] = None
+
+
+def predictions(samples: Array, observed: Array) -> list[Prediction]:
     """From replicates [1 + replicates, quantities], row 0 the prediction."""
-    tail = (1 - level) / 2
     rows: list[Prediction] = []
     for column, seen in zip(samples.T, observed, strict=True):
-        ends: Sequence[float | None] = (None, None)
-        if len(column) > 1:
-            ends = [float(x) for x in np.quantile(column[1:], [tail, 1 - tail])]
-        rows.append(Prediction(float(column[0]), ends[0], ends[1], float(seen)))
+        low, high = interval(column[1:], fewest=1) or (None, None)
+        predicted, actual = float(column[0]), float(seen)
+        error = float(np.expm1(np.log(predicted / actual)))
+        rows.append(
+            Prediction(
+                predicted=predicted, low=low, high=high, observed=actual, relative_error=error
+            )
+        )
     return rows
 
 
-def score(rows: Sequence[Prediction]) -> dict[str, float | None]:
-    """Mean and root mean square of relative errors, and the share that the intervals hold."""
+def score(
+    rule: str, extrapolation: float, points: Sequence[Point], rows: Sequence[Prediction]
+) -> RunsHeldOut:
+    """How well the losses of `points` were predicted."""
     errors = np.array([row.log_error for row in rows])
     inside = [row.inside for row in rows if row.inside is not None]
-    return {
-        "bias": float(errors.mean()),
-        "rmse": float(np.sqrt((errors**2).mean())),
-        "inside": float(np.mean(inside)) if inside else None,
-    }
+    return RunsHeldOut(
+        rule=rule,
+        extrapolation=extrapolation,
+        bias=float(errors.mean()),
+        rmse=float(np.sqrt((errors**2).mean())),
+        inside=float(np.mean(inside)) if inside else None,
+        runs=tuple(
+            RunPrediction(id=p.id, parameters=p.parameters, tokens=p.tokens, **vars(row))
+            for p, row in zip(points, rows, strict=True)
+        ),
+    )

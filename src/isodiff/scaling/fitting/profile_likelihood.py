@@ -8,7 +8,6 @@ estimate of it means nothing by itself.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.stats import chi2
@@ -22,33 +21,18 @@ FINER = 7
 """Values added between neighbors of which one is rejected."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Profile:
-    """Objective of the best fit at each value of a parameter, and the values not rejected.
+    """The values of a parameter that are not rejected, and (value, objective of the best fit at it).
 
-    `low` or `high` is None where nothing in the range is rejected on that side.
+    `low` or `high` is None where nothing in the range is rejected on that side;
+    `identified`: both are bounded.
     """
 
-    values: Array
-    objective: Array
     low: float | None
     high: float | None
-
-    @property
-    def identified(self) -> bool:
-        """Bounded on both sides."""
-        return self.low is not None and self.high is not None
-
-    def to_json(self) -> dict[str, Any]:
-        """Interval, verdict and curve."""
-        return {
-            "low": self.low,
-            "high": self.high,
-            "identified": self.identified,
-            "curve": [
-                [float(v), float(o)] for v, o in zip(self.values, self.objective, strict=True)
-            ],
-        }
+    identified: bool
+    curve: tuple[tuple[float, float], ...]
 
 
 def profile(
@@ -87,7 +71,13 @@ def profile(
         order = np.argsort(at)
         at, objective = at[order], objective[order]
     shown = np.exp(at) if log else at
-    return Profile(shown, objective, *ends(shown, 2 * (objective - lowest) - allowed))
+    low, high = ends(shown, 2 * (objective - lowest) - allowed)
+    return Profile(
+        low=low,
+        high=high,
+        identified=low is not None and high is not None,
+        curve=tuple(zip(shown.tolist(), objective.tolist(), strict=True)),
+    )
 
 
 def trace(law: Law, starts: Array, log_nats: Array, column: int, at: Array, fixed: Mask) -> Array:

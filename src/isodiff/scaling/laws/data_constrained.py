@@ -22,6 +22,7 @@ from isodiff.scaling.fitting.newton import minimize
 from isodiff.scaling.fitting.power_law import Array, Mask
 from isodiff.scaling.fitting.resample import weights
 from isodiff.scaling.fitting.terms import NAMES
+from isodiff.scaling.laws.data_constrained_result import DataConstrainedResult
 from isodiff.scaling.laws.effective_data import AS_NEW, Form, Repeats, Saturating, Unimodal
 from isodiff.scaling.laws.limited_data import Limited
 from isodiff.scaling.laws.loss_surface import Surface
@@ -35,6 +36,7 @@ from isodiff.scaling.laws.parametric import (
 )
 from isodiff.scaling.laws.printed_constants import fresh_constants
 from isodiff.scaling.points import Point, Points, by_family
+from isodiff.serialization import to_json
 
 ONE_EPOCH = 1.001
 """Runs seen at most so often are of fresh data."""
@@ -120,7 +122,7 @@ class Worth:
         """ln L_i - ln of the law."""
         return self.runs.log_nats - self.law.log_nats(self.theta[None])[0][0]
 
-    def foretell(self, theta: Array, runs: Runs) -> Array:
+    def predict(self, theta: Array, runs: Runs) -> Array:
         """ln L [rows of theta, runs] of other runs."""
         new = np.minimum(runs.log("unique_tokens"), runs.log_d)
         at = Repeats.of(runs.log_n, runs.log_d, new, self.surface.size_for(new)[0])
@@ -162,11 +164,15 @@ class RepeatedFit:
     bootstrap: int
     seed: int
 
-    def to_json(self) -> dict[str, Any]:
-        """The whole fit as plain JSON values (see `repeated_summary`)."""
-        from isodiff.scaling.laws.data_constrained_summary import summary
+    def result(self) -> DataConstrainedResult:
+        """Every number of the fit, with its checks (see `data_constrained_summary`)."""
+        from isodiff.scaling.laws.data_constrained_summary import diagnose_data_constrained
 
-        return summary(self)
+        return diagnose_data_constrained(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON of its result."""
+        return to_json(self.result())
 
 
 def fit_repeated(

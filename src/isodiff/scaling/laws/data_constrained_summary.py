@@ -1,16 +1,13 @@
-"""A fit of repeated data as plain JSON: R_D and R_N, what the data know of them, rival forms."""
+"""From a fit of repeated data to its result: R_D and R_N, what the data know of them, rival forms."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
 from isodiff.errors import InputError
 from isodiff.scaling.fitting.bootstrap import LEVEL
-from isodiff.scaling.fitting.holdout import predictions, split
+from isodiff.scaling.fitting.holdout import RunsHeldOut, split
 from isodiff.scaling.fitting.huber import DELTA, aicc, temperature
-from isodiff.scaling.fitting.power_law import exp
 from isodiff.scaling.fitting.profile_likelihood import Profile, profile
 from isodiff.scaling.fitting.resample import noise
 from isodiff.scaling.fitting.terms import NAMES
@@ -23,43 +20,46 @@ from isodiff.scaling.laws.data_constrained import (
     first_guess,
     fit_worth,
 )
+from isodiff.scaling.laws.data_constrained_result import (
+    Crossover,
+    DataConstrainedFamily,
+    DataConstrainedResult,
+    DecayConstants,
+    DecayIdentified,
+    DecayIntervals,
+    FreshConstants,
+    RivalForm,
+    UnimodalConstants,
+)
 from isodiff.scaling.laws.isoflop import REFERENCE
 from isodiff.scaling.laws.limited_data import overtaking
 from isodiff.scaling.laws.parametric import generator
 from isodiff.scaling.laws.parametric_diagnostics import checked
-from isodiff.scaling.laws.parametric_summary import cost_summary, falling, ranges
+from isodiff.scaling.laws.parametric_summary import draws, ranges
 from isodiff.scaling.laws.printed_constants import printed_worth
 
 SCANNED = np.geomspace(0.1, 1e5, 61)
 """Values of R_D and of R_N whose profiles are drawn."""
-SHAPES = {"R_D": 5, "R_N": 6}
 BEYOND = np.log(100.0)
-"""How far past the largest compute, in ln C, overtaking is looked for."""
+"""How far past the largest compute, in ln C, a crossover is looked for."""
 
 
-def summary(fit: RepeatedFit) -> dict[str, Any]:
-    """Every number of the fit. With one family its constants stand at the top as well."""
-    families = {
-        name: family_summary(family, fit.data.source) for name, family in fit.families.items()
-    }
-    value: dict[str, Any] = {
-        "law": "repeated",
-        "protocol": protocol(fit),
-        "bootstrap": fit.bootstrap,
-        "seed": fit.seed,
-        "delta": DELTA,
-        "flops": fit.data.flops,
-        "parameters_convention": fit.data.parameters,
-        "source": fit.data.source,
-        "warnings": [*fit.data.warnings, *warnings(families)],
-        "families": families,
-        "overtaking": overtakings(fit),
-    }
-    if len(families) == 1:
-        (only,) = families.values()
-        keys = ("R_D", "R_N", "objective", "published", "profile", "intervals", "num_points")
-        value = {**{key: only[key] for key in keys}, **value}
-    return value
+def diagnose_data_constrained(fit: RepeatedFit) -> DataConstrainedResult:
+    """Every number of the fit."""
+    families = {name: diagnosed(family, fit.data.source) for name, family in fit.families.items()}
+    return DataConstrainedResult(
+        law="repeated",
+        protocol=protocol(fit),
+        bootstrap=fit.bootstrap,
+        seed=fit.seed,
+        delta=DELTA,
+        flops=fit.data.flops,
+        parameters_convention=fit.data.parameters,
+        source=fit.data.source,
+        warnings=(*fit.data.warnings, *warnings(families)),
+        families=families,
+        overtaking=crossovers(fit),
+    )
 
 
 def protocol(fit: RepeatedFit) -> str:
@@ -74,42 +74,34 @@ def protocol(fit: RepeatedFit) -> str:
     )
 
 
-def family_summary(family: FamilyFit, source: str) -> dict[str, Any]:
-    """One family: the constants with their profiles, the rival forms, what was foretold."""
+def diagnosed(family: FamilyFit, source: str) -> DataConstrainedFamily:
+    """One family: the constants with their profiles, the rival forms, what was predicted."""
     worth, runs = family.saturating, family.runs
-    profiles = {name: drawn(worth, column) for name, column in SHAPES.items()}
-    surface = worth.surface
-    return {
-        "kind": runs.points[0].kind,
-        "num_points": len(runs.points),
-        "max_epochs": float(worth.law.at.epochs.max()),
-        "R_D": worth.constant(0),
-        "R_N": worth.constant(1),
-        "objective": worth.objective,
-        "intervals": {name: [found.low, found.high] for name, found in profiles.items()},
-        "identified": {name: found.identified for name, found in profiles.items()},
-        "published": printed_worth(source, family.name),
-        "profile": curve(profiles["R_D"]),
-        "profile_R_N": curve(profiles["R_N"]),
-        "fresh": {
-            "printed": family.printed is not None,
-            "E": float(surface.irreducible[0]),
-            "A": float(exp(surface.log_a)[0]),
-            "B": float(exp(surface.log_b)[0]),
-            "alpha": float(surface.alpha[0]),
-            "beta": float(surface.beta[0]),
-        },
-        "all_fitted_together": together(family),
-        "models": models(family),
-        "unimodal": unimodal(family.unimodal),
-        "cost": cost_summary(runs.cost),
-        "range": ranges(runs),
-        "validation": held_out(family),
-        "draws": {
-            "parameters": [*NAMES, *worth.law.form.names],
-            "rows": falling(worth.uncentered(family.replicates)).tolist(),
-        },
-    }
+    r_d, r_n = drawn(worth, 5), drawn(worth, 6)
+    return DataConstrainedFamily(
+        kind=runs.points[0].kind,
+        num_points=len(runs.points),
+        max_epochs=float(worth.law.at.epochs.max()),
+        **vars(constants(worth)),
+        intervals=DecayIntervals(R_D=(r_d.low, r_d.high), R_N=(r_n.low, r_n.high)),
+        identified=DecayIdentified(R_D=r_d.identified, R_N=r_n.identified),
+        published=printed_worth(source, family.name),
+        profile=r_d.curve,
+        profile_R_N=r_n.curve,
+        fresh=FreshConstants(printed=family.printed is not None, **vars(worth.surface.constants())),
+        all_fitted_together=together(family),
+        models=models(family),
+        unimodal=unimodal(family.unimodal),
+        cost=runs.cost,
+        range=ranges(runs),
+        validation=held_out(family),
+        draws=draws((*NAMES, *worth.law.form.names), worth.uncentered(family.replicates)),
+    )
+
+
+def constants(worth: Worth) -> DecayConstants:
+    """R_D and R_N as fitted."""
+    return DecayConstants(R_D=worth.constant(0), R_N=worth.constant(1), objective=worth.objective)
 
 
 def drawn(worth: Worth, column: int) -> Profile:
@@ -121,24 +113,16 @@ def drawn(worth: Worth, column: int) -> Profile:
     return profile(worth.law, starts, y, column, SCANNED, log=True, fixed=held)
 
 
-def curve(found: Profile) -> list[list[float]]:
-    """[[value, objective], ...]."""
-    return [[float(v), float(o)] for v, o in zip(found.values, found.objective, strict=True)]
-
-
-def together(family: FamilyFit) -> dict[str, float] | None:
+def together(family: FamilyFit) -> DecayConstants | None:
     """R_D and R_N where the constants of fresh data are fitted too, not taken from print."""
     if family.printed is None:
         return None
-    own = Fitter(family.runs, together=True).saturating(first_guess(family.name, family.runs))
-    return {
-        "R_D": own.constant(0),
-        "R_N": own.constant(1),
-        "objective": own.objective,
-    }
+    return constants(
+        Fitter(family.runs, together=True).saturating(first_guess(family.name, family.runs))
+    )
 
 
-def held_out(family: FamilyFit) -> dict[str, Any]:
+def held_out(family: FamilyFit) -> RunsHeldOut:
     """The runs of most compute predicted from the others; intervals are of new runs."""
     part = split(family.runs.points)
     rest, left = family.runs.keep(~part.held_out), family.runs.keep(part.held_out)
@@ -146,17 +130,16 @@ def held_out(family: FamilyFit) -> dict[str, Any]:
     try:
         fewer = fit_worth(family.name, rest, family.printed, num, 0)
     except InputError as error:
-        return {"rule": part.rule, "reason": f"without them {error}"}
+        return RunsHeldOut(rule=part.rule, reason=f"without them {error}")
     worth = fewer.saturating
-    law = worth.foretell(np.vstack([worth.theta[None], fewer.replicates]), left)
+    law = worth.predict(np.vstack([worth.theta[None], fewer.replicates]), left)
     fresh = noise(
         worth.residuals, int(worth.free.sum()), law[1:].shape, generator(0, family.name, "new runs")
     )
-    rows = predictions(np.exp(np.vstack([law[:1], law[1:] + fresh])), np.exp(left.log_nats), LEVEL)
-    return checked(part, rest, left, rows)
+    return checked(part, rest, left, np.vstack([law[:1], law[1:] + fresh]))
 
 
-def models(family: FamilyFit) -> list[dict[str, Any]]:
+def models(family: FamilyFit) -> tuple[RivalForm, ...]:
     """The rival forms by AICc, on the same constants of fresh data."""
     forms = {
         "as good as new": family.as_new,
@@ -166,40 +149,41 @@ def models(family: FamilyFit) -> list[dict[str, Any]]:
     n = len(family.runs.points)
     freest = family.unimodal
     scale = temperature(freest.residuals, int(freest.free.sum()))
-    rows = [
-        {
-            "model": name,
-            "parameters": int(worth.free.sum()),
-            "objective": worth.objective,
-            "aicc": aicc(worth.objective, scale, n, int(worth.free.sum())),
-        }
+    criterion = {
+        name: aicc(worth.objective, scale, n, int(worth.free.sum()))
         for name, worth in forms.items()
-    ]
-    lowest = min(row["aicc"] for row in rows)
-    return [{**row, "delta_aicc": row["aicc"] - lowest} for row in rows]
-
-
-def unimodal(worth: Worth) -> dict[str, float]:
-    """Constants of D' = U e^p exp(-((e - 1) / e_p)^gamma), e_p = c (U/1e9)^m (1e9/N)^k."""
-    p, log_gamma, log_c, m, k = (float(x) for x in worth.theta[5:])
-    return {
-        "p": p,
-        "gamma": float(exp(np.array(log_gamma))),
-        "c": float(exp(np.array(log_c))),
-        "m": m,
-        "k": k,
-        "objective": worth.objective,
     }
+    return tuple(
+        RivalForm(
+            model=name,
+            parameters=int(worth.free.sum()),
+            objective=worth.objective,
+            aicc=criterion[name],
+            delta_aicc=criterion[name] - min(criterion.values()),
+        )
+        for name, worth in forms.items()
+    )
 
 
-def overtakings(fit: RepeatedFit) -> list[dict[str, Any]]:
+def unimodal(worth: Worth) -> UnimodalConstants:
+    """Its constants."""
+    p, log_gamma, log_c, m, k = (float(x) for x in worth.theta[5:])
+    return UnimodalConstants(
+        p=p,
+        gamma=float(np.exp(min(log_gamma, 700.0))),
+        c=float(np.exp(min(log_c, 700.0))),
+        m=m,
+        k=k,
+        objective=worth.objective,
+    )
+
+
+def crossovers(fit: RepeatedFit) -> tuple[Crossover, ...]:
     """The compute from which each family is better than the reference on the same text."""
     reference = fit.families.get(REFERENCE)
-    if reference is None:
-        return []
-    rows = []
+    rows: list[Crossover] = []
     for name, family in fit.families.items():
-        if family is reference:
+        if reference is None or family is reference:
             continue
         texts = np.unique(
             np.concatenate([f.runs.log("unique_tokens") for f in (family, reference)])
@@ -209,13 +193,13 @@ def overtakings(fit: RepeatedFit) -> list[dict[str, Any]]:
         for log_unique in (texts[0], np.median(texts), texts[-1]):
             found = overtaking(family.limited, reference.limited, float(log_unique), within)
             rows.append(
-                {
-                    "family": name,
-                    "unique_tokens": float(np.exp(log_unique)),
-                    "flops": None if found is None else float(np.exp(found)),
-                }
+                Crossover(
+                    family=name,
+                    unique_tokens=float(np.exp(log_unique)),
+                    flops=None if found is None else float(np.exp(found)),
+                )
             )
-    return rows
+    return tuple(rows)
 
 
 def allowed(low: float | None, high: float | None) -> str:
@@ -225,19 +209,19 @@ def allowed(low: float | None, high: float | None) -> str:
     return f"{low:.3g} and more"
 
 
-def warnings(families: dict[str, dict[str, Any]]) -> list[str]:
+def warnings(families: dict[str, DataConstrainedFamily]) -> list[str]:
     """What a reader must know before using the numbers."""
     said = []
     for name, found in families.items():
-        for symbol, known in found["identified"].items():
+        for symbol, known in vars(found.identified).items():
             if not known:
-                low, high = found["intervals"][symbol]
+                low, high = vars(found.intervals)[symbol]
                 said.append(
                     f"{name}: {symbol} is not identified: the data allow {allowed(low, high)}"
                 )
-        best = min(found["models"], key=lambda row: row["aicc"])
-        if best["model"] != "saturating":
+        best = min(found.models, key=lambda row: row.aicc)
+        if best.model != "saturating":
             said.append(
-                f"{name}: by AICc the worth of repeated text is {best['model']} rather than saturating"
+                f"{name}: by AICc the worth of repeated text is {best.model} rather than saturating"
             )
     return said

@@ -22,28 +22,26 @@ from typing import Any
 import numpy as np
 
 from isodiff.record import Kind
-from isodiff.scaling.fitting.bootstrap import Noise, check_options, interval, replicates, scatter
+from isodiff.scaling.fitting.bootstrap import (
+    Noise,
+    Quantity,
+    check_options,
+    interval,
+    replicates,
+    scatter,
+)
 from isodiff.scaling.fitting.parabola import Curve, curves
-from isodiff.scaling.fitting.power_law import Array, PowerLaw, exp, fit_loss, straight
+from isodiff.scaling.fitting.power_law import Array, PowerLaw, exp, finite, fit_loss, straight
+from isodiff.scaling.laws.isoflop_result import (
+    ExcessScatter,
+    IsoflopResult,
+    MultiplierAlternatives,
+)
 from isodiff.scaling.laws.minima import Minima, common_slope, find_minima, shift, spread_minima
 from isodiff.scaling.points import Point, Points, by_family
+from isodiff.serialization import to_json
 
 REFERENCE = "autoregressive"
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A value with its 95 % interval; `reason` says why a part is missing."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    reason: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """`{"value", "low", "high"}`, and `reason` where something is missing."""
-        found = {"value": self.value, "low": self.low, "high": self.high}
-        return found if self.reason is None else {**found, "reason": self.reason}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,7 @@ class FamilyFit:
     curves: tuple[Curve, ...]
     minima: Minima
     spread: Minima
-    excess: dict[str, float | None]
+    excess: ExcessScatter
     parameters: PowerLaw
     tokens: PowerLaw
     loss: PowerLaw
@@ -71,16 +69,16 @@ class FamilyFit:
         """The curves whose minima the laws go through."""
         return tuple(curve for curve in self.curves if curve.refusal is None)
 
-    def estimate(self, samples: Array) -> Estimate:
+    def estimate(self, samples: Array) -> Quantity:
         """Value and interval of a statistic [1 + replicates] of this family."""
         if not np.isfinite(samples[0]):
-            return Estimate(None, reason=f"{len(self.accepted)} accepted budgets; 2 are needed")
+            return Quantity(reason=f"{len(self.accepted)} accepted budgets; 2 are needed")
         if self.missing_interval:
-            return Estimate(float(samples[0]), reason=self.missing_interval)
+            return Quantity(value=float(samples[0]), reason=self.missing_interval)
         found = interval(samples[1:])
         if found is None:
-            return Estimate(float(samples[0]), reason="too few replicates gave a value")
-        return Estimate(float(samples[0]), *found)
+            return Quantity(value=float(samples[0]), reason="too few replicates gave a value")
+        return Quantity(value=float(samples[0]), low=found[0], high=found[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,21 +92,21 @@ class IsoflopFit:
     irreducible: bool
     huber: bool = False
 
-    def multiplier(self, name: str) -> Estimate:
+    def multiplier(self, name: str) -> Quantity:
         """Compute of family `name` over that of autoregressive at equal loss."""
         family, reference = self.families[name], self.families.get(REFERENCE)
         if reference is None:
-            return Estimate(None, reason=f"no {REFERENCE} runs to compare with")
+            return Quantity(reason=f"no {REFERENCE} runs to compare with")
         if name == REFERENCE:
-            return Estimate(1.0, 1.0, 1.0)
+            return Quantity(value=1.0, low=1.0, high=1.0)
         for fit in (family, reference):
             if len(fit.accepted) < (2 if fit is reference else 1):
-                return Estimate(None, reason=f"too few accepted budgets of {fit.name}")
+                return Quantity(reason=f"too few accepted budgets of {fit.name}")
         samples = exp(shift(family.spread, reference.loss))
         if not np.isfinite(samples[0]):
-            return Estimate(None, reason=f"the {REFERENCE} law never reaches these losses")
+            return Quantity(reason=f"the {REFERENCE} law never reaches these losses")
         if reference.missing_interval:
-            return Estimate(float(samples[0]), reason=reference.missing_interval)
+            return Quantity(value=float(samples[0]), reason=reference.missing_interval)
         return family.estimate(samples)
 
     def extrapolation(self, name: str) -> float | None:
@@ -119,10 +117,9 @@ class IsoflopFit:
         if not family.accepted or len(reference.accepted) < 2:
             return None
         reached = reference.loss.log_compute(family.minima.nats)[0].min()
-        factor = float(exp(reference.minima.log_c[0].min() - reached))
-        return factor if np.isfinite(factor) else None
+        return finite(float(exp(reference.minima.log_c[0].min() - reached)))
 
-    def multiplier_alternatives(self, name: str) -> dict[str, float | None]:
+    def multiplier_alternatives(self, name: str) -> MultiplierAlternatives:
         """The multiplier by two other definitions, which agree where the laws are parallel.
 
         `common_slope`: both families on lines of one slope in log-log, their horizontal distance.
@@ -130,18 +127,22 @@ class IsoflopFit:
         """
         family, reference = self.families[name], self.families.get(REFERENCE)
         if reference is None or len(family.accepted) < 2 or len(reference.accepted) < 2:
-            return {"common_slope": None, "family_law": None}
+            return MultiplierAlternatives()
         inverse = float(exp(-shift(reference.minima, family.loss))[0])
-        return {
-            "common_slope": common_slope(family.minima, reference.minima),
-            "family_law": inverse if np.isfinite(inverse) else None,
-        }
+        return MultiplierAlternatives(
+            common_slope=common_slope(family.minima, reference.minima),
+            family_law=finite(inverse),
+        )
+
+    def result(self) -> IsoflopResult:
+        """Every number of the fit, with its checks (see `isoflop_summary`)."""
+        from isodiff.scaling.laws.isoflop_summary import diagnose_isoflop
+
+        return diagnose_isoflop(self)
 
     def to_json(self) -> dict[str, Any]:
-        """The whole fit as plain JSON values (see `summary`)."""
-        from isodiff.scaling.laws.isoflop_summary import summary
-
-        return summary(self)
+        """The JSON of its result."""
+        return to_json(self.result())
 
 
 def fit_isoflop(

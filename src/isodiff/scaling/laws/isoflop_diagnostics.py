@@ -1,4 +1,4 @@
-"""What stands behind an IsoFLOP law: the budget it foretells, and the bias of its parabolas.
+"""What stands behind an IsoFLOP law: the budget it predicts, and the bias of its parabolas.
 
 A loss surface is not a parabola in ln N. How far that moves a minimum depends on where the sizes lie, so
 it is measured on the sizes of the study itself: the surface E + A/N^alpha + B/D^beta that fits the family's
@@ -9,18 +9,17 @@ lowest points are compared with the surface's own along the same curve.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from isodiff.scaling.fitting.bootstrap import LEVEL
 from isodiff.scaling.fitting.holdout import REPLICATES, predictions
 from isodiff.scaling.fitting.parabola import Curve
 from isodiff.scaling.fitting.power_law import Array, exp
 from isodiff.scaling.fitting.terms import NAMES
 from isodiff.scaling.fitting.variable_projection import least_squares
 from isodiff.scaling.laws.isoflop import FamilyFit, IsoflopFit, family_generator, fit_family
+from isodiff.scaling.laws.isoflop_result import BudgetHeldOut
 from isodiff.scaling.laws.loss_surface import Surface
 
 
@@ -63,13 +62,15 @@ def parabola_bias(curve: Curve, surface: Surface) -> Bias | None:
     return Bias(float(np.exp(log_n[0] - found.x)), float(nats[0] - found.fun))
 
 
-def held_out(fit: IsoflopFit, family: FamilyFit) -> dict[str, Any]:
-    """N*, D* and L* of the largest accepted budget, foretold by the laws of the smaller ones.
+def held_out(fit: IsoflopFit, family: FamilyFit) -> BudgetHeldOut:
+    """N*, D* and L* of the largest accepted budget, predicted by the laws of the smaller ones.
 
-    The intervals hold the law's uncertainty and the noise of the minimum it foretells.
+    The intervals hold the law's uncertainty and the noise of the minimum it predicts.
     """
     if len(family.accepted) < 3:
-        return {"reason": f"{len(family.accepted)} accepted budgets; 3 are needed to leave one out"}
+        return BudgetHeldOut(
+            reason=f"{len(family.accepted)} accepted budgets; 3 are needed to leave one out"
+        )
     last = family.accepted[-1]
     points = [p for curve in family.curves for p in curve.points if p.budget < last.budget]
     replicates = min(fit.bootstrap, REPLICATES)
@@ -81,12 +82,14 @@ def held_out(fit: IsoflopFit, family: FamilyFit) -> dict[str, Any]:
         [minima.log_n[:, -1], minima.log_d[:, -1], np.log(minima.nats[:, -1])], axis=1
     )
     laws = (fewer.parameters, fewer.tokens, fewer.loss)
-    foretold = np.log(np.hstack([law(log_c) for law in laws]))
-    rows = min(len(foretold), len(observed))
-    samples = exp(foretold[:rows] + observed[:rows] - observed[0])
-    found = predictions(samples[np.isfinite(samples).all(axis=1)], np.exp(observed[0]), LEVEL)
-    return {
-        "rule": f"the largest budget, {last.budget:.3g} FLOPs",
-        "extrapolation": last.budget / max(p.budget for p in points),
-        **{symbol: row.to_json() for symbol, row in zip("NDL", found, strict=True)},
-    }
+    predicted = np.log(np.hstack([law(log_c) for law in laws]))
+    rows = min(len(predicted), len(observed))
+    samples = exp(predicted[:rows] + observed[:rows] - observed[0])
+    size, tokens, loss = predictions(samples[np.isfinite(samples).all(axis=1)], np.exp(observed[0]))
+    return BudgetHeldOut(
+        rule=f"the largest budget, {last.budget:.3g} FLOPs",
+        extrapolation=last.budget / max(p.budget for p in points),
+        N=size,
+        D=tokens,
+        L=loss,
+    )

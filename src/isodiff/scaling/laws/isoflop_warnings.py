@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from isodiff.scaling.fitting.bootstrap import LEVEL, SIGNIFICANT
 from isodiff.scaling.fitting.power_law import FEWEST_WITH_FLOOR
 from isodiff.scaling.laws.isoflop import REFERENCE, IsoflopFit
+from isodiff.scaling.laws.isoflop_result import IsoflopFamily
 
 TOO_MANY = (1 - LEVEL) / 2
 """Share of lost refits from which an interval's ends can no longer be trusted."""
@@ -14,11 +13,9 @@ BIASED = 0.1
 """Relative bias of N* from which the parabola's form is worth a warning."""
 
 
-def biased(name: str, family: dict[str, Any]) -> list[str]:
+def biased(name: str, family: IsoflopFamily) -> list[str]:
     """A warning where the form of the parabola moves minima by more than `BIASED`."""
-    found = [
-        row["parabola_bias_N"] for row in family["budgets"] if row["parabola_bias_N"] is not None
-    ]
+    found = [row.parabola_bias_N for row in family.budgets if row.parabola_bias_N is not None]
     if not found or max(map(abs, found)) <= BIASED:
         return []
     return [
@@ -46,7 +43,7 @@ def warnings(fit: IsoflopFit) -> list[str]:
                 f"{name}: three sizes a budget leave no residuals; the intervals hold the "
                 "evaluations' standard errors only, not the noise between seeds"
             )
-        for symbol, p_value in family.excess.items():
+        for symbol, p_value in vars(family.excess).items():
             if p_value is not None and p_value < SIGNIFICANT:
                 said.append(
                     f"{name}: {symbol}* scatters about its power law by more than the runs' noise "

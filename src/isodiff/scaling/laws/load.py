@@ -1,6 +1,6 @@
 """Laws to plan by: from a file that `isodiff fit --out` wrote, from published runs, or as printed.
 
-All come as the JSON of a fit, so that a plan reads one form only.
+All come as the result of a fit, so that a plan reads one form only.
 """
 
 from __future__ import annotations
@@ -10,13 +10,37 @@ from typing import Any
 
 from isodiff.errors import InputError, nearest
 from isodiff.files import read_json
+from isodiff.scaling.fitting.holdout import RunsHeldOut
 from isodiff.scaling.laws.data_constrained import fit_repeated
+from isodiff.scaling.laws.data_constrained_result import DataConstrainedResult
+from isodiff.scaling.laws.data_constrained_summary import diagnose_data_constrained
 from isodiff.scaling.laws.isoflop import fit_isoflop
+from isodiff.scaling.laws.isoflop_result import (
+    BudgetHeldOut,
+    IsoflopFamily,
+    IsoflopResult,
+    PowerLawConstants,
+    PowerLaws,
+)
+from isodiff.scaling.laws.isoflop_summary import diagnose_isoflop
+from isodiff.scaling.laws.law import Draws, FamilyResult, LawResult, Ranges
 from isodiff.scaling.laws.parametric import fit_parametric
+from isodiff.scaling.laws.parametric_result import (
+    ParametricConstants,
+    ParametricResult,
+    PrintedParametric,
+)
+from isodiff.scaling.laws.parametric_summary import diagnose_parametric
 from isodiff.scaling.laws.printed_constants import printed_laws
+from isodiff.scaling.laws.token_flops import SIX
 from isodiff.scaling.point_sources import PUBLISHED, published_points
+from isodiff.serialization import from_json
 
-LAWS = ("isoflop", "parametric", "repeated")
+LAWS: dict[str, type[LawResult]] = {
+    "isoflop": IsoflopResult,
+    "parametric": ParametricResult,
+    "repeated": DataConstrainedResult,
+}
 REPLICATES = 200
 PRINTED = {
     "2510.03280": ("6ND", "non_embedding"),
@@ -25,7 +49,7 @@ PRINTED = {
 """C and N of the laws that are known as printed only."""
 
 
-def known_laws(source: str) -> list[dict[str, Any]]:
+def known_laws(source: str) -> list[LawResult]:
     """Every law that a source gives: `published:ARXIV`, or the path of a fit's JSON.
 
     Raises:
@@ -36,15 +60,16 @@ def known_laws(source: str) -> list[dict[str, Any]]:
     value = read_json(Path(source))
     if not isinstance(value, dict) or value.get("law") not in LAWS or not value.get("families"):
         raise InputError(f"{source} holds no law; write one with isodiff fit RUNS --out {source}")
-    for name, family in value["families"].items():
-        if "draws" not in family or "range" not in family:
+    law = from_json(LAWS[value["law"]], value, source)
+    for name, family in law.families.items():
+        if family.draws is None or family.range is None:
             raise InputError(
                 f"{source} was written by an older version ({name} has no draws); fit it again with --out"
             )
-    return [value]
+    return [law]
 
 
-def published_laws(source: str) -> list[dict[str, Any]]:
+def published_laws(source: str) -> list[LawResult]:
     """The laws of published runs, fitted here, or those that a paper prints."""
     arxiv = source.removeprefix("published:")
     if arxiv in PRINTED:
@@ -55,50 +80,58 @@ def published_laws(source: str) -> list[dict[str, Any]]:
         raise InputError(f"no published laws {source!r}{nearest(arxiv, known)}; there is {listed}")
     points = published_points(source)
     if arxiv == "2305.16264":
-        return [fit_repeated(points, bootstrap=REPLICATES).to_json()]
-    laws = [fit_parametric(points, bootstrap=REPLICATES).to_json()]
+        return [diagnose_data_constrained(fit_repeated(points, bootstrap=REPLICATES))]
+    laws: list[LawResult] = [diagnose_parametric(fit_parametric(points, bootstrap=REPLICATES))]
     if arxiv == "2602.15014":
-        laws.append(fit_isoflop(points, bootstrap=REPLICATES).to_json())
+        laws.append(diagnose_isoflop(fit_isoflop(points, bootstrap=REPLICATES)))
     return laws
 
 
-def as_printed(arxiv: str) -> list[dict[str, Any]]:
+def as_printed(arxiv: str) -> list[LawResult]:
     """Constants of a paper in the form of a fit: no draws, so no intervals."""
     known = printed_laws()[arxiv]
     flops, parameters = PRINTED[arxiv]
-    laws = []
-    for law in ("parametric", "isoflop"):
-        families = {
+    laws: list[LawResult] = []
+    for law, kind in (("parametric", PrintedParametric), ("isoflop", IsoflopResult)):
+        families: Any = {
             name: printed_family(law, family)
             for name, family in known["families"].items()
             if law in family
         }
         if families:
             laws.append(
-                {
-                    "law": law,
-                    "source": f"published:{arxiv}",
-                    "flops": flops,
-                    "parameters_convention": parameters,
-                    "families": families,
-                    "warnings": [],
-                    "cooled": known.get("cooled"),
-                    "protocol": known["reference"],
-                }
+                kind(
+                    law=law,
+                    source=f"published:{arxiv}",
+                    flops=flops,
+                    parameters_convention=parameters,
+                    families=families,
+                    cooled=known.get("cooled"),
+                    protocol=known["reference"],
+                )
             )
     return laws
 
 
-def printed_family(law: str, family: dict[str, Any]) -> dict[str, Any]:
+def printed_family(law: str, family: dict[str, Any]) -> FamilyResult:
     """One family of a printed law."""
     own = family[law]
-    shared = {
-        "kind": family["kind"],
-        "range": family["range"],
-        "draws": {"parameters": [], "rows": []},
-        "validation": {"reason": "the paper prints constants only"},
-    }
+    spans = Ranges(**{symbol: tuple(ends) for symbol, ends in family["range"].items()})
+    reason = "the paper prints constants only"
     if law == "parametric":
-        return {**shared, **own, "cost": {"N": 6.0, "N^2/3": 0.0, "N^1/3": 0.0, "misfit": 0.0}}
-    laws = {symbol: {**power, "irreducible": 0.0} for symbol, power in own.items()}
-    return {**shared, "laws": {"L": None, **laws}}
+        return ParametricConstants(
+            kind=family["kind"],
+            range=spans,
+            draws=Draws(),
+            cost=SIX,
+            validation=RunsHeldOut(reason=reason),
+            **own,
+        )
+    laws = PowerLaws(**{symbol: PowerLawConstants(**power) for symbol, power in own.items()})
+    return IsoflopFamily(
+        kind=family["kind"],
+        range=spans,
+        draws=Draws(),
+        validation=BudgetHeldOut(reason=reason),
+        laws=laws,
+    )

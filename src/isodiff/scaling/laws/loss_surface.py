@@ -36,6 +36,17 @@ class Allocation:
     nats: Array
 
 
+@dataclass(frozen=True, kw_only=True)
+class SurfaceConstants:
+    """Eq. (1) as results hold it."""
+
+    E: float
+    A: float
+    B: float
+    alpha: float
+    beta: float
+
+
 @dataclass(frozen=True, slots=True)
 class Surface:
     """Eq. (1) for many replicates at once; every field is an array [replicates]."""
@@ -50,6 +61,16 @@ class Surface:
     def of(cls, theta: Array) -> Surface:
         """From parameters [replicates, 5] in the order of `terms.NAMES`."""
         return cls(*theta.T)
+
+    def constants(self) -> SurfaceConstants:
+        """Of the first replicate."""
+        return SurfaceConstants(
+            E=float(self.irreducible[0]),
+            A=float(exp(self.log_a)[0]),
+            B=float(exp(self.log_b)[0]),
+            alpha=float(self.alpha[0]),
+            beta=float(self.beta[0]),
+        )
 
     @property
     def irreducible(self) -> Array:

@@ -10,6 +10,7 @@ import numpy as np
 from isodiff.scaling.fitting.bootstrap import excess_scatter
 from isodiff.scaling.fitting.parabola import Curve
 from isodiff.scaling.fitting.power_law import Array, Mask, PowerLaw, exp, line
+from isodiff.scaling.laws.isoflop_result import ExcessScatter
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,10 @@ def at_sizes(accepted: Sequence[Curve], log_n: Array, nats: Array, keep: Mask) -
 
 def spread_minima(
     accepted: Sequence[Curve], minima: Minima, irreducible: bool, rng: np.random.Generator
-) -> tuple[Minima, dict[str, float | None]]:
+) -> tuple[Minima, ExcessScatter]:
     """The minima with the noise between budgets added to their replicates, and its p-values."""
     if not accepted:
-        return minima, {"N": None, "L": None}
+        return minima, ExcessScatter()
     log_c = np.log([curve.budget for curve in accepted])
     in_n = excess_scatter(log_c, minima.log_n, 1, rng)
     in_l = excess_scatter(log_c, np.log(minima.nats), 2 if irreducible else 1, rng)
@@ -64,7 +65,7 @@ def spread_minima(
     log_n[1:] += in_n.noise
     nats[1:] = exp(np.log(nats[1:]) + in_l.noise)
     spread = at_sizes(accepted, log_n, nats, minima.keep)
-    return spread, {"N": in_n.p_value, "L": in_l.p_value}
+    return spread, ExcessScatter(N=in_n.p_value, L=in_l.p_value)
 
 
 def shift(minima: Minima, law: PowerLaw) -> Array:

@@ -24,8 +24,10 @@ from isodiff.scaling.fitting.resample import Resampling, noise, weights
 from isodiff.scaling.fitting.terms import NAMES, Design, design
 from isodiff.scaling.fitting.variable_projection import least_squares
 from isodiff.scaling.laws.loss_surface import Surface
+from isodiff.scaling.laws.parametric_result import ParametricResult
 from isodiff.scaling.laws.token_flops import Cost, fit_cost
 from isodiff.scaling.points import Point, Points, by_family
+from isodiff.serialization import to_json
 
 EXPONENTS = (0.15, 0.4, 0.8, 1.5)
 SHARES = tuple(itertools.product((0.3, 0.6, 0.9), (0.25, 0.5, 0.75)))
@@ -149,11 +151,15 @@ class ParametricFit:
     seed: int
     resampling: Resampling
 
-    def to_json(self) -> dict[str, Any]:
-        """The whole fit as plain JSON values (see `parametric_summary`)."""
-        from isodiff.scaling.laws.parametric_summary import summary
+    def result(self) -> ParametricResult:
+        """Every number of the fit, with its checks (see `parametric_summary`)."""
+        from isodiff.scaling.laws.parametric_summary import diagnose_parametric
 
-        return summary(self)
+        return diagnose_parametric(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON of its result."""
+        return to_json(self.result())
 
 
 def fit_parametric(

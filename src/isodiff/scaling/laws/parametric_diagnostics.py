@@ -1,27 +1,33 @@
-"""What stands behind a parametric fit: the budget it foretells, the runs that carry it, its profiles."""
+"""What stands behind a parametric fit: the budget it predicts, the runs that carry it, its profiles."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from isodiff.errors import InputError
-from isodiff.scaling.fitting.bootstrap import LEVEL
-from isodiff.scaling.fitting.holdout import REPLICATES, Prediction, Split, predictions, score, split
+from isodiff.scaling.fitting.holdout import (
+    REPLICATES,
+    RunsHeldOut,
+    Split,
+    predictions,
+    score,
+    split,
+)
 from isodiff.scaling.fitting.newton import minimize
 from isodiff.scaling.fitting.power_law import Array
-from isodiff.scaling.fitting.profile_likelihood import Profile, profile
+from isodiff.scaling.fitting.profile_likelihood import profile
 from isodiff.scaling.fitting.resample import Resampling
 from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.laws.parametric import LOOSE, FamilyFit, Runs, fit_family
+from isodiff.scaling.laws.parametric_result import Profiles
 
 SCANNED = 41
 """Values of each profile."""
 
 
-def held_out(fit: FamilyFit, resampling: Resampling) -> dict[str, Any]:
+def held_out(fit: FamilyFit, resampling: Resampling) -> RunsHeldOut:
     """The largest budget predicted from the others; intervals are of new runs, noise included."""
     runs = fit.runs
     part = split(runs.points)
@@ -30,23 +36,16 @@ def held_out(fit: FamilyFit, resampling: Resampling) -> dict[str, Any]:
         replicates = min(fit.bootstrap, REPLICATES)
         fewer = fit_family(fit.name, rest, replicates, fit.seed, resampling)
     except InputError as error:
-        return {"rule": part.rule, "reason": f"without them {error}"}
+        return RunsHeldOut(rule=part.rule, reason=f"without them {error}")
     law = np.log(fewer.surface.nats(left.log_n, left.log_d))
-    rows = predictions(np.exp(fewer.new_runs(law)), np.exp(left.log_nats), LEVEL)
-    return checked(part, rest, left, rows)
+    return checked(part, rest, left, fewer.new_runs(law))
 
 
-def checked(part: Split, rest: Runs, left: Runs, rows: list[Prediction]) -> dict[str, Any]:
-    """Scores of what was foretold, and every run of it."""
-    return {
-        "rule": part.rule,
-        "extrapolation": float(np.exp(left.log("flops").max() - rest.log("flops").max())),
-        **score(rows),
-        "runs": [
-            {"id": p.id, "parameters": p.parameters, "tokens": p.tokens, **row.to_json()}
-            for p, row in zip(left.points, rows, strict=True)
-        ],
-    }
+def checked(part: Split, rest: Runs, left: Runs, log_nats: Array) -> RunsHeldOut:
+    """How well replicates of the law [1 + replicates, runs] predicted the runs left out."""
+    beyond = float(np.exp(left.log("flops").max() - rest.log("flops").max()))
+    rows = predictions(np.exp(log_nats), np.exp(left.log_nats))
+    return score(part.rule, beyond, left.points, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +69,13 @@ def influence(fit: FamilyFit) -> Influence:
     )
 
 
-def profiles(fit: FamilyFit) -> dict[str, Profile]:
+def profiles(fit: FamilyFit) -> Profiles:
     """Of E, from 0 to the lowest loss, and of both exponents, over a factor of 40."""
     law, theta, y = fit.runs.design.terms, fit.theta[:1], fit.runs.log_nats
     floors = np.exp(y.min()) * np.linspace(0.01, 0.99, SCANNED)
     exponents = np.geomspace(0.05, 2.0, SCANNED)
-    return {
-        "E": profile(law, theta, y, 4, floors, log=True),
-        "alpha": profile(law, theta, y, 1, exponents, log=False),
-        "beta": profile(law, theta, y, 3, exponents, log=False),
-    }
+    return Profiles(
+        E=profile(law, theta, y, 4, floors, log=True),
+        alpha=profile(law, theta, y, 1, exponents, log=False),
+        beta=profile(law, theta, y, 3, exponents, log=False),
+    )

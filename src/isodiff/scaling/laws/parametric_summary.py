@@ -1,9 +1,8 @@
-"""A parametric fit as plain JSON: constants with intervals, what they foretell, what carries them."""
+"""From a parametric fit to its result: intervals, checks, predictions, and what carries them."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -11,10 +10,20 @@ from isodiff.scaling.fitting.bootstrap import LEVEL, interval
 from isodiff.scaling.fitting.huber import DELTA
 from isodiff.scaling.fitting.power_law import Array, exp, finite
 from isodiff.scaling.fitting.terms import NAMES
+from isodiff.scaling.laws.law import Draws, Ranges, Span
 from isodiff.scaling.laws.parametric import FamilyFit, ParametricFit, Runs
 from isodiff.scaling.laws.parametric_diagnostics import held_out, influence, profiles
+from isodiff.scaling.laws.parametric_result import (
+    FittedRun,
+    Optimum,
+    OptimumExponents,
+    ParametricFamily,
+    ParametricIntervals,
+    ParametricResult,
+    RelativeScatter,
+    Starts,
+)
 from isodiff.scaling.laws.shared_constants import compare
-from isodiff.scaling.laws.token_flops import Cost
 
 DRAWS = 200
 """Replicates of the law that are kept, for intervals of whatever is read off it later."""
@@ -24,28 +33,23 @@ COST_MISFIT = 0.05
 """Above this relative error the law of FLOPs per token is worth a warning."""
 
 
-def summary(fit: ParametricFit) -> dict[str, Any]:
-    """Every number of the fit. With one family its constants stand at the top as well."""
-    families = {name: family_summary(fit, family) for name, family in fit.families.items()}
-    value: dict[str, Any] = {
-        "law": "parametric",
-        "protocol": protocol(fit),
-        "bootstrap": fit.bootstrap,
-        "resampling": fit.resampling,
-        "seed": fit.seed,
-        "delta": DELTA,
-        "flops": fit.data.flops,
-        "parameters_convention": fit.data.parameters,
-        "source": fit.data.source,
-        "warnings": [*fit.data.warnings, *warnings(families)],
-        "families": families,
-        "comparison": compare(fit),
-    }
-    if len(families) == 1:
-        (only,) = families.values()
-        keys = ("E", "A", "B", "alpha", "beta", "objective", "exponents", "intervals", "num_points")
-        value = {**{key: only[key] for key in keys}, **value}
-    return value
+def diagnose_parametric(fit: ParametricFit) -> ParametricResult:
+    """Every number of the fit."""
+    families = {name: diagnosed(fit, family) for name, family in fit.families.items()}
+    return ParametricResult(
+        law="parametric",
+        protocol=protocol(fit),
+        bootstrap=fit.bootstrap,
+        resampling=fit.resampling,
+        seed=fit.seed,
+        delta=DELTA,
+        flops=fit.data.flops,
+        parameters_convention=fit.data.parameters,
+        source=fit.data.source,
+        warnings=(*fit.data.warnings, *warnings(families)),
+        families=families,
+        comparison=compare(fit),
+    )
 
 
 def protocol(fit: ParametricFit) -> str:
@@ -66,95 +70,93 @@ def protocol(fit: ParametricFit) -> str:
     )
 
 
-def family_summary(fit: ParametricFit, family: FamilyFit) -> dict[str, Any]:
+def diagnosed(fit: ParametricFit, family: FamilyFit) -> ParametricFamily:
     """One family: the law, its intervals, its checks, its runs, its draws."""
     surface, runs = family.surface, family.runs
     n, d = family.exponents()
-    constants = {
-        "E": surface.irreducible,
-        "A": exp(surface.log_a),
-        "B": exp(surface.log_b),
-        "alpha": surface.alpha,
-        "beta": surface.beta,
-    }
+    return ParametricFamily(
+        kind=family.kind,
+        num_points=len(runs.points),
+        **vars(surface.constants()),
+        objective=family.objective,
+        exponents=OptimumExponents(
+            N=float(n[0]), D=float(d[0]), at_flops=float(np.exp(family.middle))
+        ),
+        intervals=ParametricIntervals(
+            E=ends(surface.irreducible),
+            A=ends(exp(surface.log_a)),
+            B=ends(exp(surface.log_b)),
+            alpha=ends(surface.alpha),
+            beta=ends(surface.beta),
+            N=ends(n),
+            D=ends(d),
+        ),
+        starts=Starts(num=family.starts, at_the_optimum=family.agreeing),
+        noise=scatter(family.residuals),
+        cost=runs.cost,
+        range=ranges(runs),
+        validation=held_out(family, fit.resampling),
+        profiles=profiles(family),
+        optima=optima(family),
+        runs=fitted_runs(family),
+        draws=draws(NAMES, runs.design.of_family(family.theta[1 : DRAWS + 1], 0)),
+    )
+
+
+def fitted_runs(family: FamilyFit) -> tuple[FittedRun, ...]:
+    """Every run with its residual and its influence."""
+    n = family.exponents()[0][1:]
+    spread = float(np.nanstd(n)) if np.isfinite(n).any() else None
     moved = influence(family)
-    spread = float(np.nanstd(n[1:])) if np.isfinite(n[1:]).any() else None
-    return {
-        "kind": family.kind,
-        "num_points": len(runs.points),
-        **{name: float(values[0]) for name, values in constants.items()},
-        "objective": family.objective,
-        "exponents": {"N": float(n[0]), "D": float(d[0]), "at_flops": float(np.exp(family.middle))},
-        "intervals": {name: ends(values) for name, values in {**constants, "N": n, "D": d}.items()},
-        "starts": {"num": family.starts, "at_the_optimum": family.agreeing},
-        "noise": noise_summary(family.residuals),
-        "cost": cost_summary(runs.cost),
-        "range": ranges(runs),
-        "validation": held_out(family, fit.resampling),
-        "profiles": {name: found.to_json() for name, found in profiles(family).items()},
-        "optima": optima(family),
-        "runs": [
-            {
-                "id": point.id,
-                "parameters": point.parameters,
-                "tokens": point.tokens,
-                "flops": point.flops,
-                "nats": point.nats,
-                "residual": float(residual),
-                "moves_N_exponent": finite(exponent),
-                "moves_N_exponent_by_errors": finite(exponent / spread) if spread else None,
-                "moves_E": float(floor),
-            }
-            for point, residual, exponent, floor in zip(
-                runs.points, family.residuals, moved.exponent, moved.irreducible, strict=True
-            )
-        ],
-        "draws": {
-            "parameters": list(NAMES),
-            "rows": falling(runs.design.of_family(family.theta[1 : DRAWS + 1], 0)).tolist(),
-        },
-    }
+    return tuple(
+        FittedRun(
+            id=point.id,
+            parameters=point.parameters,
+            tokens=point.tokens,
+            flops=point.flops,
+            nats=point.nats,
+            residual=float(residual),
+            moves_N_exponent=finite(exponent),
+            moves_N_exponent_by_errors=finite(exponent / spread) if spread else None,
+            moves_E=float(floor),
+        )
+        for point, residual, exponent, floor in zip(
+            family.runs.points, family.residuals, moved.exponent, moved.irreducible, strict=True
+        )
+    )
 
 
-def falling(theta: Array) -> Array:
-    """The rows whose terms fall with N and with D; others have no optimum."""
-    return theta[(theta[:, 1] > 0) & (theta[:, 3] > 0)]
+def draws(names: tuple[str, ...], theta: Array) -> Draws:
+    """The replicates whose terms fall with N and with D; others have no optimum."""
+    kept = theta[(theta[:, 1] > 0) & (theta[:, 3] > 0)]
+    return Draws(parameters=names, rows=tuple(map(tuple, kept.tolist())))
 
 
-def cost_summary(cost: Cost) -> dict[str, float]:
-    """Coefficients of FLOPs per token."""
-    return {
-        "N": cost.blocks,
-        "N^2/3": cost.attention,
-        "N^1/3": cost.head,
-        "misfit": cost.misfit,
-    }
-
-
-def ranges(runs: Runs) -> dict[str, list[float]]:
+def ranges(runs: Runs) -> Ranges:
     """Smallest and largest C, N and D."""
-    return {
-        symbol: [float(np.exp(runs.log(name).min())), float(np.exp(runs.log(name).max()))]
-        for symbol, name in (("C", "flops"), ("N", "parameters"), ("D", "tokens"))
-    }
+
+    def span(quantity: str) -> Span:
+        values = runs.log(quantity)
+        return float(np.exp(values.min())), float(np.exp(values.max()))
+
+    return Ranges(C=span("flops"), N=span("parameters"), D=span("tokens"))
 
 
-def ends(values: Array) -> list[float] | None:
+def ends(values: Array) -> Span | None:
     """Interval of a statistic [1 + replicates], or None without replicates."""
-    found = interval(values[1:])
-    return None if found is None else list(found)
+    return interval(values[1:])
 
 
-def noise_summary(residuals: Array) -> dict[str, float]:
-    """Scatter of the runs about the law, relative: as it is, and as most runs have it."""
+def scatter(residuals: Array) -> RelativeScatter:
+    """Of the runs about the law."""
     free = len(residuals) - len(NAMES)
-    return {
-        "rms": float(np.sqrt(residuals @ residuals / free)),
-        "robust": float(np.median(np.abs(residuals)) / 0.6745),
-    }
+    return RelativeScatter(
+        rms=float(np.sqrt(residuals @ residuals / free)),
+        robust=float(np.median(np.abs(residuals)) / 0.6745),
+    )
 
 
-def optima(family: FamilyFit) -> list[dict[str, Any]]:
+def optima(family: FamilyFit) -> tuple[Optimum, ...]:
     """Optimal N, D and loss per decade from the smallest compute to ten times the largest."""
     log_c = family.runs.log("flops")
     first, last = math.ceil(log_c.min() / math.log(10)), log_c.max() / math.log(10)
@@ -162,26 +164,26 @@ def optima(family: FamilyFit) -> list[dict[str, Any]]:
     decades = np.array([float(f"1e{power}") for power in powers])  # some 10.0 ** power are none
     best = family.surface.optimum(np.log(decades), family.runs.cost)
     new = np.exp(family.new_runs(np.log(best.nats)))
-    return [
-        {
-            "flops": float(c),
-            "N": float(exp(best.log_n[0, j])),
-            "N_interval": ends(exp(best.log_n[:, j])),
-            "D": float(exp(best.log_d[0, j])),
-            "L": float(best.nats[0, j]),
-            "L_interval": ends(best.nats[:, j]),
-            "L_interval_of_a_run": ends(new[:, j]),
-        }
+    return tuple(
+        Optimum(
+            flops=float(c),
+            N=float(exp(best.log_n[0, j])),
+            N_interval=ends(exp(best.log_n[:, j])),
+            D=float(exp(best.log_d[0, j])),
+            L=float(best.nats[0, j]),
+            L_interval=ends(best.nats[:, j]),
+            L_interval_of_a_run=ends(new[:, j]),
+        )
         for j, c in enumerate(decades)
-    ]
+    )
 
 
-def warnings(families: dict[str, dict[str, Any]]) -> list[str]:
+def warnings(families: dict[str, ParametricFamily]) -> list[str]:
     """What a reader must know before using the numbers."""
     said = []
     for name, found in families.items():
-        for symbol, profile in found["profiles"].items():
-            low, high = profile["low"], profile["high"]
+        for symbol, profile in vars(found.profiles).items():
+            low, high = profile.low, profile.high
             if low is None or high is None:
                 side = "small" if low is None and high is not None else "large"
                 side = side if low is not None or high is not None else "small or large"
@@ -189,13 +191,12 @@ def warnings(families: dict[str, dict[str, Any]]) -> list[str]:
                     f"{name}: {symbol} is not identified: however {side} it is (in the range "
                     "scanned), the other constants make up for it"
                 )
-        if found["cost"]["misfit"] > COST_MISFIT:
+        if found.cost.misfit > COST_MISFIT:
             said.append(
-                f"{name}: FLOPs per token follow their law of N to {found['cost']['misfit']:.0%} "
+                f"{name}: FLOPs per token follow their law of N to {found.cost.misfit:.0%} "
                 "only, so optimal sizes are as uncertain"
             )
-        checked = found["validation"]
-        inside = checked.get("inside")
+        inside = found.validation.inside
         if inside is not None and inside < 0.5:
             said.append(
                 f"{name}: {1 - inside:.0%} of the runs left out lie outside the prediction's interval; "

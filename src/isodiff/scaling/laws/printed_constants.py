@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from isodiff.scaling.fitting.terms import NAMES
+from isodiff.scaling.laws.data_constrained_result import DecayConstants
 from isodiff.scaling.laws.loss_surface import Surface
 
 
@@ -26,6 +27,7 @@ def fresh_constants(source: str, family: str) -> Surface | None:
     return None if own is None else Surface.of(np.array([[own[name] for name in NAMES]]))
 
 
-def printed_worth(source: str, family: str) -> dict[str, float] | None:
+def printed_worth(source: str, family: str) -> DecayConstants | None:
     """R_D, R_N and the objective that a source prints for a family."""
-    return printed_laws().get(source.removeprefix("published:"), {}).get("repeated", {}).get(family)
+    known = printed_laws().get(source.removeprefix("published:"), {}).get("repeated", {})
+    return None if family not in known else DecayConstants(**known[family])

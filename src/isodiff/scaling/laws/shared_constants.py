@@ -1,13 +1,12 @@
 """Do families share constants? The same law with E or the exponents in common, against separate ones.
 
 All families are fitted together, with one scatter; a model is judged by AICc (`huber.aicc`) and by
-how well it foretells the largest budget of each family when that is left out.
+how well it predicts the largest budget of each family when that is left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from isodiff.scaling.fitting.power_law import Array
 from isodiff.scaling.fitting.terms import NAMES, Design, design
 from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.laws.parametric import ParametricFit, Runs, fit_family
+from isodiff.scaling.laws.parametric_result import Comparison, SharedModel
 
 MODELS: dict[str, tuple[str, ...]] = {
     "separate": (),
@@ -28,7 +28,7 @@ MODELS: dict[str, tuple[str, ...]] = {
 }
 
 
-def compare(fit: ParametricFit) -> dict[str, Any] | None:
+def compare(fit: ParametricFit) -> Comparison | None:
     """Every model's objective, AICc and held-out error; None with one family."""
     if len(fit.families) < 2:
         return None
@@ -46,34 +46,36 @@ def compare(fit: ParametricFit) -> dict[str, Any] | None:
     num = sum(len(runs.points) for runs in every)
     residuals = np.concatenate([family.residuals for family in fit.families.values()])
     scale = temperature(residuals, len(NAMES) * len(every))
-    rows = []
-    for model, shared in MODELS.items():
-        law, found = together(every, own, shared)
-        rows.append(
-            {
-                "model": model,
-                "parameters": law.num_parameters,
-                "objective": float(found.objective.min()),
-                "aicc": aicc(float(found.objective.min()), scale, num, law.num_parameters),
-                "held_out_rmse": None if before is None else foretold(rest, left, before, shared),
-                "shared": {
-                    name: shown(name, float(found.best[law.columns[0][place]]))
-                    for place, name in enumerate(NAMES)
-                    if name in shared
-                },
-            }
-        )
-    lowest = min(row["aicc"] for row in rows)
-    for row in rows:
-        row["delta_aicc"] = row["aicc"] - lowest
-    known = [row for row in rows if row["held_out_rmse"] is not None]
-    return {
-        "models": rows,
-        "best_by_aicc": min(rows, key=lambda row: row["aicc"])["model"],
-        "best_by_held_out": min(known, key=lambda row: row["held_out_rmse"])["model"]
-        if known
-        else None,
+    fitted = {model: together(every, own, shared) for model, shared in MODELS.items()}
+    criterion = {
+        model: aicc(float(found.objective.min()), scale, num, law.num_parameters)
+        for model, (law, found) in fitted.items()
     }
+    lowest = min(criterion.values())
+    rows = tuple(
+        SharedModel(
+            model=model,
+            parameters=law.num_parameters,
+            objective=float(found.objective.min()),
+            aicc=criterion[model],
+            held_out_rmse=None
+            if before is None
+            else held_out_rmse(rest, left, before, MODELS[model]),
+            shared={
+                name: shown(name, float(found.best[law.columns[0][place]]))
+                for place, name in enumerate(NAMES)
+                if name in MODELS[model]
+            },
+            delta_aicc=criterion[model] - lowest,
+        )
+        for model, (law, found) in fitted.items()
+    )
+    known = [(row.held_out_rmse, row.model) for row in rows if row.held_out_rmse is not None]
+    return Comparison(
+        models=rows,
+        best_by_aicc=min(rows, key=lambda row: row.aicc).model,
+        best_by_held_out=min(known, key=lambda pair: pair[0])[1] if known else None,
+    )
 
 
 def shown(name: str, value: float) -> float:
@@ -104,7 +106,7 @@ def joined(every: Sequence[Runs], quantity: str) -> Array:
     return np.concatenate([getattr(runs, quantity) for runs in every])
 
 
-def foretold(
+def held_out_rmse(
     rest: Sequence[Runs], left: Sequence[Runs], before: Sequence[Surface], shared: Sequence[str]
 ) -> float:
     """Root mean square error of log loss at the largest budgets, fitted on the rest."""

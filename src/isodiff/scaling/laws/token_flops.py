@@ -11,8 +11,10 @@ instead of an assumed one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 from scipy.optimize import nnls
 
 from isodiff.scaling.fitting.power_law import Array
@@ -20,13 +22,13 @@ from isodiff.scaling.fitting.power_law import Array
 POWERS = np.array([1.0, 2 / 3, 1 / 3])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cost:
     """FLOPs per token: coefficients of N, N^(2/3), N^(1/3); `misfit` is the largest relative error."""
 
-    blocks: float
-    attention: float = 0.0
-    head: float = 0.0
+    blocks: Annotated[float, Field(alias="N")]
+    attention: Annotated[float, Field(alias="N^2/3")] = 0.0
+    head: Annotated[float, Field(alias="N^1/3")] = 0.0
     misfit: float = 0.0
 
     def relative(self, log_n: Array) -> Array:

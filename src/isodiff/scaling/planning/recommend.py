@@ -13,6 +13,7 @@ import numpy as np
 
 from isodiff.cost.sampling import TypicalNetwork
 from isodiff.errors import InputError
+from isodiff.scaling.laws.law import LawResult
 from isodiff.scaling.planning.hardware import (
     Setting,
     sampling_speed,
@@ -36,7 +37,7 @@ NOT_COVERED = "no published rule was measured on this family"
 
 
 def plan(
-    laws: Sequence[dict[str, Any]],
+    laws: Sequence[LawResult],
     budget: float,
     unique_tokens: float | None = None,
     setting: Setting | None = None,
@@ -44,7 +45,7 @@ def plan(
     """One entry per family, and a recommendation with its reasons.
 
     Args:
-        laws: as fits write them, of one source.
+        laws: results of fits, of one source.
         budget: training FLOPs, in the convention of the laws.
         unique_tokens: of text that there are; beyond them text repeats.
         setting: devices and texts; one H100 where it is not said.
@@ -55,7 +56,13 @@ def plan(
     for name, value in (("the budget", budget), ("--data-limit", unique_tokens)):
         if value is not None and not (np.isfinite(value) and value > 0):
             raise InputError(f"{name} is {value}; it must be a positive number, e.g. 1e21")
-    setting = setting or Setting()
+    return _plan(to_json(laws), budget, unique_tokens, setting or Setting())
+
+
+def _plan(
+    laws: Sequence[dict[str, Any]], budget: float, unique_tokens: float | None, setting: Setting
+) -> dict[str, Any]:
+    """The same of the laws' JSON."""
     chosen = followed(laws, limited=unique_tokens is not None)
     others = [law for law in laws if law is not chosen]
     families, forecasts = {}, {}
@@ -159,7 +166,7 @@ def needs(
 
 def scatter(family: dict[str, Any], found: Forecast) -> float:
     """Relative scatter of runs about their law."""
-    noise = family.get("noise", {})
+    noise = family.get("noise") or {}
     if "rms" in noise:
         return float(noise["rms"])
     if noise.get("nats") and found.nats is not None:

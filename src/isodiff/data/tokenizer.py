@@ -10,20 +10,13 @@ import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from isodiff.data.manifest import read_manifest
-from isodiff.errors import InputError, nearest
-
-if TYPE_CHECKING:
-    from isodiff.data.subword import Untrained
+from isodiff.errors import InputError
 
 END_MARK = "<|endoftext|>"
 NO_TOKEN_MARK = "�"
-FORMS = ("bytes", "text8", "text8:normalize", "bpe:SIZE", "gpt2", "gpt2:DIR", "tokenizer.json")
 
 
 class Tokenizer(ABC):
@@ -69,29 +62,29 @@ class Tokenizer(ABC):
         start = 0
         for stop in [*np.flatnonzero(special), len(ids)]:
             if stop > start:
-                parts.append(self.decode_plain(ids[start:stop]))
+                parts.append(self._decode_plain(ids[start:stop]))
             if stop < len(ids):
                 parts.append(END_MARK if ids[stop] == self.eos else NO_TOKEN_MARK)
             start = stop + 1
         return "".join(parts)
 
     @abstractmethod
-    def decode_plain(self, ids: np.ndarray) -> str:
+    def _decode_plain(self, ids: np.ndarray) -> str:
         """Text of ids in 0..V-1 that are not `eos`."""
 
     def spelling(self, index: int) -> bytes:
         """UTF-8 bytes of one token, not always whole characters; those of a text's tokens make its UTF-8.
 
-        `eos` is spelt `<|endoftext|>`, as `decode` shows it.
+        `eos` is `<|endoftext|>`, as `decode` shows it.
         """
-        return END_MARK.encode() if index == self.eos else self.spelling_plain(index)
+        return END_MARK.encode() if index == self.eos else self._plain_spelling(index)
 
     @abstractmethod
-    def spelling_plain(self, index: int) -> bytes:
+    def _plain_spelling(self, index: int) -> bytes:
         """UTF-8 bytes of one id in 0..V-1 that is not `eos`."""
 
     def files(self) -> dict[str, str]:
-        """What `load_tokenizer` needs beyond the name: file name -> text."""
+        """What a prepared corpus keeps of it beyond the name: file name -> text."""
         return {}
 
 
@@ -107,11 +100,11 @@ class Bytes(Tokenizer):
         """One id per UTF-8 byte."""
         return np.frombuffer(text.encode(), np.uint8).astype(np.int64)
 
-    def decode_plain(self, ids: np.ndarray) -> str:
+    def _decode_plain(self, ids: np.ndarray) -> str:
         """UTF-8 with U+FFFD for what is not."""
         return ids.astype(np.uint8).tobytes().decode(errors="replace")
 
-    def spelling_plain(self, index: int) -> bytes:
+    def _plain_spelling(self, index: int) -> bytes:
         """The byte itself."""
         return bytes([index])
 
@@ -120,7 +113,7 @@ class Text8(Tokenizer):
     """Space and a-z (Mahoney 2006, text8), and the end of document.
 
     Without `normalized`, any other character is refused. With it, text is first brought to this
-    alphabet by Mahoney's rule: lower case, digits spelt out, every run of anything else one space.
+    alphabet by Mahoney's rule: lower case, digits as words, every run of anything else one space.
     """
 
     vocab_size = 28
@@ -150,64 +143,19 @@ class Text8(Tokenizer):
         codes = np.frombuffer(self.normalize(text).encode(), np.uint8).astype(np.int64)
         return np.where(codes == ord(" "), 0, codes - ord("a") + 1)
 
-    def decode_plain(self, ids: np.ndarray) -> str:
+    def _decode_plain(self, ids: np.ndarray) -> str:
         """The inverse of `encode`."""
         return "".join(map(" abcdefghijklmnopqrstuvwxyz".__getitem__, ids))
 
-    def spelling_plain(self, index: int) -> bytes:
+    def _plain_spelling(self, index: int) -> bytes:
         """The symbol."""
-        return self.decode_plain(np.array([index])).encode()
+        return self._decode_plain(np.array([index])).encode()
 
 
-def tokenizer_for(name: str) -> Tokenizer | Untrained:
-    """The tokenizer that `--tokenizer NAME` asks for; `bpe:SIZE` still has to be trained.
-
-    Raises:
-        InputError: no such tokenizer, or its files are missing or damaged.
-    """
-    kind, _, rest = name.partition(":")
-    match kind, rest:
-        case "bytes", "":
-            return Bytes()
-        case "text8", "" | "normalize":
-            return Text8(normalized=bool(rest))
-    from isodiff.data import subword
-
-    if kind == "bpe":
-        return subword.Untrained.parse(name)
-    if kind == "gpt2":
-        return subword.gpt2(Path(rest).expanduser() if rest else None)
-    path = Path(name).expanduser()
-    if path.is_file():
-        return subword.from_file(path, name=subword.FILE)
-    raise InputError(
-        f"no tokenizer {name!r}{nearest(name, FORMS)}; "
-        "give bytes, text8, text8:normalize, bpe:SIZE, gpt2, gpt2:DIR or the path of a tokenizer.json"
-    )
-
-
-def load_tokenizer(folder: Path | str) -> Tokenizer:
-    """The tokenizer of a prepared corpus, as it was when the corpus was prepared.
-
-    Its `token_bytes` is None where token bytes did not add up to the corpus's bytes.
-
-    Raises:
-        InputError: `folder` is not a prepared corpus, or its tokenizer is missing or was altered.
-    """
-    folder = Path(folder)
-    manifest = read_manifest(folder)
-    name = manifest.tokenizer.name
-    if name in ("bytes", "text8", "text8:normalize"):
-        tokenizer = tokenizer_for(name)
-    else:
-        from isodiff.data import subword
-
-        tokenizer = subword.from_file(folder / subword.FILE, name=name)
-    assert isinstance(tokenizer, Tokenizer)
-    if tokenizer.fingerprint != manifest.tokenizer.sha256:
-        raise InputError(
-            f"the tokenizer in {folder} is not the one the corpus was prepared with; prepare it again"
-        )
-    if not manifest.exact_bytes:
-        tokenizer.token_bytes = None
-    return tokenizer
+def plain_tokenizer(name: str) -> Tokenizer | None:
+    """`bytes`, `text8` or `text8:normalize`; None for subword vocabularies."""
+    if name == "bytes":
+        return Bytes()
+    if name in ("text8", "text8:normalize"):
+        return Text8(normalized=name != "text8")
+    return None

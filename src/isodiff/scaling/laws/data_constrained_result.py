@@ -1,0 +1,115 @@
+"""The law of repeated data as files and reports hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from isodiff.scaling.fitting.holdout import RunsHeldOut
+from isodiff.scaling.laws.law import FamilyResult, LawResult, OpenSpan
+from isodiff.scaling.laws.loss_surface import SurfaceConstants
+from isodiff.scaling.laws.token_flops import Cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecayConstants:
+    """R_D and R_N, and the objective of the fit."""
+
+    R_D: float
+    R_N: float
+    objective: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecayIntervals:
+    """Values that the data do not reject, open where they do not bound them."""
+
+    R_D: OpenSpan
+    R_N: OpenSpan
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecayIdentified:
+    """Whether the data bound R_D and R_N on both sides."""
+
+    R_D: bool
+    R_N: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreshConstants(SurfaceConstants):
+    """Constants of fresh data, as printed or fitted."""
+
+    printed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class RivalForm:
+    """A form of what repeated text is worth, by AICc."""
+
+    model: str
+    parameters: int
+    objective: float
+    aicc: float
+    delta_aicc: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnimodalConstants:
+    """D' = U e^p exp(-((e - 1) / e_p)^gamma), e_p = c (U/1e9)^m (1e9/N)^k."""
+
+    p: float
+    gamma: float
+    c: float
+    m: float
+    k: float
+    objective: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConstrainedFamily(FamilyResult):
+    """R_D and R_N of a family with their profiles [[value, objective], ...], and the rival forms."""
+
+    num_points: int
+    max_epochs: float
+    R_D: float
+    R_N: float
+    objective: float
+    intervals: DecayIntervals
+    identified: DecayIdentified
+    published: DecayConstants | None
+    profile: tuple[tuple[float, float], ...]
+    profile_R_N: tuple[tuple[float, float], ...]
+    fresh: FreshConstants
+    all_fitted_together: DecayConstants | None
+    models: tuple[RivalForm, ...]
+    unimodal: UnimodalConstants
+    cost: Cost
+    validation: RunsHeldOut
+
+    @property
+    def held_out_error(self) -> float | None:
+        """Of the runs of most compute, rms."""
+        return self.validation.rmse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crossover:
+    """The compute from which a family is better than the reference on a text; None where never."""
+
+    family: str
+    unique_tokens: float
+    flops: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConstrainedResult(LawResult):
+    """The law of repeated data of every family: `repeated.json`."""
+
+    on_top: ClassVar = (
+        *("R_D", "R_N", "objective", "published", "profile", "intervals", "num_points"),
+    )
+    delta: float = 0.0
+    families: Mapping[str, DataConstrainedFamily] = field(default_factory=dict)
+    overtaking: tuple[Crossover, ...] = ()

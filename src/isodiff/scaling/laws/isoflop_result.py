@@ -1,0 +1,203 @@
+"""The IsoFLOP law as files and reports hold it. Older files lack some of its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from isodiff.scaling.fitting.bootstrap import Noise, Quantity
+from isodiff.scaling.fitting.holdout import Prediction
+from isodiff.scaling.laws.law import FamilyResult, LawResult
+from isodiff.scaling.laws.loss_surface import SurfaceConstants
+from isodiff.serialization import IfAny
+
+
+@dataclass(frozen=True, kw_only=True)
+class PowerLawConstants:
+    """y = irreducible + k C^exponent."""
+
+    k: float
+    exponent: float
+    irreducible: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PowerLaws:
+    """Laws of the optimal size, tokens and loss; None where too few budgets were accepted."""
+
+    N: PowerLawConstants | None = None
+    D: PowerLawConstants | None = None
+    L: PowerLawConstants | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiplierAlternatives:
+    """The compute multiplier by two other definitions (`IsoflopFit.multiplier_alternatives`)."""
+
+    common_slope: float | None = None
+    family_law: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExcessScatter:
+    """p-values of the scatter of minima about their laws being no more than the noise within curves."""
+
+    N: float | None = None
+    L: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refits:
+    """Shares of replicated parabolas that had no minimum, or one beyond the sizes tried."""
+
+    refused: float
+    edge: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetHeldOut:
+    """N*, D* and L* of the largest budget, predicted from the others; or the reason why not."""
+
+    reason: IfAny[str] = None
+    rule: IfAny[str] = None
+    extrapolation: IfAny[float] = None
+    N: IfAny[Prediction] = None
+    D: IfAny[Prediction] = None
+    L: IfAny[Prediction] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Minimum:
+    """The lowest point of an accepted curve: parameters, tokens, nats per token.
+
+    `parabola_bias_N` (relative) and `parabola_bias_L` (nats) are how far the parabola itself moves it.
+    """
+
+    budget: float | None = None
+    flops: float
+    N_opt: float
+    N_low: float | None = None
+    N_high: float | None = None
+    D_opt: float | None = None
+    L_opt: float
+    L_low: float | None = None
+    L_high: float | None = None
+    sizes: int = 0
+    runs: int = 0
+    parabola_bias_N: float | None = None
+    parabola_bias_L: float | None = None
+
+    @property
+    def compute(self) -> float:
+        """The budget that the curve's runs were given; its FLOPs where that is not said."""
+        return self.budget or self.flops
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefusedCurve:
+    """A curve whose minimum cannot be trusted."""
+
+    budget: float | None = None
+    flops: float
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parabola:
+    """c0 + c1 u + c2 u^2 with u = (ln N - center) / width."""
+
+    coefficients: tuple[float, ...]
+    center: float
+    width: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """A run on a curve."""
+
+    parameters: float
+    tokens: float
+    nats: float
+    standard_error: float | None = None
+    id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinePoint:
+    """A point of a fitted parabola."""
+
+    parameters: float
+    nats: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class IsoflopCurve:
+    """One IsoFLOP curve as a figure draws it; a refused one too."""
+
+    budget: float | None = None
+    flops: float
+    accepted: bool = True
+    reason: str | None = None
+    parabola: Parabola | None = None
+    points: tuple[CurvePoint, ...] = ()
+    line: tuple[LinePoint, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BandPoint:
+    """A law at one C, with its interval."""
+
+    flops: float
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bands:
+    """L*(C) and N*(C), half a decade beyond the budgets either way."""
+
+    L: tuple[BandPoint, ...] = ()
+    N: tuple[BandPoint, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class IsoflopFamily(FamilyResult):
+    """The IsoFLOP law of a family: exponents, multiplier, minima, refusals, curves and bands."""
+
+    N_exponent: Quantity | None = None
+    D_exponent: Quantity | None = None
+    L_exponent: Quantity | None = None
+    irreducible_loss: Quantity | None = None
+    multiplier_vs_autoregressive: Quantity | None = None
+    multiplier_alternatives: MultiplierAlternatives = MultiplierAlternatives()
+    extrapolation: float | None = None
+    laws: PowerLaws = PowerLaws()
+    noise: Noise | None = None
+    excess_scatter: ExcessScatter = ExcessScatter()
+    refits: Refits | None = None
+    validation: BudgetHeldOut = BudgetHeldOut()
+    surface: SurfaceConstants | None = None
+    budgets: tuple[Minimum, ...] = ()
+    refused: tuple[RefusedCurve, ...] = ()
+    curves: tuple[IsoflopCurve, ...] = ()
+    bands: Bands = Bands()
+
+    @property
+    def held_out_error(self) -> float | None:
+        """Of its lowest loss."""
+        found = self.validation.L
+        return None if found is None else abs(found.relative_error)
+
+    def scatter(self, nats: float) -> float:
+        """Of runs about their parabolas."""
+        return self.noise.nats / nats if self.noise is not None and self.noise.nats else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class IsoflopResult(LawResult):
+    """The IsoFLOP law of every family: `fits.json`."""
+
+    irreducible: bool = False
+    huber: bool = False
+    families: Mapping[str, IsoflopFamily] = field(default_factory=dict)

@@ -1,0 +1,167 @@
+"""The parametric law as files and reports hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from isodiff.scaling.fitting.holdout import RunsHeldOut
+from isodiff.scaling.fitting.profile_likelihood import Profile
+from isodiff.scaling.fitting.resample import Resampling
+from isodiff.scaling.laws.law import FamilyResult, LawResult, Span
+from isodiff.scaling.laws.token_flops import Cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParametricConstants(FamilyResult):
+    """E + A/N^alpha + B/D^beta of a family, all that is needed to read it anywhere: also as printed."""
+
+    E: float
+    A: float
+    B: float
+    alpha: float
+    beta: float
+    cost: Cost
+    validation: RunsHeldOut
+
+    @property
+    def held_out_error(self) -> float | None:
+        """Of the runs of the largest budget, rms."""
+        return self.validation.rmse
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrintedParametric(LawResult):
+    """Constants of every family as a paper prints them."""
+
+    families: Mapping[str, ParametricConstants] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimumExponents:
+    """Of N* and D* in C, in the middle of the runs' compute."""
+
+    N: float
+    D: float
+    at_flops: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParametricIntervals:
+    """Intervals of the constants, and of the exponents of N* and D*; None without replicates."""
+
+    E: Span | None
+    A: Span | None
+    B: Span | None
+    alpha: Span | None
+    beta: Span | None
+    N: Span | None
+    D: Span | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Starts:
+    """How many starts there were, and how many of them ended at the optimum."""
+
+    num: int
+    at_the_optimum: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelativeScatter:
+    """Of the runs about the law: as it is, and as most runs have it."""
+
+    rms: float
+    robust: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profiles:
+    """What the data say of E and of both exponents."""
+
+    E: Profile
+    alpha: Profile
+    beta: Profile
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimum:
+    """The best size and tokens at a compute, and their loss; also with the noise of a run."""
+
+    flops: float
+    N: float
+    N_interval: Span | None
+    D: float
+    L: float
+    L_interval: Span | None
+    L_interval_of_a_run: Span | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedRun:
+    """A run, its residual of log loss, and how far leaving it out moves the law."""
+
+    id: str
+    parameters: float
+    tokens: float
+    flops: float
+    nats: float
+    residual: float
+    moves_N_exponent: float | None
+    moves_N_exponent_by_errors: float | None
+    moves_E: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParametricFamily(ParametricConstants):
+    """The parametric law of a family: its intervals, its checks, its runs."""
+
+    num_points: int
+    objective: float
+    exponents: OptimumExponents
+    intervals: ParametricIntervals
+    starts: Starts
+    noise: RelativeScatter
+    profiles: Profiles
+    optima: tuple[Optimum, ...]
+    runs: tuple[FittedRun, ...]
+
+    def scatter(self, nats: float) -> float:
+        """Of runs about the law, rms."""
+        return self.noise.rms
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedModel:
+    """Families fitted together with some constants in common."""
+
+    model: str
+    parameters: int
+    objective: float
+    aicc: float
+    held_out_rmse: float | None
+    shared: dict[str, float]
+    delta_aicc: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What families may have in common."""
+
+    models: tuple[SharedModel, ...]
+    best_by_aicc: str
+    best_by_held_out: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParametricResult(LawResult):
+    """The parametric law of every family: `parametric.json`."""
+
+    on_top: ClassVar = (
+        *("E", "A", "B", "alpha", "beta", "objective", "exponents", "intervals", "num_points"),
+    )
+    resampling: Resampling = "case"
+    delta: float = 0.0
+    families: Mapping[str, ParametricFamily] = field(default_factory=dict)
+    comparison: Comparison | None = None
