@@ -12,8 +12,8 @@ import numpy as np
 
 from isodiff.record import Record, identity
 from isodiff.scaling import fit_isoflop, record_points
-from isodiff.scaling.pareto_summary import summary
-from isodiff.serialization import from_json
+from isodiff.scaling.pareto_result import SamplerPoint, TextStatistics, frontier_result
+from isodiff.serialization import from_json, to_json
 
 FAMILIES = {"autoregressive": 1.0, "masked": 2.0, "uniform": 2.9, "interpolating": 1.6}
 SIZES = (9_000, 21_000, 50_000, 118_000)
@@ -170,6 +170,7 @@ def write_study(
 
 
 HELD_OUT = {
+    "nats_per_token": math.log(9.0),
     "generative_perplexity": 9.0,
     "bits_per_byte": 2.1,
     "entropy": 3.0,
@@ -220,13 +221,18 @@ def planted_frontier(records: Sequence[dict]) -> dict[str, Any]:
                     "dtype": "float32",
                     "threads": 1,
                     "workers": 2,
+                    **means,
                     "nats_per_token": math.log(values["generative_perplexity"]),
                     "nats_per_token_se": 0.01,
-                    **means,
                 }
             )
     held_out = {key: part for name, value in HELD_OUT.items() for key, part in named(name, value)}
-    return summary(points, held_out=held_out, replicates=200)
+    found = frontier_result(
+        [from_json(SamplerPoint, point, "planted") for point in points],
+        held_out=from_json(TextStatistics, held_out, "planted"),
+        replicates=200,
+    )
+    return to_json(found)
 
 
 def named(name: str, value: float) -> list[tuple[str, float]]:

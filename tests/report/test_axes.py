@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from isodiff.report.axes import apart, around, around_log, labels, ticks
 from isodiff.report.format import decimals, interval, listed, plain, ratio, scientific, with_error
-from isodiff.report.schema import Estimated, Quantity
+from isodiff.report.schema import Estimated
+from isodiff.scaling.fitting.bootstrap import Quantity
 from isodiff.units import short
 
 positive = st.floats(1e-6, 1e24)

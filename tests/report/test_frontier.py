@@ -1,6 +1,7 @@
 """The frontier in a report: its numbers are those of frontier.json, and its words say no more."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from isodiff.report.frontier import chart, row, write_figure
 from isodiff.report.frontier_tables import points_table, sentence, terminal, wins_table
 from isodiff.report.page import build_report
 from isodiff.report.panels import specification
-from isodiff.report.schema import Frontier
 from isodiff.report.verdict import verdict
+from isodiff.scaling.pareto_result import FrontierResult
+from isodiff.serialization import from_json
 from tests.report.planted import FAMILIES, write, write_study
 from tests.report.reading import Page
 
@@ -24,7 +26,7 @@ def value(whole):
 
 @pytest.fixture(scope="module")
 def found(value):
-    return Frontier.model_validate(value)
+    return from_json(FrontierResult, value, "frontier.json")
 
 
 def test_the_verdict_names_every_range_and_its_confidence(whole, value, found):
@@ -53,7 +55,7 @@ def test_the_tables_hold_every_point_and_its_errors(value, found):
     entropy = names.index("entropy")
     assert all("±" in row[entropy].text for row in points.rows)
     assert points.rows[-1][0].text == "held-out text"
-    text = terminal(value)
+    text = terminal(found)
     assert text.isascii() and value["protocol"] in text and "held-out text" in text
 
 
@@ -77,12 +79,10 @@ def test_points_are_drawn_where_they_were_measured(found):
 
 
 def test_a_frontier_of_one_point_is_drawn(found, tmp_path):
-    alone = found.model_copy(update={"points": found.points[:1], "held_out": None})
+    alone = replace(found, points=found.points[:1], held_out=None)
     for narrow in (False, True):
         assert specification(chart(alone, list(FAMILIES), narrow))["concat"]
-    written = write_figure(
-        {**found.model_dump(), "points": [found.points[0].model_dump()]}, tmp_path
-    )
+    written = write_figure(replace(found, points=found.points[:1]), tmp_path)
     assert [path.name for path in written] == ["frontier.svg", "frontier.png"]
     assert all(path.stat().st_size > 1000 for path in written)
 

@@ -7,9 +7,9 @@ import pytest
 
 from isodiff.report.folder import read_study
 from isodiff.report.ranking import Row
-from isodiff.report.schema import Quantity
 from isodiff.report.sentences import errors_sentence, multiplier_sentence
 from isodiff.report.verdict import verdict
+from isodiff.scaling.fitting.bootstrap import Quantity
 from tests.report.planted import FAMILIES, write, write_study
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -13,7 +15,13 @@ from scipy.stats import norm
 
 from isodiff.errors import InputError
 from isodiff.scaling.pareto import Frontier, FrontierPoint, at_rate, dominates, staircase_area
-from isodiff.scaling.pareto_summary import recommendation, summary
+from isodiff.scaling.pareto_result import (
+    FrontierResult,
+    SamplerPoint,
+    TextStatistics,
+    frontier_result,
+)
+from isodiff.serialization import from_json, to_json
 
 
 def point(speed: float, loss: float, name: str = "a", **changes) -> FrontierPoint:
@@ -56,19 +64,26 @@ def test_domination_and_verdict_by_brute_force(rows):
     if not good:
         return
     ranges = frontier.verdict()
-    assert ranges[0].low == 0 and ranges[-1].high == max(p.tokens_per_second for p in good)
+    assert ranges[0].tokens_per_second_from == 0 and ranges[-1].tokens_per_second_to == max(
+        p.tokens_per_second for p in good
+    )
     for before, after in itertools.pairwise(ranges):
-        assert before.high == after.low and before.manner != after.manner
+        assert before.tokens_per_second_to == after.tokens_per_second_from
+        assert (before.family, before.sampler) != (after.family, after.sampler)
     for one in ranges:
-        for rate in np.linspace(max(one.low, 0.5), one.high, 7)[1:]:
+        for rate in np.linspace(max(one.tokens_per_second_from, 0.5), one.tokens_per_second_to, 7)[
+            1:
+        ]:
             fast = [p.loss for p in good if p.tokens_per_second >= rate]
             assert math.isclose(min(fast), winning(ranges, good, rate))
 
 
 def winning(ranges, good, rate: float) -> float:
-    """Loss of the best point of the manner that the verdict names at `rate`."""
-    (named,) = [r for r in ranges if r.low < rate <= r.high]
-    own = [p for p in good if p.manner == named.manner and p.tokens_per_second >= rate]
+    """Loss of the best point of the family that the verdict names at `rate`."""
+    (named,) = [r for r in ranges if r.tokens_per_second_from < rate <= r.tokens_per_second_to]
+    own = [
+        p for p in good if p.way == (named.family, named.sampler) and p.tokens_per_second >= rate
+    ]
     return min(p.loss for p in own)
 
 
@@ -91,14 +106,15 @@ def test_confidence_is_the_chance_to_be_right():
         point(100, 3.1, "b", loss_se=0.1 * error),
     ]
     (only,) = Frontier(points, replicates=20_000).verdict()
-    assert only.points[0].family == "a"
+    assert only.family == "a"
     assert only.confidence == pytest.approx(norm.cdf(1), abs=0.01)
 
 
 def test_an_uncertain_speed_costs_confidence_near_its_end():
     points = [point(10, 1.0, "a", log_speed_se=0.2), point(100, 2.0, "b")]
     slow, fast = Frontier(points, replicates=4000).verdict()
-    assert (slow.low, slow.high, fast.low, fast.high) == (0, 10, 10, 100)
+    assert (slow.tokens_per_second_from, slow.tokens_per_second_to) == (0, 10)
+    assert (fast.tokens_per_second_from, fast.tokens_per_second_to) == (10, 100)
     # From 5 to 10 and from 10 to 100, both lose E max(0, N(0, 0.2)) of the range in ln r to the other.
     lost = 0.2 / math.sqrt(2 * math.pi)
     assert slow.confidence == pytest.approx(1 - lost / math.log(2), abs=0.01)
@@ -108,9 +124,9 @@ def test_an_uncertain_speed_costs_confidence_near_its_end():
 def test_degenerate_points_win_nothing_and_dominate_nobody():
     points = [point(100, 0.1, "cheat", degenerate=True), point(10, 3.0, "a")]
     frontier = Frontier(points, replicates=50)
-    assert [one.points[0].family for one in frontier.verdict()] == ["a"]
+    assert [one.family for one in frontier.verdict()] == ["a"]
     assert frontier.dominated() == [False, False]
-    assert frontier.area(lambda p: p.family == "cheat")["value"] == 0
+    assert frontier.area(lambda p: p.family == "cheat").value == 0
 
 
 def test_interpolation_is_linear_in_the_logarithm_of_speed():
@@ -139,8 +155,15 @@ def test_domination_needs_an_advantage():
     assert not dominates(point(1, 1), point(1, 1)) and not dominates(point(2, 2), point(1, 1))
 
 
-def measured(speed: float, nats: float, name: str, **changes) -> dict:
-    return {
+def measured(speed: float, nats: float, name: str, **changes) -> SamplerPoint:
+    means = {
+        "nats_per_token": nats,
+        "generative_perplexity": math.exp(nats),
+        "bits_per_byte": nats / math.log(2),
+        "entropy": 3.0,
+        **dict.fromkeys(("distinct_2", "repetition", "divergence"), 0.5),
+    }
+    parts = {
         "run": name,
         "family": name,
         "sampler": "plain",
@@ -154,52 +177,64 @@ def measured(speed: float, nats: float, name: str, **changes) -> dict:
         "latency_seconds": 3.0 - nats / 2,
         "latency_seconds_low": 2.9 - nats / 2,
         "latency_seconds_high": 3.1 - nats / 2,
-        "nats_per_token": nats,
-        "nats_per_token_se": 0.02,
-        "bits_per_byte": nats / math.log(2),
-        "bits_per_byte_se": 0.02,
-        "entropy": 3.0,
+        "nfe": 8.0,
+        **means,
+        **{f"{mean}_se": 0.02 for mean in means},
         "num_texts": 128,
         "length": 64,
-        "judge": "autoregressive run x",
+        "reference_model": "autoregressive run x",
         "device": "cpu",
         "dtype": "float32",
         "threads": 1,
         "workers": 2,
-        **changes,
     }
+    return SamplerPoint(**{**parts, **changes})
 
 
-def test_a_summary_says_everything_in_json():
+def held_out(entropy: float) -> TextStatistics:
+    shared = {
+        field.name: getattr(measured(1, 1, "a"), field.name) for field in fields(TextStatistics)
+    }
+    return TextStatistics(**{**shared, "entropy": entropy})
+
+
+def test_a_result_says_everything_and_travels_by_file():
     rows = [
         measured(100, 2.0, "a"),
         measured(1000, 3.0, "b"),
         measured(5000, 1.0, "c", entropy=2.0),
         measured(50, 2.5, "d", budget=1e13),
     ]
-    found = summary(rows, held_out={"entropy": 3.05}, replicates=200)
-    assert [one["dominated"] for one in found["points"]] == [False, False, False, True]
-    assert [one["degenerate"] for one in found["points"]] == [False, False, True, False]
-    assert [one["family"] for one in found["verdict"]] == ["a", "b"]
-    assert all(0.9 < one["confidence"] <= 1 for one in found["verdict"][1:])
-    assert [(one["family"], one["budget"]) for one in found["budgets"]] == [
+    found = frontier_result(rows, held_out=held_out(3.05), replicates=200)
+    assert [one.dominated for one in found.points] == [False, False, False, True]
+    assert [one.degenerate for one in found.points] == [False, False, True, False]
+    assert [one.family for one in found.verdict] == ["a", "b"]
+    assert all(0.9 < one.confidence <= 1 for one in found.verdict[1:])
+    assert [(one.family, one.budget) for one in found.budgets] == [
         ("a", 1e12),
         ("b", 1e12),
         ("d", 1e13),
     ]
-    assert recommendation(found, 500)["family"] == "b"
+    assert found.recommend(500).family == "b"
     # Alone, b is the fastest and worst, d in between, a the slowest and best.
-    assert [one["family"] for one in found["verdict_alone"]] == ["a", "d", "b"]
-    assert [one["dominated_alone"] for one in found["points"]] == [False] * 4
-    assert recommendation(found, 40, alone=True)["family"] == "b"
-    for area in found["areas"].values():
-        assert area["low"] is None or area["low"] <= area["high"]
-    in_bits = summary(rows, held_out={"entropy": 3.05}, measure="bits_per_byte", replicates=50)
-    assert [one["settings"][0]["loss"] for one in in_bits["verdict"]] == pytest.approx([2.0, 3.0])
+    assert [one.family for one in found.verdict_alone] == ["a", "d", "b"]
+    assert [one.dominated_alone for one in found.points] == [False] * 4
+    assert found.recommend(40, alone=True).family == "b"
+    for area in found.areas.values():
+        assert area.low is None or (area.high is not None and area.low <= area.high)
+    value = json.loads(json.dumps(to_json(found), allow_nan=False))
+    assert value["points"][0]["judge"] == "autoregressive run x"
+    assert value["verdict"][0]["settings"][0].keys() == {
+        *("run", "budget", "sampler", "steps", "tokens_per_second", "loss"),
+    }
+    again = from_json(FrontierResult, value, "frontier.json")
+    assert again.points == found.points and to_json(again) == value
+    in_bits = frontier_result(rows, held_out=held_out(3.05), measure="bits_per_byte", replicates=50)
+    assert [one.settings[0].loss for one in in_bits.verdict] == pytest.approx([2.0, 3.0])
 
 
 def test_nothing_to_draw_from_is_an_error():
     with pytest.raises(InputError, match="no run was sampled"):
-        summary([], held_out={"entropy": 3.0})
+        frontier_result([], held_out=held_out(3.0))
     with pytest.raises(InputError, match=r"every sampler's texts have an entropy below 9\.50 nats"):
-        summary([measured(1, 1, "a")], held_out={"entropy": 10.0})
+        frontier_result([measured(1, 1, "a")], held_out=held_out(10.0))

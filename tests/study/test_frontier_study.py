@@ -14,7 +14,7 @@ from isodiff.families import FAMILIES
 from isodiff.network.shape import Shape
 from isodiff.runs.build import corpus_identity, describe, make_family, measure
 from isodiff.runs.spec import Recipe, RunSpec, Validation
-from isodiff.study.frontier import candidates
+from isodiff.study.frontier import runs_to_sample
 from isodiff.train.loop import train
 
 QUICK = ["--steps", "2", "16", "--texts", "8", "--held-out", "16", "--call-seconds", "0.01"]
@@ -116,12 +116,12 @@ def test_a_judge_with_another_tokenizer_compares_by_bits_per_byte(folder, tmp_pa
 
 
 def test_a_folder_gives_its_best_runs_and_a_named_run_takes_part_anyway(folder):
-    chosen, judge = candidates([folder / "runs"])
+    chosen, judge = runs_to_sample([folder / "runs"])
     assert len(chosen) == len(FAMILIES) + 1  # two budgets of one family
     first, second = runs_of(folder, "autoregressive")
     assert {one.folder for one in chosen} >= {first, second}
     assert judge is not None and judge.folder in (first, second)
-    alone, _ = candidates([second])
+    alone, _ = runs_to_sample([second])
     assert [one.folder for one in alone] == [second]
 
 
@@ -134,7 +134,7 @@ def test_of_one_budget_the_lower_loss_is_chosen(folder, tmp_path):
         target = tmp_path / record["id"] / "record.json"
         target.parent.mkdir()
         target.write_text(json.dumps(record))
-    (chosen,), judge = candidates([tmp_path])
+    (chosen,), judge = runs_to_sample([tmp_path])
     assert chosen.nats == 2.0 and judge == chosen
 
 
@@ -163,4 +163,4 @@ def test_nothing_finished_is_an_error(tmp_path):
     record = {"id": "a", "spec": spec, "status": "failed"}
     (tmp_path / "a" / "record.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match="no finished run under"):
-        candidates([tmp_path])
+        runs_to_sample([tmp_path])

@@ -21,7 +21,8 @@ from isodiff.cli.options import (
 )
 from isodiff.errors import InputError
 from isodiff.provenance import num_cores
-from isodiff.scaling.pareto_summary import FLOOR, recommendation
+from isodiff.scaling.pareto_result import ENTROPY_FLOOR, SamplerPoint
+from isodiff.serialization import to_json
 from isodiff.study.frontier import measure_frontier
 from isodiff.study.study import FrontierSettings
 from isodiff.study.workers import Workers
@@ -37,7 +38,7 @@ def run(
     held_out: Number = 256,
     call_seconds: Seconds = 1.0,
     judge: Annotated[str | None, arg(metavar="RUN|hf:NAME")] = None,
-    entropy_floor: Share = FLOOR,
+    entropy_floor: Share = ENTROPY_FLOOR,
     throughput: Annotated[float | None, arg(metavar="TOKENS")] = None,
     budget: Flops | None = None,
     alone: bool = False,
@@ -81,25 +82,25 @@ def run(
     from isodiff.report.frontier import write_figure
     from isodiff.report.frontier_tables import terminal
 
-    value: dict[str, Any] = {**found, "frontier": str(place / "frontier.json")}
+    value: dict[str, Any] = {**to_json(found), "frontier": str(place / "frontier.json")}
     value["figures"] = [str(path) for path in write_figure(found, place / "figures")]
     text = terminal(found)
     if throughput is not None:
-        best = recommendation(found, throughput, budget, alone=alone)
-        value["recommendation"] = best
-        text += f"\n\n{recommended(best, throughput, budget, alone)}"
+        best = found.recommend(throughput, budget, alone=alone)
+        value["recommendation"] = to_json(best)
+        text += f"\n\n{_recommended(best, throughput, budget, alone)}"
     print(f"frontier took {clock(time.monotonic() - began)}", file=sys.stderr)
     return Answer(value, f"{text}\n{place / 'frontier.json'}")
 
 
-def recommended(best: dict[str, Any], throughput: float, budget: float | None, alone: bool) -> str:
+def _recommended(best: SamplerPoint, throughput: float, budget: float | None, alone: bool) -> str:
     """The recommendation in a sentence."""
-    speed = best["length"] / best["latency_seconds"] if alone else best["tokens_per_second"]
-    how = "one text at a time" if alone else f"in batches of {best['batch']}"
+    speed = best.length / best.latency_seconds if alone else best.tokens_per_second
+    how = "one text at a time" if alone else f"in batches of {best.batch}"
     within = "" if budget is None else f" within {budget:.3g} training FLOPs"
-    steps = "" if best["steps"] is None else f", {best['steps']} steps"
+    steps = "" if best.steps is None else f", {best.steps} steps"
     return (
-        f"For {throughput:g} tokens/s{within}: {best['family']}, {best['sampler']}{steps} "
-        f"(run {best['run']}), {speed:.4g} tokens/s {how}, at generative perplexity "
-        f"{best['generative_perplexity']:.3g} +- {best['generative_perplexity_se']:.2g}"
+        f"For {throughput:g} tokens/s{within}: {best.family}, {best.sampler}{steps} "
+        f"(run {best.run}), {speed:.4g} tokens/s {how}, at generative perplexity "
+        f"{best.generative_perplexity:.3g} +- {best.generative_perplexity_se:.2g}"
     )

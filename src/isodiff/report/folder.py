@@ -11,7 +11,6 @@ from isodiff.errors import InputError
 from isodiff.files import read_json
 from isodiff.record import canonical
 from isodiff.report.schema import (
-    Frontier,
     Record,
     Samples,
     Study,
@@ -20,6 +19,7 @@ from isodiff.report.schema import (
 from isodiff.scaling.laws.isoflop_result import IsoflopFamily, IsoflopResult
 from isodiff.scaling.laws.law import LawResult
 from isodiff.scaling.laws.load import LAWS
+from isodiff.scaling.pareto_result import FrontierResult
 from isodiff.scaling.points import family_labels
 from isodiff.serialization import from_json
 
@@ -53,7 +53,7 @@ class StudyFolder:
     runs: tuple[Run, ...]
     fits: IsoflopResult | None
     samples: dict[str, Samples]
-    frontier: Frontier | None
+    frontier: FrontierResult | None
     families: tuple[str, ...]
     laws: Mapping[str, LawResult]
 
@@ -110,7 +110,7 @@ def read_study(path: Path) -> StudyFolder:
         },
         frontier=None
         if frontier is None
-        else validated(Frontier, frontier, str(path / "frontier.json")),
+        else from_json(FrontierResult, frontier, path / "frontier.json"),
         families=(),
         laws=laws,
     )

@@ -21,14 +21,15 @@ from isodiff.report.panels import (
     panels,
     specification,
 )
-from isodiff.report.schema import Estimated, Frontier, SamplerPoint, validated
+from isodiff.report.schema import Estimated
 from isodiff.report.theme import INK, MUTED
+from isodiff.scaling.pareto_result import FrontierResult, SamplerPoint
 from isodiff.units import short
 
 NAMES = {"generative_perplexity": "generative perplexity", "bits_per_byte": "judge's bits per byte"}
 
 
-def chart(found: Frontier, families: Sequence[str], narrow: bool) -> Chart | None:
+def chart(found: FrontierResult, families: Sequence[str], narrow: bool) -> Chart | None:
     """A column per budget: perplexity in batches, perplexity alone, entropy."""
     if not found.points:
         return None
@@ -128,7 +129,7 @@ def marks(
     return layers
 
 
-def stairs(found: Frontier, x: dict[str, Any], y: dict[str, Any]) -> Chart:
+def stairs(found: FrontierResult, x: dict[str, Any], y: dict[str, Any]) -> Chart:
     """What can be had at each speed from all budgets together."""
     field = x["shorthand"].split(":")[0]
     off = "dominated" if field == "speed" else "dominated_alone"
@@ -149,12 +150,12 @@ def level(value: float | None, y: dict[str, Any]) -> list[Chart]:
     return [rule.encode(y=alt.Y(**y))]
 
 
-def held_out_value(found: Frontier) -> float | None:
+def held_out_value(found: FrontierResult) -> float | None:
     """The measure of held-out text."""
     return getattr(found.held_out, found.measure) if found.held_out else None
 
 
-def caption(found: Frontier) -> str:
+def caption(found: FrontierResult) -> str:
     """Marks of the figure."""
     hollow = sum(point.degenerate for point in found.points)
     poor = (
@@ -170,9 +171,8 @@ def caption(found: Frontier) -> str:
     )
 
 
-def write_figure(value: dict[str, Any], folder: Path) -> list[Path]:
+def write_figure(found: FrontierResult, folder: Path) -> list[Path]:
     """The figure as SVG and PNG."""
-    found = validated(Frontier, value, "frontier.json")
     families = list(dict.fromkeys(point.family for point in found.points))
     drawn = chart(found, families, False)
     return (

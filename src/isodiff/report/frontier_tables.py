@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from isodiff.report.format import interval, listed, plain, scientific, with_error
 from isodiff.report.frontier import NAMES
-from isodiff.report.schema import Estimated, Frontier, SamplerPoint, Setting, Win, validated
+from isodiff.report.schema import Estimated
 from isodiff.report.tables import Cell, Column, Table, as_text
+from isodiff.scaling.pareto import FrontierPoint, ThroughputRange
+from isodiff.scaling.pareto_result import FrontierResult, SamplerPoint, TextStatistics
 from isodiff.units import short
 
 
-def sentence(found: Frontier) -> str:
+def sentence(found: FrontierResult) -> str:
     """The verdict: who wins which throughputs, in batches and alone."""
     if not found.verdict:
         return f"The frontier is not known: {found.reason or 'no sampler was measured'}."
@@ -25,7 +25,7 @@ def sentence(found: Frontier) -> str:
     )
 
 
-def win_words(win: Win) -> str:
+def win_words(win: ThroughputRange) -> str:
     """One range."""
     where = f"up to {short(win.tokens_per_second_to)} tokens/s"
     steps = step_words(win)
@@ -33,7 +33,7 @@ def win_words(win: Win) -> str:
     return f"{where} {who} [{win.confidence:.0%} sure]"
 
 
-def step_words(win: Win) -> str:
+def step_words(win: ThroughputRange) -> str:
     """The steps of its settings, many to few; nothing where the sampler has no such dial."""
     steps = [setting.steps for setting in win.settings if setting.steps is not None]
     return spread(f"{max(steps)}", f"{min(steps)}") if steps else ""
@@ -44,7 +44,7 @@ def spread(first: str, last: str) -> str:
     return first if first == last else f"{first} to {last}"
 
 
-def wins_table(found: Frontier) -> Table:
+def wins_table(found: FrontierResult) -> Table:
     """Ranges of throughput with their winners."""
     columns = (
         Column("family", numeric=False),
@@ -76,13 +76,13 @@ def wins_table(found: Frontier) -> Table:
     return Table(columns, tuple(rows))
 
 
-def point_of(found: Frontier, setting: Setting) -> SamplerPoint:
+def point_of(found: FrontierResult, setting: FrontierPoint) -> SamplerPoint:
     """The point with this setting."""
     key = (setting.run, setting.sampler, setting.steps)
     return next(p for p in found.points if (p.run, p.sampler, p.steps) == key)
 
 
-def measured(point: Any, *names: str) -> list[Cell]:
+def measured(point: TextStatistics, *names: str) -> list[Cell]:
     """Means with their standard errors."""
     means = [
         Estimated(value=getattr(point, name), standard_error=getattr(point, f"{name}_se"))
@@ -101,7 +101,7 @@ QUALITIES = (
 )
 
 
-def points_table(found: Frontier) -> Table:
+def points_table(found: FrontierResult) -> Table:
     """Every point, and held-out text."""
     columns = (
         Column("family", numeric=False),
@@ -165,9 +165,8 @@ def standing_of(point: SamplerPoint) -> str:
     return f"frontier, {' and '.join(on)}" if on else "dominated"
 
 
-def terminal(value: dict[str, Any]) -> str:
-    """`frontier.json` for a terminal: the verdict, who won, every point, areas, protocol."""
-    found = validated(Frontier, value, "frontier.json")
+def terminal(found: FrontierResult) -> str:
+    """For a terminal: the verdict, who won, every point, areas, protocol."""
     areas = [f"{name} {interval(area)}" for name, area in found.areas.items()]
     parts = [
         sentence(found),

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from isodiff.report.folder import Run, StudyFolder
-from isodiff.report.schema import Estimated, Quantity, Validation
+from isodiff.report.schema import Estimated, Validation
+from isodiff.scaling.fitting.bootstrap import Quantity
 from isodiff.scaling.laws.isoflop_result import Minimum
 
 TOLD_APART = 2.0

@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from isodiff.errors import InputError
 from isodiff.record import Kind
-from isodiff.scaling.fitting.bootstrap import Quantity
 
 Status = Literal["done", "diverged", "failed"]
 Any_ = TypeVar("Any_", bound="Part")
@@ -102,80 +101,6 @@ class Samples(Part):
     sampler: str = ""
     texts: list[str] = []
     nfe: int | None = None
-
-
-class TextQuality(Part):
-    """Statistics of a set of texts, generated or held out, each with its standard error."""
-
-    generative_perplexity: float = Field(gt=0)
-    generative_perplexity_se: float
-    bits_per_byte: float
-    bits_per_byte_se: float
-    entropy: float
-    entropy_se: float
-    distinct_2: float
-    distinct_2_se: float
-    repetition: float
-    repetition_se: float
-    divergence: float
-    divergence_se: float
-
-
-class SamplerPoint(TextQuality):
-    """A run with one sampler: how fast, how good."""
-
-    run: str
-    family: str
-    sampler: str
-    steps: int | None = None
-    budget: float = Field(gt=0)
-    length: int
-    nfe: float
-    tokens_per_second: float = Field(gt=0)
-    tokens_per_second_low: float = Field(gt=0)
-    tokens_per_second_high: float = Field(gt=0)
-    latency_seconds: float = Field(gt=0)
-    latency_seconds_low: float = Field(gt=0)
-    latency_seconds_high: float = Field(gt=0)
-    batch: int | None = None
-    peak_bytes: int | None = None
-    num_texts: int
-    dominated: bool
-    dominated_alone: bool
-    degenerate: bool
-
-
-class Setting(Part):
-    """A run with one sampler, in short."""
-
-    run: str
-    budget: float
-    sampler: str
-    steps: int | None = None
-
-
-class Win(Part):
-    """A range of throughputs, what is best in it, and with which settings, slowest first."""
-
-    tokens_per_second_from: float
-    tokens_per_second_to: float
-    family: str
-    sampler: str
-    confidence: float
-    settings: list[Setting] = Field(min_length=1)
-
-
-class Frontier(Part):
-    """`frontier.json`, as `isodiff frontier` writes it; only a reason where it could not be measured."""
-
-    points: list[SamplerPoint] = []
-    verdict: list[Win] = []
-    verdict_alone: list[Win] = []
-    areas: dict[str, Quantity] = {}
-    held_out: TextQuality | None = None
-    measure: Literal["generative_perplexity", "bits_per_byte"] = "generative_perplexity"
-    protocol: str = ""
-    reason: str | None = None
 
 
 class Study(Part):

@@ -1,4 +1,4 @@
-r"""The speed-quality frontier: who writes best at each throughput, and how sure that is.
+r"""The speed-quality frontier: which sampler is best at each throughput, and how surely.
 
 A point is a run with one sampler: tokens per second against a loss in nats (of generative perplexity, or of
 bits per byte). Point a dominates b if it is no slower and no worse, and better in one. Required r tokens per
@@ -23,23 +23,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from isodiff.errors import InputError
-from isodiff.scaling.fitting.bootstrap import interval
+from isodiff.scaling.fitting.bootstrap import Quantity, interval
+from isodiff.scaling.fitting.power_law import Array
 
-Array = NDArray[np.float64]
 REPLICATES = 1000
-GRID = 24
+_GRID = 24
 """Throughputs at which a range is asked who wins."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class FrontierPoint:
-    """A run with one sampler.
+    """A run with one sampler; its JSON leaves out what the range or row that holds it says.
 
     Attributes:
         loss: nats, the smaller the better; `loss_se` its standard error.
@@ -49,39 +50,36 @@ class FrontierPoint:
     """
 
     run: str
-    family: str
-    sampler: str
-    steps: int | None
     budget: float
+    sampler: str
+    steps: int | None = None
     tokens_per_second: float
-    log_speed_se: float
     loss: float
-    loss_se: float
-    degenerate: bool = False
+    family: Annotated[str, Field(exclude=True)] = ""
+    log_speed_se: Annotated[float, Field(exclude=True)] = 0.0
+    loss_se: Annotated[float, Field(exclude=True)] = 0.0
+    degenerate: Annotated[bool, Field(exclude=True)] = False
 
     @property
-    def manner(self) -> tuple[str, str]:
+    def way(self) -> tuple[str, str]:
         """What wins a range: family and sampler."""
         return self.family, self.sampler
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
-    """For required throughputs in (`low`, `high`] tokens per second, one family and sampler is best.
+@dataclass(frozen=True, kw_only=True)
+class ThroughputRange:
+    """Required tokens per second (from, to] for which one family and sampler is best, how surely.
 
     Attributes:
-        points: its settings on the frontier, slowest (and best) first; the last is as fast as `high`.
+        settings: its points on the frontier, slowest (and best) first; the last is as fast as the end.
     """
 
-    low: float
-    high: float
-    points: tuple[FrontierPoint, ...]
+    tokens_per_second_from: float
+    tokens_per_second_to: float
+    family: str
+    sampler: str
     confidence: float
-
-    @property
-    def manner(self) -> tuple[str, str]:
-        """Family and sampler."""
-        return self.points[0].manner
+    settings: Annotated[tuple[FrontierPoint, ...], Field(min_length=1)]
 
 
 class Frontier:
@@ -97,20 +95,14 @@ class Frontier:
         self.replicates = replicates
         shape = (replicates, len(self.eligible))
         fresh = self.rng.standard_normal((2, *shape))
-        self.log_speed = self.replicated(
+        self.log_speed = _replicated(
             [np.log(p.tokens_per_second) for p in self.eligible],
             [p.log_speed_se for p in self.eligible],
             fresh[0],
         )
-        self.loss = self.replicated(
+        self.loss = _replicated(
             [p.loss for p in self.eligible], [p.loss_se for p in self.eligible], fresh[1]
         )
-
-    @staticmethod
-    def replicated(center: Sequence[float], error: Sequence[float], fresh: Array) -> Array:
-        """[1 + replicates, points]."""
-        values = np.asarray(center, float)
-        return np.vstack([values[None], values + np.asarray(error, float) * fresh])
 
     def dominated(self) -> list[bool]:
         """Of every point as measured, degenerate ones included: whether an eligible one is better."""
@@ -127,32 +119,41 @@ class Frontier:
         best = loss.argmin(1)
         return np.where(np.isfinite(loss.min(1)), best, -1)
 
-    def verdict(self) -> list[Range]:
+    def verdict(self) -> list[ThroughputRange]:
         """Who wins which throughputs: neighboring ranges of one family and sampler are one."""
-        ranges: list[Range] = []
+        ranges: list[ThroughputRange] = []
         low = 0.0
-        for manner, group in groupby(self.optimal(), key=lambda point: point.manner):
+        for way, group in groupby(self.optimal(), key=lambda point: point.way):
             points = tuple(group)
             high = points[-1].tokens_per_second
-            ranges.append(Range(low, high, points, self.confidence(low, high, manner)))
+            ranges.append(
+                ThroughputRange(
+                    tokens_per_second_from=low,
+                    tokens_per_second_to=high,
+                    family=way[0],
+                    sampler=way[1],
+                    confidence=self.confidence(low, high, way),
+                    settings=points,
+                )
+            )
             low = high
         return ranges
 
-    def confidence(self, low: float, high: float, manner: tuple[str, str]) -> float:
+    def confidence(self, low: float, high: float, way: tuple[str, str]) -> float:
         """Share of replicates and throughputs of a range at which this family and sampler win.
 
         A range that begins at 0 is asked from half the speed of the slowest eligible point on.
         """
         floor = min(p.tokens_per_second for p in self.eligible) / 2
         start, stop = np.log(max(low, min(floor, high))), np.log(high)
-        agrees = np.array([other.manner == manner for other in self.eligible] + [False])
-        middles = start + (np.arange(GRID) + 0.5) / GRID * (stop - start)
+        agrees = np.array([other.way == way for other in self.eligible] + [False])
+        middles = start + (np.arange(_GRID) + 0.5) / _GRID * (stop - start)
         rows = slice(1, None) if self.replicates else slice(None)
         shares = [agrees[self.winner(np.exp(rate), rows)].mean() for rate in middles]
         return float(np.mean(shares))
 
-    def area(self, chosen: Callable[[FrontierPoint], bool]) -> dict[str, Any]:
-        """Eq. (2) for the eligible points `chosen`: `{"value", "low", "high"}`."""
+    def area(self, chosen: Callable[[FrontierPoint], bool]) -> Quantity:
+        """Eq. (2) for the eligible points `chosen`."""
         columns = [i for i, point in enumerate(self.eligible) if chosen(point)]
         worst = max((point.loss for point in self.points), default=0.0)
         start = min((point.tokens_per_second for point in self.points), default=1.0)
@@ -167,8 +168,8 @@ class Frontier:
                 for row in range(len(self.loss))
             ]
         )
-        ends = interval(areas[1:]) or (None, None)
-        return {"value": float(areas[0]), "low": ends[0], "high": ends[1]}
+        low, high = interval(areas[1:]) or (None, None)
+        return Quantity(value=float(areas[0]), low=low, high=high)
 
     def recommend(self, rate: float, budget: float | None = None) -> FrontierPoint:
         """The best eligible point at least `rate` tokens per second fast, trained within `budget` FLOPs.
@@ -189,6 +190,12 @@ class Frontier:
                 f"nothing measured here writes {rate:g} tokens/s; the fastest writes {most:.4g}"
             )
         return min(fast, key=lambda p: p.loss)
+
+
+def _replicated(center: Sequence[float], error: Sequence[float], fresh: Array) -> Array:
+    """[1 + replicates, points]."""
+    values = np.asarray(center, float)
+    return np.vstack([values[None], values + np.asarray(error, float) * fresh])
 
 
 def dominates(one: FrontierPoint, other: FrontierPoint) -> bool:

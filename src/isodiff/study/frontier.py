@@ -9,27 +9,34 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from isodiff.errors import InputError
-from isodiff.files import read_json, write_json
+from isodiff.files import write_json
 from isodiff.provenance import provenance
 from isodiff.record import HeldOutLoss, Record, find_records, identity
-from isodiff.scaling.pareto_summary import FLOOR, summary
+from isodiff.scaling.pareto_result import (
+    ENTROPY_FLOOR,
+    FrontierResult,
+    MeasuredSampler,
+    SamplerPoint,
+    TextStatistics,
+    frontier_result,
+)
 from isodiff.scaling.points import family_labels
-from isodiff.serialization import read_result, to_json
+from isodiff.serialization import from_json, read_result, write_result
 from isodiff.study.study import FrontierSettings, Study
 from isodiff.study.workers import Job, Workers
 from isodiff.units import clock
 
-CALLS, JUDGED = 7, 0.6
-"""Calls of full length that a point takes, and seconds to judge it: for planning only."""
+_CALLS, _SCORING = 7, 0.6
+"""Calls of full length that a point takes, and seconds to score its texts: for planning only."""
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class SampledRun:
     """A run that takes part."""
 
     folder: Path
@@ -53,11 +60,11 @@ class Candidate:
         return self.record.spec.budget
 
 
-def candidates(paths: Sequence[Path]) -> tuple[list[Candidate], Candidate | None]:
-    """The runs to sample, and the strongest judge among all runs under `paths`.
+def runs_to_sample(paths: Sequence[Path]) -> tuple[list[SampledRun], SampledRun | None]:
+    """The runs to sample, and the strongest reference model among all runs under `paths`.
 
     A run named by its own folder takes part; of a folder of runs the best of each family and budget (its
-    compute-optimal model). The judge is the run of lowest loss with an exact likelihood.
+    compute-optimal model). The reference model is the run of lowest loss with an exact likelihood.
 
     Raises:
         InputError: nothing under `paths` is a finished run.
@@ -67,11 +74,11 @@ def candidates(paths: Sequence[Path]) -> tuple[list[Candidate], Candidate | None
         raise InputError(f"no finished run under {', '.join(map(str, paths))}; train some first")
     labels = family_labels([record.spec.family for record in records.values()])
     every = [
-        Candidate(folder, record, label)
+        SampledRun(folder, record, label)
         for (folder, record), label in zip(records.items(), labels, strict=True)
     ]
     named = {path.parent if path.is_file() else path for path in paths}
-    best: dict[tuple[str, float], Candidate] = {}
+    best: dict[tuple[str, float], SampledRun] = {}
     for one in sorted(every, key=lambda one: one.nats):
         if one.folder not in named:
             best.setdefault((one.label, one.budget), one)
@@ -88,9 +95,9 @@ def measure_frontier(
     pool: Workers,
     *,
     judge: str | None = None,
-    floor: float = FLOOR,
+    floor: float = ENTROPY_FLOOR,
     device: str = "cpu",
-) -> dict[str, Any]:
+) -> FrontierResult:
     """Measure what is not measured yet, and write `out/frontier.json`.
 
     Args:
@@ -99,22 +106,22 @@ def measure_frontier(
         settings: samplers' steps, texts and time per point.
         pool: workers.
         judge: a run's folder or hf:NAME; the strongest exact run by default.
-        floor: see `summary`.
+        floor: see `frontier_result`.
         device: where to sample.
 
     Raises:
-        InputError: no finished run, no judge, or a point that cannot be measured.
+        InputError: no finished run, no reference model, or a point that cannot be measured.
     """
-    chosen, strongest = candidates(paths)
+    chosen, strongest = runs_to_sample(paths)
     if judge is None and strongest is None:
         raise InputError(
             "no run here has an exact likelihood to judge with; give --judge RUN or --judge hf:NAME"
         )
     name = judge or str(strongest.folder if strongest else "")
-    jobs = point_jobs(chosen, name, settings, pool, device)
-    files = [out / "frontier" / f"{identity(key(job))}.json" for job in jobs]
+    runs, jobs = _point_jobs(chosen, name, settings, pool, device)
+    files = [out / "frontier" / f"{identity(_key(job))}.json" for job in jobs]
     waiting = [i for i, file in enumerate(files) if not file.exists()]
-    measure_points([jobs[i] for i in waiting], [files[i] for i in waiting], pool)
+    _measure_points([jobs[i] for i in waiting], [files[i] for i in waiting], pool)
     reference = {
         "do": "held_out",
         "folder": str(chosen[0].folder),
@@ -122,58 +129,54 @@ def measure_frontier(
         "texts": settings.held_out,
         "device": device,
     }
-    points = [
-        {**read_json(file), "family": one.label, "budget": one.budget}
-        for file, one in zip(files, (one for one in jobs_of(chosen, jobs)), strict=True)
-    ]
-    own = all(point["judge_reads_tokens"] for point in points)
-    found = summary(
-        points,
-        held_out=pool.ask(reference),
-        measure="generative_perplexity" if own else "bits_per_byte",
+    measured = [read_result(MeasuredSampler, file) for file in files]
+    found = frontier_result(
+        [
+            SamplerPoint(**vars(point), family=run.label, budget=run.budget)
+            for point, run in zip(measured, runs, strict=True)
+        ],
+        held_out=from_json(TextStatistics, pool.ask(reference), "statistics of held-out text"),
+        measure="generative_perplexity"
+        if all(point.reads_tokens for point in measured)
+        else "bits_per_byte",
         floor=floor,
     )
-    value = {**found, "settings": asdict(settings), "provenance": to_json(provenance())}
-    write_json(out / "frontier.json", value)
-    return value
+    found = replace(found, settings=asdict(settings), provenance=provenance())
+    write_result(out / "frontier.json", found)
+    return found
 
 
-def point_jobs(
-    chosen: Sequence[Candidate],
-    judge: str,
+def _point_jobs(
+    chosen: Sequence[SampledRun],
+    reference_model: str,
     settings: FrontierSettings,
     pool: Workers,
     device: str,
-) -> list[Job]:
-    """One job per run, sampler and number of steps."""
-    found = [
-        samplers_of([one.record.spec.family], length_of(one.record), settings, pool)[0]
-        for one in chosen
-    ]
-    return [
-        {
-            "do": "frontier_point",
-            "folder": str(one.folder),
-            **sampler,
-            "judge": judge,
-            "texts": settings.texts,
-            "held_out": settings.held_out,
-            "call_seconds": settings.call_seconds,
-            "device": device,
-            "workers": len(pool.members),
-        }
-        for one, samplers in zip(chosen, found, strict=True)
-        for sampler in samplers
-    ]
+) -> tuple[list[SampledRun], list[Job]]:
+    """One job per run, sampler and number of steps; and the run of each."""
+    runs, jobs = [], []
+    for one in chosen:
+        spec = one.record.spec
+        assert spec.length is not None, f"run {one.record.id} was not trained here"
+        for sampler in _samplers_of([spec.family], spec.length, settings, pool)[0]:
+            runs.append(one)
+            jobs.append(
+                {
+                    "do": "frontier_point",
+                    "folder": str(one.folder),
+                    **sampler,
+                    "judge": reference_model,
+                    "texts": settings.texts,
+                    "held_out": settings.held_out,
+                    "call_seconds": settings.call_seconds,
+                    "device": device,
+                    "workers": len(pool.members),
+                }
+            )
+    return runs, jobs
 
 
-def length_of(record: Record) -> int:
-    """Tokens of a run's sequences."""
-    assert record.spec.length is not None, f"run {record.id} was not trained here"
-    return record.spec.length
-
-
-def samplers_of(
+def _samplers_of(
     families: Sequence[str | dict[str, Any]], length: int, settings: FrontierSettings, pool: Workers
 ) -> list[list[dict[str, Any]]]:
     """The samplers that are compared, for each family as a study writes it."""
@@ -183,21 +186,15 @@ def samplers_of(
 
 
 def expected_seconds(study: Study, pool: Workers) -> float:
-    """Roughly how long the frontier of a study will take: sweep and repeats, then the judge."""
+    """Roughly how long the frontier of a study will take: sweep and repeats, then scoring."""
     if study.frontier is None:
         return 0.0
-    found = samplers_of(study.families, study.length, study.frontier, pool)
+    found = _samplers_of(study.families, study.length, study.frontier, pool)
     points = len(study.budgets) * sum(map(len, found))
-    return points * (CALLS * study.frontier.call_seconds + JUDGED) / len(pool.members)
+    return points * (_CALLS * study.frontier.call_seconds + _SCORING) / len(pool.members)
 
 
-def jobs_of(chosen: Sequence[Candidate], jobs: Sequence[Job]) -> list[Candidate]:
-    """The run of each job."""
-    by_folder = {str(one.folder): one for one in chosen}
-    return [by_folder[job["folder"]] for job in jobs]
-
-
-def key(job: Job) -> dict[str, Any]:
+def _key(job: Job) -> dict[str, Any]:
     """What decides a point: runs by their ids, not by where they lie."""
     runs = {
         name: read_result(Record, Path(job[name]) / "record.json").id
@@ -207,12 +204,8 @@ def key(job: Job) -> dict[str, Any]:
     return {**job, **runs}
 
 
-def measure_points(jobs: Sequence[Job], files: Sequence[Path], pool: Workers) -> None:
-    """Every job's answer into its file; the first error ends the measurement.
-
-    Raises:
-        InputError: a point cannot be measured.
-    """
+def _measure_points(jobs: Sequence[Job], files: Sequence[Path], pool: Workers) -> None:
+    """Every job's answer into its file; the first error ends the measurement."""
     errors: list[Exception] = []
     began = said = time.monotonic()
     done = 0

@@ -18,6 +18,8 @@ from isodiff.families.base import Stepped
 from isodiff.record import Mean
 from isodiff.rng import Streams
 from isodiff.runs.build import Trained, load
+from isodiff.scaling.pareto_result import MeasuredSampler, TextStatistics
+from isodiff.serialization import to_json
 from isodiff.train.precision import device_name
 
 SEED = 0  # of the texts and of the choice of held-out windows
@@ -94,31 +96,33 @@ def frontier_point(job: dict[str, Any]) -> dict[str, Any]:
         held_out_texts(run, job["held_out"]),
         judge,
     )
-    return {
-        "run": run.spec.id,
-        "sampler": job["variant"],
-        "options": job["options"],
-        "steps": job["steps"],
-        "length": length,
-        "nfe": speed.nfe,
-        "tokens_per_second": speed.tokens_per_second,
-        "tokens_per_second_low": speed.low,
-        "tokens_per_second_high": speed.high,
-        "calls": speed.calls,
-        "batch": speed.batch,
-        "sweep": speed.sweep,
-        "latency_seconds": speed.latency_seconds,
-        "latency_seconds_low": speed.latency_low,
-        "latency_seconds_high": speed.latency_high,
-        "calls_alone": speed.calls_alone,
-        "peak_bytes": speed.peak_bytes,
-        "device": device_name(device),
-        "dtype": str(next(run.network.parameters()).dtype).removeprefix("torch."),
-        "threads": torch.get_num_threads(),
-        "workers": job["workers"],
-        "judge_reads_tokens": isinstance(judge, RunJudge) and judge.own,
-        **flat(found),
-    }
+    return to_json(
+        MeasuredSampler(
+            run=run.spec.id,
+            sampler=job["variant"],
+            options=job["options"],
+            steps=job["steps"],
+            length=length,
+            nfe=speed.nfe,
+            tokens_per_second=speed.tokens_per_second,
+            tokens_per_second_low=speed.low,
+            tokens_per_second_high=speed.high,
+            calls=speed.calls,
+            batch=speed.batch,
+            sweep=speed.sweep,
+            latency_seconds=speed.latency_seconds,
+            latency_seconds_low=speed.latency_low,
+            latency_seconds_high=speed.latency_high,
+            calls_alone=speed.calls_alone,
+            peak_bytes=speed.peak_bytes,
+            device=device_name(device),
+            dtype=str(next(run.network.parameters()).dtype).removeprefix("torch."),
+            threads=torch.get_num_threads(),
+            workers=job["workers"],
+            reads_tokens=isinstance(judge, RunJudge) and judge.own,
+            **statistics(found),
+        )
+    )
 
 
 def held_out(job: dict[str, Any]) -> dict[str, Any]:
@@ -126,7 +130,7 @@ def held_out(job: dict[str, Any]) -> dict[str, Any]:
     run = opened(job["folder"], job["device"])
     texts = held_out_texts(run, 2 * job["texts"])
     judge = judge_named(job["judge"], run.corpus.tokenizer, job["device"])
-    return flat(quality(texts[::2], texts[1::2], judge))
+    return to_json(TextStatistics(**statistics(quality(texts[::2], texts[1::2], judge))))
 
 
 def held_out_texts(run: Trained, number: int) -> list[Text]:
@@ -142,10 +146,10 @@ def as_texts(ids: np.ndarray, tokenizer: Tokenizer) -> list[Text]:
     return [Text(row, tokenizer.decode(row)) for row in ids]
 
 
-def flat(found: Quality) -> dict[str, Any]:
-    """Every mean as two keys, NAME and NAME_se."""
-    values: dict[str, Any] = {}
+def statistics(found: Quality) -> dict[str, Any]:
+    """Fields of `TextStatistics`: every mean as two, NAME and NAME_se."""
     means = {name: getattr(found, name) for name in Quality.__slots__}
+    values: dict[str, Any] = {"reference_model": means.pop("judge")}
     means |= {f"distinct_{n}": mean for n, mean in means.pop("distinct").items()}
     for name, value in means.items():
         if isinstance(value, Mean):

@@ -1,0 +1,283 @@
+"""Measured samplers with what follows from them, `frontier.json`: domination, verdicts, areas, budgets.
+
+There are two frontiers, since speed has two meanings: tokens per second at the fastest batch (who serves
+many), and of one text alone (who answers first). At the fastest batch arithmetic decides, alone the number
+of network evaluations does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from isodiff.errors import InputError
+from isodiff.provenance import Provenance
+from isodiff.scaling.fitting.bootstrap import LEVEL, Quantity
+from isodiff.scaling.pareto import REPLICATES, Frontier, FrontierPoint, ThroughputRange, at_rate
+from isodiff.scaling.points import Positive
+from isodiff.serialization import IfAny
+
+Measure = Literal["generative_perplexity", "bits_per_byte"]
+ENTROPY_FLOOR = 0.95
+"""Share of held-out text's entropy below which a point's texts count as degenerate."""
+_QUARTILES = 1.349  # between the quartiles of a normal law, in standard deviations
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextStatistics:
+    """What a set of texts is worth, sampled or held out (`evaluate.generation`); each with standard error."""
+
+    reference_model: Annotated[str, Field(alias="judge")] = ""
+    num_texts: int = 0
+    num_empty: int = 0
+    nats_per_token: float
+    nats_per_token_se: float
+    generative_perplexity: Positive
+    generative_perplexity_se: float
+    bits_per_byte: float
+    bits_per_byte_se: float
+    entropy: float
+    entropy_se: float
+    distinct_1: IfAny[float] = None
+    distinct_1_se: IfAny[float] = None
+    distinct_2: float
+    distinct_2_se: float
+    distinct_3: IfAny[float] = None
+    distinct_3_se: IfAny[float] = None
+    repetition: float
+    repetition_se: float
+    divergence: float
+    divergence_se: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredSampler(TextStatistics):
+    """Speed and quality of one run with one sampler, on the same texts.
+
+    Attributes:
+        sampler, options, steps: a variant of the family's sampler; None where it has no such dial.
+        tokens_per_second: at `batch`, the fastest of `sweep`: median and quartiles over `calls`.
+        latency_seconds: of one text alone, over `calls_alone`.
+        reads_tokens: whether the reference model reads the run's own tokens.
+        workers, threads: points measured at the same time, and CPU threads of each.
+    """
+
+    run: str
+    sampler: str
+    options: dict[str, Any] = field(default_factory=dict)
+    steps: int | None = None
+    length: int
+    nfe: float
+    tokens_per_second: Positive
+    tokens_per_second_low: Positive
+    tokens_per_second_high: Positive
+    calls: int
+    batch: int | None = None
+    sweep: dict[int, float] = field(default_factory=dict)
+    latency_seconds: Positive
+    latency_seconds_low: Positive
+    latency_seconds_high: Positive
+    calls_alone: int
+    peak_bytes: int | None = None
+    device: str
+    dtype: str
+    threads: int
+    workers: int
+    reads_tokens: Annotated[bool, Field(alias="judge_reads_tokens")] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerPoint(MeasuredSampler):
+    """A point of the frontier: `dominated` at the fastest batch, `dominated_alone` one text at a time."""
+
+    family: str
+    budget: Positive
+    dominated: bool = False
+    dominated_alone: bool = False
+    degenerate: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedAndLoss:
+    """A throughput and the loss that can be had there; None where nothing is that fast."""
+
+    tokens_per_second: float
+    loss: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetPoints:
+    """Of a family and budget: its fastest and its best eligible point, and the loss between them."""
+
+    family: str
+    budget: float
+    fastest: FrontierPoint
+    best: FrontierPoint
+    between: SpeedAndLoss
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntropyFloor:
+    """Least entropy with which a point can win: a share of held-out text's, and nats."""
+
+    share: float
+    nats: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontierResult:
+    """`frontier.json`; only a reason where it could not be measured.
+
+    `verdict`, `areas` and `budgets` are for the fastest batch, `verdict_alone` for one text at a time.
+    """
+
+    points: tuple[SamplerPoint, ...] = ()
+    verdict: tuple[ThroughputRange, ...] = ()
+    verdict_alone: tuple[ThroughputRange, ...] = ()
+    areas: Mapping[str, Quantity] = field(default_factory=dict)
+    budgets: tuple[BudgetPoints, ...] = ()
+    held_out: TextStatistics | None = None
+    measure: Measure = "generative_perplexity"
+    entropy_floor: EntropyFloor = EntropyFloor(share=0.0, nats=-math.inf)
+    replicates: int = 0
+    seed: int = 0
+    protocol: str = ""
+    settings: IfAny[dict[str, Any]] = None
+    provenance: IfAny[Provenance] = None
+    reason: IfAny[str] = None
+
+    def recommend(
+        self, rate: float, budget: float | None = None, *, alone: bool = False
+    ) -> SamplerPoint:
+        """The point to use where `rate` tokens per second are needed, trained within `budget` FLOPs.
+
+        Raises:
+            InputError: no point is that fast or that cheap.
+        """
+        least = self.entropy_floor.nats
+        points = [_frontier_point(one, self.measure, least, alone=alone) for one in self.points]
+        return self.points[points.index(Frontier(points, replicates=0).recommend(rate, budget))]
+
+
+def frontier_result(
+    measured: Sequence[SamplerPoint],
+    *,
+    held_out: TextStatistics,
+    measure: Measure = "generative_perplexity",
+    floor: float = ENTROPY_FLOOR,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> FrontierResult:
+    """The points, each told whether it is dominated or degenerate, and the verdicts over all of them.
+
+    Args:
+        measured: points.
+        held_out: the same statistics of held-out text.
+        measure: of quality.
+        floor: smallest share of held-out text's entropy with which a point can win.
+        replicates: of the measurements, behind confidences and intervals.
+        seed: of the replicates.
+
+    Raises:
+        InputError: no points, or only degenerate ones.
+    """
+    if not measured:
+        raise InputError("no run was sampled; nothing to draw a frontier from")
+    least = floor * held_out.entropy
+    points = [_frontier_point(one, measure, least) for one in measured]
+    if all(point.degenerate for point in points):
+        raise InputError(
+            f"every sampler's texts have an entropy below {least:.2f} nats ({floor:.0%} of held-out "
+            "text's); give samplers with more steps, or a lower --entropy-floor"
+        )
+    frontier = Frontier(points, replicates=replicates, seed=seed)
+    single = [_frontier_point(one, measure, least, alone=True) for one in measured]
+    by_latency = Frontier(single, replicates=replicates, seed=seed)
+    flags = zip(measured, points, frontier.dominated(), by_latency.dominated(), strict=True)
+    families = list(dict.fromkeys(point.family for point in points))
+    return FrontierResult(
+        points=tuple(
+            replace(one, dominated=slow, dominated_alone=late, degenerate=point.degenerate)
+            for one, point, slow, late in flags
+        ),
+        verdict=tuple(frontier.verdict()),
+        verdict_alone=tuple(by_latency.verdict()),
+        areas={name: frontier.area(lambda p, name=name: p.family == name) for name in families},
+        budgets=_per_budget(points),
+        held_out=held_out,
+        measure=measure,
+        entropy_floor=EntropyFloor(share=floor, nats=least),
+        replicates=replicates,
+        seed=seed,
+        protocol=_protocol(measured, measure, floor, replicates, seed),
+    )
+
+
+def _frontier_point(
+    one: SamplerPoint, measure: Measure, least: float, *, alone: bool = False
+) -> FrontierPoint:
+    """A point as the frontier sees it; losses in nats, speed at the fastest batch or `alone`."""
+    loss, error = one.nats_per_token, one.nats_per_token_se
+    if measure == "bits_per_byte":
+        loss, error = one.bits_per_byte * math.log(2), one.bits_per_byte_se * math.log(2)
+    speed, calls = one.tokens_per_second, one.calls
+    low, high = one.tokens_per_second_low, one.tokens_per_second_high
+    if alone:
+        speed, calls = one.length / one.latency_seconds, one.calls_alone
+        low, high = one.latency_seconds_low, one.latency_seconds_high
+    return FrontierPoint(
+        run=one.run,
+        family=one.family,
+        sampler=one.sampler,
+        steps=one.steps,
+        budget=one.budget,
+        tokens_per_second=speed,
+        log_speed_se=math.log(high / low) / _QUARTILES / math.sqrt(calls),
+        loss=loss,
+        loss_se=error,
+        degenerate=one.entropy < least,
+    )
+
+
+def _per_budget(points: Sequence[FrontierPoint]) -> tuple[BudgetPoints, ...]:
+    rows = []
+    for family, budget in sorted({(p.family, p.budget) for p in points}):
+        own = [p for p in points if (p.family, p.budget) == (family, budget) and not p.degenerate]
+        if not own:
+            continue
+        fastest = max(own, key=lambda p: p.tokens_per_second)
+        best = min(own, key=lambda p: p.loss)
+        middle = math.sqrt(fastest.tokens_per_second * best.tokens_per_second)
+        rows.append(
+            BudgetPoints(
+                family=family,
+                budget=budget,
+                fastest=fastest,
+                best=best,
+                between=SpeedAndLoss(tokens_per_second=middle, loss=at_rate(own, middle)),
+            )
+        )
+    return tuple(rows)
+
+
+def _protocol(
+    measured: Sequence[SamplerPoint], measure: Measure, floor: float, replicates: int, seed: int
+) -> str:
+    """What was done, in a few sentences."""
+    first = measured[0]
+    texts = min(one.num_texts for one in measured)
+    ranked = "generative perplexity" if measure == "generative_perplexity" else "bits per byte"
+    return (
+        f"At least {texts} texts of {first.length} tokens a point, judged by {first.reference_model}; "
+        "speed and quality on the same texts: median tokens/s of repeated calls at the fastest batch "
+        f"(powers of two) and of one text alone, warm-up left out, {first.dtype} on {first.device}, "
+        f"{first.threads} thread(s) a worker, {first.workers} worker(s) at a time. "
+        f"Ranked by {ranked}; points whose texts have less than {floor:.0%} of held-out text's unigram "
+        "entropy are shown but win nothing. Confidence: share of "
+        f"{replicates} replicates of both measurements (seed {seed}) in which that family and sampler "
+        f"win, over the range's throughputs. Areas with {LEVEL:.0%} intervals."
+    )
