@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from isodiff.files import read_json
 from isodiff.record import SharedPrefix
 from isodiff.runs.ema import AveragedWeights
 from isodiff.serialization import from_json, write_result
+from isodiff.upgrade import upgraded
 
 FILES = ("model.safetensors", "optimizer.safetensors")
 
@@ -42,7 +43,7 @@ class State:
     metrics_bytes: int
     wall_seconds: float
     precision: str
-    family: dict[str, Any]
+    family: Annotated[dict[str, Any], BeforeValidator(upgraded)]
     shared_prefix: Annotated[SharedPrefix | None, Field(alias="trunk")] = None
 
 

@@ -34,6 +34,7 @@ from isodiff.study.study import Study
 from isodiff.study.workers import Job, JobFailed, Workers
 from isodiff.study_record import CorpusRecord, SampledTexts, StudyFlops, StudyRecord
 from isodiff.units import clock, short
+from isodiff.upgrade import as_first_named
 
 RESERVE_SECONDS = 25.0  # for samples, fits and the report; the frontier's time is added
 
@@ -71,7 +72,7 @@ def _settled(
     study: Study, out: Path, corpus: Path, pool: Workers, minutes: float | None, began: float
 ) -> StudyPlan:
     """The plan of `out/plan.json`, made now if this is the first start."""
-    wanted = identity({"study": study.to_json(), "minutes": minutes})
+    wanted = identity({"study": as_first_named(study.to_json()), "minutes": minutes})
     file = out / "plan.json"
     if file.exists():
         found = read_result(StudyPlan, file)
