@@ -1,4 +1,4 @@
-r"""Draws that a decision among options takes: a race under common noise beside independent draws.
+r"""Draws that a decision among options takes: a sequential test under common noise beside independent draws.
 
     python benchmarks/choices.py --out benchmarks/results/choices_cpu.json
 
@@ -9,9 +9,9 @@ changed for another of the text. Decisions:
     reference     512 draws per option, strata and noise in common
     independent   n draws per option, masks and their number drawn afresh for every option and draw (the
                   estimator of arXiv 2502.09992, k uniform): what 128 of them decide is the mark to reach
-    race          as `isodiff evaluate task` decides, at several errors and largest numbers of draws
+    sequential    as `isodiff evaluate task` decides, at several errors and largest numbers of draws
 
-Each is repeated with other seeds. A forward is one sequence shown to the network; what a race would not have
+Each is repeated with other seeds. A forward is one sequence shown to the network; what a test would not have
 drawn is not counted, but the one look at all masks of every option is.
 """
 
@@ -30,10 +30,9 @@ import torch
 from numpy.typing import NDArray
 
 from isodiff.data.corpora import prepare
-from isodiff.evaluate.choices import Entry, entries
-from isodiff.evaluate.items import Item, Target, option
-from isodiff.evaluate.scoring import Group, Scorer, Scores
-from isodiff.evaluate.sequential_test import Rules, race
+from isodiff.evaluate.items import Item, Option, Target, TokenizedItem, tokenize_items
+from isodiff.evaluate.scoring import PaddedBatch, Scorer, TargetScores
+from isodiff.evaluate.sequential_test import StoppingRule, sequential_test
 from isodiff.network.shape import Shape
 from isodiff.provenance import provenance
 from isodiff.rng import Key, stream
@@ -68,7 +67,7 @@ def trained(folder: Path, budget: float) -> Trained:
     return load(run)
 
 
-def held_out(run: Trained, count: int, kind: str) -> list[Entry]:
+def held_out(run: Trained, count: int, kind: str) -> list[TokenizedItem]:
     """Passages with their own continuation and three others."""
     tokens = run.corpus.split("test")
     words = run.corpus.tokenizer.decode(tokens.read(0, tokens.num_tokens)).split()
@@ -91,30 +90,32 @@ def held_out(run: Trained, count: int, kind: str) -> list[Entry]:
         ends = [other(end) for _ in range(3)]
         gold = int(rng.integers(4))
         ends.insert(gold, end)
-        items.append(Item(line, tuple(option(context, " ".join(one), None) for one in ends), gold))
-    ready, unfit = entries(items, run.corpus.tokenizer, LENGTH)
+        items.append(
+            Item(line, tuple(Option.joined(context, " ".join(one), None) for one in ends), gold)
+        )
+    ready, unfit = tokenize_items(items, run.corpus.tokenizer, LENGTH)
     assert not unfit, unfit
     return ready
 
 
-def common(scorer: Scorer, ready: Sequence[Entry], draws: int) -> Table:
-    """Items x options x draws, as in the race."""
+def common(scorer: Scorer, ready: Sequence[TokenizedItem], draws: int) -> Table:
+    """Items x options x draws, as in the sequential test."""
     targets, keys = options_of(ready)
-    found = Scores(scorer, targets, keys).draw(range(len(targets)), range(draws))
+    found = TargetScores(scorer, targets, keys).draw(range(len(targets)), range(draws))
     return found.reshape(len(ready), -1, draws)
 
 
-def independent(scorer: Scorer, ready: Sequence[Entry], draws: int) -> Table:
+def independent(scorer: Scorer, ready: Sequence[TokenizedItem], draws: int) -> Table:
     """The same with everything drawn afresh, nothing expected, nothing in common."""
     targets, keys = options_of(ready)
-    looks = Group(scorer, targets, keys).inquiry
+    looks = PaddedBatch(scorer, targets, keys).queries
     rows = torch.arange(len(targets)).repeat_interleave(draws)
     own = [(*key, "own", t, d) for t, key in enumerate(keys) for d in range(draws)]
-    places = torch.rand(len(rows), generator=stream(scorer.seed, "own"), dtype=torch.float64)
-    return looks.nelbo(rows, own, places).numpy().reshape(len(ready), -1, draws)
+    levels = torch.rand(len(rows), generator=stream(scorer.seed, "own"), dtype=torch.float64)
+    return looks.nelbo(rows, own, levels).numpy().reshape(len(ready), -1, draws)
 
 
-def options_of(ready: Sequence[Entry]) -> tuple[list[Target], list[Key]]:
+def options_of(ready: Sequence[TokenizedItem]) -> tuple[list[Target], list[Key]]:
     """All options, and the keys of their items."""
     targets = [target for entry in ready for target in entry.targets]
     return targets, [entry.key for entry in ready for _ in entry.targets]
@@ -142,14 +143,14 @@ def independent_rows(
     return rows
 
 
-def race_rows(
+def sequential_rows(
     tables: Sequence[Table], reference: NDArray[np.int64], gold: NDArray[np.int64]
 ) -> list[dict[str, Any]]:
-    """Decisions and forwards of races, over seeds."""
+    """Decisions and forwards of sequential tests, over seeds."""
     rows = []
     for error in ERRORS:
         for most in (4, 8, 16, 32, 64, DRAWS):
-            runs = [decided(table, Rules(error=error, most=most)) for table in tables]
+            runs = [decided(table, StoppingRule(error=error, most=most)) for table in tables]
             rows.append(
                 {
                     "error": error,
@@ -163,14 +164,14 @@ def race_rows(
     return rows
 
 
-def decided(table: Table, rules: Rules) -> tuple[NDArray[np.int64], float, float]:
+def decided(table: Table, rule: StoppingRule) -> tuple[NDArray[np.int64], float, float]:
     """Choices, forwards per item, share of undecided items."""
-    found = race(
+    found = sequential_test(
         [table.shape[1]] * len(table),
         lambda pairs, draws: np.stack([table[i, j, draws.start : draws.stop] for i, j in pairs])[
             None
         ],
-        rules,
+        rule,
     )
     chosen = np.array([one.best[0] for one in found])
     forwards = float(np.mean([sum(one.draws) + len(one.draws) for one in found]))  # and all masks
@@ -189,7 +190,9 @@ def spreads(apart: Table, together: Table, gold: NDArray[np.int64]) -> dict[str,
     return found
 
 
-def measured(run: Trained, ready: Sequence[Entry], seeds: int, draws: int) -> dict[str, Any]:
+def measured(
+    run: Trained, ready: Sequence[TokenizedItem], seeds: int, draws: int
+) -> dict[str, Any]:
     """All methods on a set of items."""
     gold = np.array([entry.item.gold for entry in ready])
     scorer = [Scorer(run.family, run.network, seed=seed) for seed in range(seeds)]
@@ -198,8 +201,8 @@ def measured(run: Trained, ready: Sequence[Entry], seeds: int, draws: int) -> di
     apart = [independent(one, ready, DRAWS) for one in scorer]
     together = [common(one, ready, DRAWS) for one in scorer]
     mark = independent_rows(apart, reference, gold)
-    races = race_rows(together, reference, gold)
-    equal = [row for row in races if row["agreement"] >= mark[-1]["agreement"]]
+    tests = sequential_rows(together, reference, gold)
+    equal = [row for row in tests if row["agreement"] >= mark[-1]["agreement"]]
     cheapest = {
         str(error): min(
             (row for row in equal if row["error"] == error),
@@ -215,7 +218,7 @@ def measured(run: Trained, ready: Sequence[Entry], seeds: int, draws: int) -> di
         "median_gap_nats": float(np.median(ordered[:, 1] - ordered[:, 0])),
         "deviation_of_a_difference": spreads(apart[0], together[0], gold),
         "independent": mark,
-        "race": races,
+        "sequential_test": tests,
         "equal_decisions": cheapest,
         "times_fewer_forwards": {
             error: row and mark[-1]["forwards_per_item"] / row["forwards_per_item"]

@@ -11,9 +11,9 @@ is over replicates, within windows.
 probability t; the estimate is the mean of (1/t) sum of the masked tokens' nats. eps = 1e-3 as in MDLM (arXiv
 2406.07524) and Dream, 0 as in SMDM (2410.18514). *Public, counts*: LLaDA's (2502.09992): in batches of 8,
 k_j = round(k + j L/8) wrapped into 1..L, L/k times the nats of k masks. *Antithetic counts*: k and L + 1 - k
-in pairs, spread over the batch: how training validates here. *Places*: the family's integrand in strata that
-learn, nothing taken off. *Masks*: what `likelihood` does. *Block chain*: another, looser bound; its gap is
-given.
+in pairs, spread over the batch: how training validates here. *Noise level*: the family's integrand in strata
+that learn, without control variate. *Mask counts*: what `likelihood` does. *Block chain*: another, looser
+bound; its gap is given.
 """
 
 from __future__ import annotations
@@ -125,11 +125,13 @@ ESTIMATORS: dict[str, Estimate] = {
     "public, 1/t, eps = 0": one_over_t(0.0),
     "public, counts": llada_counts,
     "antithetic counts": antithetic_counts,
-    "places": ours("places", DRAWS),
-    "masks": ours("masks", DRAWS + 1),
+    "noise level": ours("noise_level", DRAWS),
+    "mask counts": ours("mask_counts", DRAWS + 1),
     "block chain": ours("block_chain", DRAWS),
 }
-reported: dict[str, list[Tensor]] = {name: [] for name in ("places", "masks", "block_chain")}
+reported: dict[str, list[Tensor]] = {
+    name: [] for name in ("noise_level", "mask_counts", "block_chain")
+}
 
 
 def measure(run: Trained, x: Tensor, truth: Tensor, name: str) -> dict[str, float]:
@@ -168,7 +170,7 @@ def main() -> None:
     tokens = run.corpus.split("test")
     chosen = np.random.default_rng(0).permutation(tokens.num_windows(LENGTH))[:WINDOWS]
     x = torch.from_numpy(tokens.gather(np.sort(chosen), LENGTH))
-    truth = likelihood(run, x, method="masks", budget=513, seed=-1)
+    truth = likelihood(run, x, method="mask_counts", budget=513, seed=-1)
     print(f"{float(truth.nats.mean()) / LENGTH:.4f} nats per token", flush=True)
     found = {}
     for name in ESTIMATORS:

@@ -83,7 +83,7 @@ def test_without_files_a_split(masked: Path) -> None:
     ("words", "message"),
     [
         (["nowhere.txt"], "nowhere.txt does not exist"),
-        (["FILE", "--method", "maks"], "no method 'maks'; did you mean 'masks'?"),
+        (["FILE", "--method", "mask_count"], "no method 'mask_count'; did you mean 'mask_counts'?"),
         (["FILE", "--stride", "33"], "stride must lie in 1..32"),
         (["FILE", "--budget", "2"], "budget of 2 network evaluations"),
         (["EMPTY"], "no document with visible text"),

@@ -69,7 +69,7 @@ def test_what_is_left_out_is_said(place, capsys):
     words = ["--data", str(place / "bad.jsonl"), "--length", "90", "--epochs", "8", *SMALL]
     assert main(["finetune", str(base), *words, "--out", str(place / "less")]) == 0
     said = capsys.readouterr().err
-    assert "line 121 is left out: no text under 'question'" in said
+    assert "line 121 is left out: question: input should be a valid string, not 1" in said
     assert " examples are too long and left out" in said
 
 

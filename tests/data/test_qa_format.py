@@ -8,14 +8,19 @@ from operator import add, mul, sub
 import numpy as np
 import pytest
 
-from isodiff.data.final_answer import flexible, score, strict
-from isodiff.data.qa_format import Question, read_questions, spelt, write_questions
+from isodiff.data.final_answer import flexible, score_answers, strict
+from isodiff.data.qa_format import (
+    QuestionAnswer,
+    read_questions,
+    tokenize_questions,
+    write_questions,
+)
 from isodiff.data.tokenizer import Bytes, Text8
 from isodiff.errors import InputError
 from isodiff.evaluate import arithmetic as sums
 from isodiff.evaluate.arithmetic import arithmetic
 
-ONE = Question("How many?", "Two and two.\n#### 1,004")
+ONE = QuestionAnswer("How many?", "Two and two.\n#### 1,004")
 
 
 def test_the_prompt_and_what_follows_it():
@@ -27,7 +32,7 @@ def test_the_prompt_and_what_follows_it():
 def test_a_file_is_read_as_it_was_written(tmp_path):
     written = [
         ONE,
-        Question(
+        QuestionAnswer(
             "Was heißt \N{LEFT DOUBLE QUOTATION MARK}zwölf\N{RIGHT DOUBLE QUOTATION MARK}?",
             "#### 12",
         ),
@@ -52,26 +57,28 @@ def test_a_bad_line_is_named_and_costs_no_other(tmp_path):
     ]
     (tmp_path / "q.jsonl").write_bytes(b"\n".join(lines))
     questions, malformed = read_questions(tmp_path / "q.jsonl")
-    assert questions == [Question("How many?", "#### 3")] * 2
-    assert [line for line, _ in malformed] == [2, 4, 5, 6, 7, 8, 9]
-    reasons = [reason.split(" (")[0] for _, reason in malformed]
+    assert questions == [QuestionAnswer("How many?", "#### 3")] * 2
+    assert [one.line for one in malformed] == [2, 4, 5, 6, 7, 8, 9]
+    reasons = [one.reason.split(" (")[0] for one in malformed]
     assert reasons == [
         "not JSON",
         "not a JSON object",
         "the answer does not end with `#### n`",
-        "no text under 'question'",
-        "no text under 'question'",
+        "question: string should have at least 1 character, not ''",
+        "question: field required",
         "not UTF-8",
-        "no text under 'answer'",
+        "answer: input should be a valid string, not 3",
     ]
 
 
 def test_files_without_a_question(tmp_path):
     (tmp_path / "q.jsonl").write_text("\n{}\n")
-    with pytest.raises(InputError, match=r"has no question; line 2: no text under 'question'"):
+    with pytest.raises(InputError, match=r"has no question; line 2: question: field required"):
         read_questions(tmp_path / "q.jsonl")
     (tmp_path / "q.jsonl").write_text("")
-    with pytest.raises(InputError, match=r"q.jsonl has no question$"):
+    with pytest.raises(
+        InputError, match=r"q.jsonl has no question; give JSON lines with question and answer$"
+    ):
         read_questions(tmp_path / "q.jsonl")
     with pytest.raises(InputError, match="is not a file; give JSON lines"):
         read_questions(tmp_path)
@@ -79,7 +86,7 @@ def test_files_without_a_question(tmp_path):
 
 def test_in_tokens():
     tokenizer = Bytes()
-    (one,) = spelt([ONE], tokenizer)
+    (one,) = tokenize_questions([ONE], tokenizer)
     assert tokenizer.decode(one.prompt) == ONE.prompt
     assert tokenizer.decode(one.answer) == ONE.response + "<|endoftext|>"
     filled = one.filled(40)
@@ -94,7 +101,7 @@ def test_in_tokens():
 )
 def test_a_tokenizer_without_digits_is_refused(tokenizer):
     with pytest.raises(InputError, match=r"cannot write '#### -1,234.5'; answers need a run on"):
-        spelt([ONE], tokenizer)
+        tokenize_questions([ONE], tokenizer)
 
 
 def evaluated(question: str) -> int:
@@ -124,7 +131,7 @@ def test_sums_are_right_and_so_is_every_step(split):
     questions = arithmetic(3, 2000, split)
     golds = [one.gold for one in questions]
     assert golds == [evaluated(one.question) for one in questions]
-    assert score([one.response for one in questions], golds).strict.value == 1
+    assert score_answers([one.response for one in questions], golds)[0].strict.value == 1
     for one in questions:
         steps = re.findall(r"([-+*0-9]+)=([0-9]+)", one.answer)
         assert all(worked(step) == int(said) for step, said in steps)

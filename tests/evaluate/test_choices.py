@@ -1,63 +1,65 @@
-"""Choices: what the race decides agrees with enumeration; accuracies, per byte, PMI; texts to be foretold."""
+"""Choices: decisions agree with enumeration; accuracies, per byte, PMI; cloze targets."""
 
 import numpy as np
 import pytest
 import torch
 
 from isodiff.data.tokenizer import Bytes
-from isodiff.evaluate.choices import Entry, choose, drawing, entries
-from isodiff.evaluate.cloze import foretell, target_nats, written
-from isodiff.evaluate.items import Item, Target, option
+from isodiff.evaluate.choices import choice_result, choose, option_scores
+from isodiff.evaluate.cloze import cloze, predicted, target_nats
+from isodiff.evaluate.items import Item, Option, Target, TokenizedItem, tokenize_items
 from isodiff.evaluate.scoring import Scorer
-from isodiff.evaluate.sequential_test import Rules
+from isodiff.evaluate.sequential_test import StoppingRule
 from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.masked import Masked
+from isodiff.intervals import wilson
 from isodiff.network.view import Prediction, Table, View
 from isodiff.rng import stream
-from isodiff.runs.intervals import wilson
+from isodiff.serialization import to_json
 from tests.contract.networks import FAMILIES, V, tiny
 from tests.evaluate.test_scoring import enumerated
 
 
 def item(line: int, context: str, *answers: str, gold: int = 0) -> Item:
-    return Item(line, tuple(option(context, answer, "") for answer in answers), gold)
+    return Item(line, tuple(Option.joined(context, answer, "") for answer in answers), gold)
 
 
-def entry(line: int, targets: list[Target], gold: int = 0) -> Entry:
+def tokenized(line: int, targets: list[Target], gold: int = 0) -> TokenizedItem:
     options = item(line, "c", *"ab" * len(targets)).options[: len(targets)]
-    return Entry(
-        Item(line, options, gold), ("item", line), tuple(targets), (1,) * len(targets), False
-    )
+    return TokenizedItem(Item(line, options, gold), tuple(targets), False)
 
 
-def random_entries(num: int, options: int, scored: int) -> list[Entry]:
+def random_items(num: int, options: int, scored: int) -> list[TokenizedItem]:
     rng = stream(1, "entries")
     made = []
     for line in range(num):
         context = torch.randint(V, (3,), generator=rng)
         ends = torch.randint(V, (options, scored), generator=rng)
-        made.append(entry(line, [Target(torch.cat([context, e]).numpy(), 3) for e in ends]))
+        made.append(tokenized(line, [Target(torch.cat([context, e]).numpy(), 3) for e in ends]))
     return made
 
 
 def test_decisions_agree_with_enumeration():
-    """Of the items that the race calls decided, at most the stated share has another best option."""
+    """Of the items that the test calls decided, at most the stated share has another best option."""
     family = Masked(vocab_size=V)
     network = tiny(family)
-    ready = random_entries(60, 3, 4)
+    ready = random_items(60, 3, 4)
     truth = [[enumerated(family, network, t) for t in one.targets] for one in ready]
-    found = choose(Scorer(family, network), ready, Rules(error=0.05, most=128))
+    decisions, num_forwards = choose(
+        Scorer(family, network), ready, StoppingRule(error=0.05, most=128)
+    )
     decided = [
-        (np.argmin(means), outcome.best[0])
-        for means, outcome in zip(truth, found.outcomes, strict=True)
-        if not outcome.undecided[0]
+        (np.argmin(means), decision.best[0])
+        for means, decision in zip(truth, decisions, strict=True)
+        if not decision.undecided[0]
     ]
     assert len(decided) > 45
     assert sum(best != chosen for best, chosen in decided) <= 0.05 * len(decided) + 1
     everything = sum(len(one.targets) for one in ready) * 128
-    assert found.num_forwards < everything / 2
+    assert num_forwards < everything / 2
     errors = [
-        outcome.scores[0] - means for means, outcome in zip(truth, found.outcomes, strict=True)
+        np.subtract(decision.scores[0], means)
+        for means, decision in zip(truth, decisions, strict=True)
     ]
     assert np.abs(errors).mean() < 1.0
 
@@ -66,9 +68,9 @@ def test_decisions_agree_with_enumeration():
 def test_options_of_an_item_meet_the_same_noise(name):
     """The same text twice has the same scores, draw by draw; another item has others."""
     family = FAMILIES[name]
-    (one,) = random_entries(1, 1, 5)
-    ready = [entry(1, [one.targets[0]] * 2), entry(2, [one.targets[0]] * 2)]
-    draw = drawing(Scorer(family, tiny(family)), ready, pmi=True)
+    (one,) = random_items(1, 1, 5)
+    ready = [tokenized(1, [one.targets[0]] * 2), tokenized(2, [one.targets[0]] * 2)]
+    draw = option_scores(Scorer(family, tiny(family)), ready, pmi=True)
     found = draw([(0, 0), (0, 1), (1, 0)], range(3, 9))
     np.testing.assert_allclose(found[:, 0], found[:, 1], rtol=1e-6)
     assert not np.isclose(found[:, 0], found[:, 2], rtol=1e-3).all(-1).any()
@@ -78,18 +80,15 @@ def test_options_of_an_item_meet_the_same_noise(name):
 def test_answers_do_not_depend_on_the_batch(name):
     family = FAMILIES[name]
     network = tiny(family)
-    ready = random_entries(6, 3, 5)
-    rules = Rules(most=8)
-    big = choose(Scorer(family, network), ready, rules)
-    small = choose(Scorer(family, network, batch_tokens=20), ready, rules)
-    some = choose(Scorer(family, network), ready[3:], rules)
-    for one, two in [
-        *zip(big.outcomes, small.outcomes, strict=True),
-        *zip(big.outcomes[3:], some.outcomes, strict=True),
-    ]:
+    ready = random_items(6, 3, 5)
+    rule = StoppingRule(most=8)
+    big, many = choose(Scorer(family, network), ready, rule)
+    small, as_many = choose(Scorer(family, network, batch_tokens=20), ready, rule)
+    some, _ = choose(Scorer(family, network), ready[3:], rule)
+    for one, two in [*zip(big, small, strict=True), *zip(big[3:], some, strict=True)]:
         assert (one.best, one.undecided, one.draws) == (two.best, two.undecided, two.draws)
         np.testing.assert_allclose(one.scores, two.scores, rtol=1e-4, atol=1e-4)
-    assert big.num_forwards == small.num_forwards
+    assert many == as_many
 
 
 class Fixed:
@@ -111,18 +110,18 @@ class Fixed:
 def test_accuracy_and_accuracy_per_byte(family):
     """e is likelier than aaa as a whole (0.1 against 0.3^3), and less likely per byte."""
     items = [item(1, "q", "aaa", "e", gold=0), item(2, "q", "e", "aaa", gold=0)]
-    ready, unfit = entries(items, Bytes(), 32)
+    ready, unfit = tokenize_items(items, Bytes(), 32)
     scorer = Scorer(family(vocab_size=Bytes.vocab_size), Fixed(a=0.3, e=0.1))
-    found = choose(scorer, ready)
-    assert unfit == [] and [one.best for one in found.outcomes] == [(1, 0), (0, 1)]
-    value = found.to_json()
-    assert value["accuracy"] == 0.5 and value["accuracy_per_byte"] == 0.5
-    assert value["accuracy_interval"] == list(wilson(1, 2)) and value["chance"] == 0.5
-    assert value["undecided"] == 0 and value["num_items"] == 2 and value["num_options"] == 4
+    decisions, num_forwards = choose(scorer, ready)
+    assert unfit == [] and [one.best for one in decisions] == [(1, 0), (0, 1)]
+    found = choice_result(ready, decisions, num_forwards)
+    assert found.accuracy == 0.5 and found.accuracy_per_byte == 0.5
+    assert found.accuracy_interval == wilson(1, 2) and found.chance == 0.5
+    assert found.undecided == 0 and found.num_items == 2 and found.num_options == 4
     expected = -np.log([0.3**3, 0.1])
-    np.testing.assert_allclose(found.outcomes[0].scores[0], expected, rtol=1e-4)
+    np.testing.assert_allclose(decisions[0].scores[0], expected, rtol=1e-4)
     forwards = 4 if family is Autoregressive else 8
-    assert value["num_forwards"] == forwards
+    assert found.num_forwards == forwards
 
 
 class Surprising:
@@ -140,17 +139,17 @@ class Surprising:
 @pytest.mark.parametrize("family", [Autoregressive, Masked])
 def test_pmi_asks_what_the_context_adds(family):
     """a is likelier after q (0.5 against 0.3), but b has risen more (0.3 from 0.1; a 0.5 from 0.6)."""
-    ready, _ = entries([item(1, "q", "a", "b", gold=1)], Bytes(), 32)
+    ready, _ = tokenize_items([item(1, "q", "a", "b", gold=1)], Bytes(), 32)
     network = Surprising(Fixed(a=0.5, b=0.3), Fixed(a=0.6, b=0.1))
     scorer = Scorer(family(vocab_size=Bytes.vocab_size), network)
-    found = choose(scorer, ready, pmi=True)
-    assert found.outcomes[0].best == (0, 0, 1)
+    decisions, num_forwards = choose(scorer, ready, pmi=True)
+    assert decisions[0].best == (0, 0, 1)
     np.testing.assert_allclose(
-        found.outcomes[0].scores[2], [-np.log(0.5 / 0.6), -np.log(0.3 / 0.1)], rtol=1e-4
+        decisions[0].scores[2], [-np.log(0.5 / 0.6), -np.log(0.3 / 0.1)], rtol=1e-4
     )
-    value = found.to_json()
-    assert (value["accuracy"], value["accuracy_pmi"], value["undecided_pmi"]) == (0, 1, 0)
-    assert "accuracy_pmi" not in choose(scorer, ready).to_json()
+    found = choice_result(ready, decisions, num_forwards)
+    assert (found.accuracy, found.accuracy_pmi, found.undecided_pmi) == (0, 1, 0)
+    assert "accuracy_pmi" not in to_json(choice_result(ready, *choose(scorer, ready)))
 
 
 def test_items_that_do_not_fit_are_named_and_the_rest_is_scored():
@@ -159,41 +158,38 @@ def test_items_that_do_not_fit_are_named_and_the_rest_is_scored():
         item(2, "q", "x" * 40, "no"),
         item(3, "q", "yes", "no"),
     ]
-    ready, unfit = entries(items, Bytes(), 32)
+    ready, unfit = tokenize_items(items, Bytes(), 32)
     assert [one.item.line for one in ready] == [1, 3]
     assert [one.shortened for one in ready] == [True, False]
     assert max(len(target) for target in ready[0].targets) == 32
     assert unfit[0].line == 2 and "a target of 40 tokens does not fit into 32" in unfit[0].reason
 
 
-def foretold(*texts: tuple[str, str]) -> list[Entry]:
-    items = [
-        Item(line, (option(context, word, ""),)) for line, (context, word) in enumerate(texts, 1)
-    ]
-    return entries(items, Bytes(), 32)[0]
+def cloze_items(*texts: tuple[str, str]) -> list[TokenizedItem]:
+    items = [item(line, context, word) for line, (context, word) in enumerate(texts, 1)]
+    return tokenize_items(items, Bytes(), 32)[0]
 
 
 @pytest.mark.parametrize("family", [Autoregressive, Masked])
-def test_texts_to_be_foretold(family):
+def test_cloze_targets(family):
     """The likeliest letter is a blank: only a word of blanks would be written."""
     network = Fixed(a=0.5)
     scorer = Scorer(family(vocab_size=Bytes.vocab_size), network)
-    found = foretell(scorer, foretold(("q", "aa"), ("qq", "a")), budget=None, steps=8)
-    value = found.to_json()
-    assert value["accuracy"] == 0 and value["num_items"] == 2
-    assert value["perplexity"] == pytest.approx(np.exp(1.5 * np.log(2)), rel=1e-4)
-    assert value["nats"]["standard_error"] == pytest.approx(np.log(2) / 2, rel=1e-4)
+    found = cloze(scorer, cloze_items(("q", "aa"), ("qq", "a")), budget=None, steps=8)
+    assert found.accuracy == 0 and found.num_items == 2
+    assert found.perplexity == pytest.approx(np.exp(1.5 * np.log(2)), rel=1e-4)
+    assert found.nats.standard_error == pytest.approx(np.log(2) / 2, rel=1e-4)
     targets = [
         Target(np.frombuffer(text, np.uint8).astype(np.int64), 1) for text in (b"q   ", b"q  a")
     ]
-    right, nfe = written(scorer, targets, [("k", 0), ("k", 1)], 8)
+    right, nfe = predicted(scorer, targets, [("k", 0), ("k", 1)], 8)
     assert right == [True, False] and nfe >= 2
 
 
 def test_exact_nats_take_one_draw():
     family = Autoregressive(vocab_size=V)
     scorer = Scorer(family, tiny(family))
-    (one,) = random_entries(1, 1, 4)[0].targets
+    (one,) = random_items(1, 1, 4)[0].targets
     (found,) = scorer.mean([one], [("k",)], 32)
     assert scorer.num_forwards == 1
     again = target_nats(scorer, [one], [("k",)], None)
@@ -204,7 +200,7 @@ def test_short_targets_are_enumerated():
     """The bound of a few tokens has no noise: all sets of masks are asked for."""
     family = Masked(vocab_size=V)
     network = tiny(family)
-    targets = [one.targets[0] for scored in (3, 4, 3) for one in random_entries(2, 1, scored)]
+    targets = [one.targets[0] for scored in (3, 4, 3) for one in random_items(2, 1, scored)]
     found = target_nats(Scorer(family, network), targets, [("k", i) for i in range(6)], None)
     expected = [enumerated(family, network, one) for one in targets]
     np.testing.assert_allclose(found.nats, expected, rtol=1e-5)

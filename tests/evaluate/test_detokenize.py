@@ -3,19 +3,19 @@
 import pytest
 
 from isodiff.errors import InputError
-from isodiff.evaluate.detokenize import RULES, detokenized
+from isodiff.evaluate.detokenize import DETOKENIZERS, detokenized
 
 PLAIN = (
     "He said: \"We don't (yet) pay $5,000, or 3.5%, do we?\" The authors' point; it's his.\n\nOne!"
 )
 
 
-@pytest.mark.parametrize("rules", RULES)
+@pytest.mark.parametrize("rules", DETOKENIZERS)
 def test_ordinary_text_is_left_alone(rules):
     assert detokenized(PLAIN, rules) == PLAIN
 
 
-@pytest.mark.parametrize("rules", sorted(set(RULES) - {"ptb"}))
+@pytest.mark.parametrize("rules", sorted(set(DETOKENIZERS) - {"ptb"}))
 def test_twice_is_once(rules):
     for text in (line for lines in EXAMPLES.values() for line, _ in lines):
         once = detokenized(text, rules)

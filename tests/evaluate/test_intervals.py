@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from isodiff.errors import InputError
-from isodiff.runs.intervals import Share, wilson
+from isodiff.intervals import SuccessRate, wilson
 
 NEWCOMBE = {  # Statistics in Medicine 17, 857 (1998), Table I, method 3
     (81, 263): (0.2553, 0.3662),
@@ -54,9 +54,9 @@ def test_it_covers_what_it_says_on_average_over_shares():
 
 
 def test_a_share_says_its_interval():
-    share = Share(350, 1319)
-    assert str(share) == "26.5% [24.2%, 29.0%] (350 of 1319)"
-    assert share.to_json()["low"] == wilson(350, 1319)[0]
+    rate = SuccessRate.of(350, 1319)
+    assert str(rate) == "26.5% [24.2%, 29.0%] (350 of 1319)"
+    assert rate.interval == wilson(350, 1319)
 
 
 def test_what_has_no_interval():

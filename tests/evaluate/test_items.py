@@ -15,8 +15,6 @@ from isodiff.evaluate.items import (
     boundary,
     read_items,
     shortened,
-    target,
-    windows,
 )
 
 QUESTION = {"query": "Water is", "choices": ["wet", "dry"], "gold": 0}
@@ -52,7 +50,7 @@ def test_several_contexts_one_continuation(tmp_path):
     assert {option.continuation for option in item.options} == {" broke."}
 
 
-def test_a_text_to_be_foretold(tmp_path):
+def test_a_cloze_item(tmp_path):
     (item,), _ = read_items(lines(tmp_path, PASSAGE))
     assert item.options == (Option(PASSAGE["context"], " door", "door"),)
 
@@ -97,18 +95,24 @@ def test_the_boundary_moves_white_space_and_changes_no_text():
         (b"[1, 2]", "not a JSON object"),
         ({"question": "a", "answer": "b"}, "keys 'question', 'answer'; wanted query"),
         ({}, "keys none"),
-        ({"choices": ["a", "b"], "gold": 0}, "no text under 'query'"),
-        (QUESTION | {"choices": "wet"}, "no list of texts under 'choices'"),
-        (QUESTION | {"choices": ["wet", 3]}, "no list of texts under 'choices'"),
-        (QUESTION | {"choices": []}, "'choices' offers 0 options; wanted 2 or more"),
-        (QUESTION | {"choices": ["wet"]}, "'choices' offers 1 option; wanted 2 or more"),
+        ({"choices": ["a", "b"], "gold": 0}, "query: field required"),
+        (QUESTION | {"choices": "wet"}, "choices: input should be a valid list, not 'wet'"),
+        (QUESTION | {"choices": ["wet", 3]}, "choices.1: input should be a valid string, not 3"),
+        (
+            QUESTION | {"choices": []},
+            "choices: list should have at least 2 items after validation, not 0",
+        ),
+        (
+            QUESTION | {"choices": ["wet"]},
+            "choices: list should have at least 2 items after validation, not 1",
+        ),
         (QUESTION | {"choices": ["wet", " "]}, "an option without text has nothing to score"),
         (QUESTION | {"gold": 2}, "gold is 2; wanted the number of an option, 0 to 1"),
-        (QUESTION | {"gold": "0"}, "gold is '0'"),
-        (QUESTION | {"gold": True}, "gold is True"),
-        ({"query": "a", "choices": ["b", "c"]}, "gold is None"),
+        (QUESTION | {"gold": "0"}, "gold: input should be a valid integer, not '0'"),
+        (QUESTION | {"gold": True}, "gold: input should be a valid integer, not True"),
+        ({"query": "a", "choices": ["b", "c"]}, "gold: field required"),
         (PRONOUN | {"continuation": ""}, "an option without text"),
-        ({"continuation": "door"}, "no text under 'context'"),
+        ({"continuation": "door"}, "context: field required"),
         (PASSAGE, "choices and single continuations in one file; line 1 began"),
     ],
 )
@@ -135,7 +139,7 @@ def test_the_limit_counts_items(tmp_path):
 
 
 def test_bytes_are_divided_where_the_context_ends():
-    found = target(Bytes(), "ab", " cd")
+    found = Target.encoded(Bytes(), "ab", " cd")
     assert bytes(found.ids.tolist()) == b"ab cd" and found.known == 2
     assert bytes(found.alone.ids.tolist()) == b" cd" and found.alone.known == 0
 
@@ -148,11 +152,11 @@ def subwords():
 def test_subwords_are_those_of_the_whole_text(subwords):
     """A space at the end of a context belongs to the next word; a merge across the boundary is scored."""
     whole = subwords.encode("the water is wet").tolist()
-    found = target(subwords, *boundary("the water is ", "wet"))
+    found = Target.encoded(subwords, *boundary("the water is ", "wet"))
     assert found.ids.tolist() == whole
     assert subwords.decode(found.alone.ids) == " wet"
     assert subwords.decode(found.ids[: found.known]) == "the water is"
-    inside = target(subwords, "the wat", "er is wet")
+    inside = Target.encoded(subwords, "the wat", "er is wet")
     assert inside.ids.tolist() == whole
     assert subwords.decode(inside.alone.ids).endswith("er is wet") and inside.known < len(whole)
     assert inside.known == len(subwords.encode("the"))
@@ -160,9 +164,9 @@ def test_subwords_are_those_of_the_whole_text(subwords):
 
 def test_an_empty_target_is_refused(subwords):
     with pytest.raises(InputError, match="the target is empty"):
-        target(subwords, "the water", "")
+        Target.encoded(subwords, "the water", "")
     with pytest.raises(InputError, match="the target is empty"):
-        target(Bytes(), "", "")
+        Target.encoded(Bytes(), "", "")
 
 
 def numbered(known: int, scored: int, start: int = 0) -> Target:
@@ -192,7 +196,7 @@ def test_a_target_longer_than_the_run_is_refused():
 @pytest.mark.parametrize("scored", [1, 8, 9, 23])
 def test_windows_score_every_token_once(known, scored):
     whole, length = numbered(known, scored), 8
-    pieces = windows(whole, length)
+    pieces = whole.windows(length)
     assert [t for one in pieces for t in one.alone.ids.tolist()] == [*range(known, known + scored)]
     for one in pieces:
         assert len(one) <= length and len(one.alone) > 0

@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from isodiff.evaluate.items import Target
-from isodiff.evaluate.scoring import FromStart, Group, Scorer, Scores, parts, places
+from isodiff.evaluate.scoring import (
+    FromStart,
+    PaddedBatch,
+    Scorer,
+    TargetScores,
+    doubling_parts,
+    shared_levels,
+)
 from isodiff.families.masked import Masked
 from isodiff.network.view import Table
 from isodiff.rng import stream
@@ -44,15 +51,15 @@ def test_numbers_are_uniform_and_keys_differ():
 @pytest.mark.parametrize("num", [2, 4, 8, 64])
 def test_places_cover_evenly_and_are_nested(num):
     for key in (("item", 1), ("item", 2)):
-        found = places(0, key, range(128))
+        found = shared_levels(0, key, range(128))
         cells = np.floor((found[:num] - found[0]) % 1 * num + 1e-9).astype(int)
         assert sorted(cells.tolist()) == [*range(num)]
-        np.testing.assert_array_equal(places(0, key, range(4, 9)), found[4:9])
-    assert places(0, ("item", 1), range(1)) != places(0, ("item", 2), range(1))
+        np.testing.assert_array_equal(shared_levels(0, key, range(4, 9)), found[4:9])
+    assert shared_levels(0, ("item", 1), range(1)) != shared_levels(0, ("item", 2), range(1))
 
 
 def test_places_are_uniform_over_items():
-    found = [places(0, ("item", i), range(3, 4))[0] for i in range(2000)]
+    found = [shared_levels(0, ("item", i), range(3, 4))[0] for i in range(2000)]
     assert abs(np.histogram(found, 10, (0, 1))[0] - 200).max() < 60
 
 
@@ -66,9 +73,9 @@ def targets(*sizes: tuple[int, int], seed: int = 0) -> list[Target]:
 
 def masks(scorer: Scorer, recorder: Recorder, target: Target, draw: int, place: float) -> list[int]:
     """Which tokens of the target were masked, counted from its start."""
-    group = Group(scorer, [target], [("item", 1)])
+    group = PaddedBatch(scorer, [target], [("item", 1)])
     recorder.views.clear()
-    group.ask(torch.tensor([0]), [("item", 1, draw)], torch.tensor([place]))
+    group.bound(torch.tensor([0]), [("item", 1, draw)], torch.tensor([place]))
     (view,) = recorder.views
     return ((view.inputs[0] == V).nonzero()[:, 0] - target.known).tolist()
 
@@ -89,7 +96,7 @@ def test_options_share_their_masks():
 
 def test_masks_are_fresh_with_every_draw():
     recorder = Recorder(tiny(Masked(vocab_size=V)))
-    scores = Scores(Scorer(Masked(vocab_size=V), recorder), targets((5, 9)), [("item", 1)])
+    scores = TargetScores(Scorer(Masked(vocab_size=V), recorder), targets((5, 9)), [("item", 1)])
     recorder.views.clear()
     scores.draw([0], range(64))
     every = torch.cat([view.inputs for view in recorder.views]) == V
@@ -105,7 +112,7 @@ def test_a_score_does_not_depend_on_its_batch(name):
     keys = [("item", i // 2) for i in range(len(made))]
 
     def scored(targets, keys, **settings) -> np.ndarray:
-        scores = Scores(Scorer(family, tiny(family), **settings), targets, keys)
+        scores = TargetScores(Scorer(family, tiny(family), **settings), targets, keys)
         looks = [range(2), range(2, 4), range(4, 19)]
         return np.concatenate([scores.draw(range(len(targets)), look) for look in looks], 1)
 
@@ -121,20 +128,20 @@ def test_some_targets_alone_are_asked_about():
     made = targets((5, 4), (2, 11), (0, 6), (9, 1), (3, 17))
     keys = [("item", i) for i in range(len(made))]
     scorer = Scorer(family, tiny(family), batch_tokens=30)
-    every = Scores(scorer, made, keys).draw(range(5), range(2))
-    scores, before = Scores(scorer, made, keys), scorer.num_forwards
+    every = TargetScores(scorer, made, keys).draw(range(5), range(2))
+    scores, before = TargetScores(scorer, made, keys), scorer.num_forwards
     np.testing.assert_allclose(scores.draw([4, 0, 3], range(2)), every[[4, 0, 3]], rtol=1e-5)
     assert scorer.num_forwards - before == 2 * 2, "one token has no more to tell than all masks did"
     assert every[3, 0] == every[3, 1]
 
 
 def test_parts_do_not_depend_on_where_a_look_begins():
-    assert parts(range(50)) == [
+    assert doubling_parts(range(50)) == [
         *(range(0, 2), range(2, 4), range(4, 8), range(8, 16), range(16, 32), range(32, 48)),
         range(48, 50),
     ]
-    assert parts(range(3, 9)) == [range(3, 4), range(4, 8), range(8, 9)]
-    assert parts(range(1)) == [range(1)]
+    assert doubling_parts(range(3, 9)) == [range(3, 4), range(4, 8), range(8, 9)]
+    assert doubling_parts(range(1)) == [range(1)]
 
 
 def test_an_exact_family_gives_the_likelihood():
@@ -174,7 +181,7 @@ def test_scores_are_unbiased():
     scorer = Scorer(family, network)
     num = 500
     for one in targets((4, 3), (0, 4)):
-        scores = Scores(scorer, [one] * num, [("item", i) for i in range(num)])
+        scores = TargetScores(scorer, [one] * num, [("item", i) for i in range(num)])
         found = scores.draw(range(num), range(10))
         truth = enumerated(family, network, one)
         error = found.std(0, ddof=1) / num**0.5
@@ -198,7 +205,7 @@ def test_what_was_expected_is_taken_off():
 
     ids = np.arange(12) % V
     scorer = Scorer(Masked(vocab_size=V), Steep())
-    scores = Scores(scorer, [Target(ids, 2)], [("item", 1)])
+    scores = TargetScores(scorer, [Target(ids, 2)], [("item", 1)])
     found = scores.draw([0], range(64))[0]
     cost = -(-torch.arange(V).double()).log_softmax(-1).numpy()
     np.testing.assert_allclose(found, cost[ids[2:]].sum(), rtol=1e-5)
@@ -214,5 +221,5 @@ def test_sharing_noise_sharpens_a_difference(name):
     ids[6] = (ids[6] + 1) % V
     other = Target(ids, 4)
     keys = [("item",), ("item",), ("apart",)]
-    found = Scores(scorer, [one, other, other], keys).draw(range(3), range(128))
+    found = TargetScores(scorer, [one, other, other], keys).draw(range(3), range(128))
     assert (found[0] - found[1]).var() < 0.5 * (found[0] - found[2]).var()

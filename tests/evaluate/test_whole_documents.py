@@ -13,7 +13,13 @@ import torch
 from isodiff.data.documents import Document
 from isodiff.data.tokenizer import Bytes
 from isodiff.errors import InputError
-from isodiff.evaluate.documents import Window, by_shape, encoded, evaluate_documents, windows
+from isodiff.evaluate.documents import (
+    Window,
+    document_windows,
+    encode_document,
+    evaluate_documents,
+    window_jobs,
+)
 from isodiff.evaluate.likelihood import likelihood
 from isodiff.network.shape import Shape
 from isodiff.rng import Rows, stream
@@ -27,7 +33,7 @@ TEXT = "We hold these truths to be self-evident, that all are created equal."
 @pytest.mark.parametrize("num", [1, 4, 5, 8, 9, 23])
 def test_windows_score_every_token_once(num: int, context: int) -> None:
     for stride in range(1, context + 1):
-        found = list(windows(num, context, stride))
+        found = list(document_windows(num, context, stride))
         scored = [i for window in found for i in range(window.first, window.stop)]
         assert scored == list(range(num))
         assert found[0] == Window(0, 0, min(num, context))
@@ -37,8 +43,8 @@ def test_windows_score_every_token_once(num: int, context: int) -> None:
 
 
 def test_windows_of_the_whole_context_have_none_but_for_the_last() -> None:
-    assert list(windows(23, 10, 10)) == [(0, 0, 10), (10, 10, 20), (13, 20, 23)]
-    assert list(windows(12, 10, 4)) == [(0, 0, 10), (2, 10, 12)]
+    assert list(document_windows(23, 10, 10)) == [(0, 0, 10), (10, 10, 20), (13, 20, 23)]
+    assert list(document_windows(12, 10, 4)) == [(0, 0, 10), (2, 10, 12)]
 
 
 class Corpus:
@@ -75,28 +81,27 @@ def docs(*texts: str) -> list[Document]:
 def test_the_sum_over_windows_is_that_of_the_tokens(run: Trained, stride: int | None) -> None:
     """Against the network's own nats of each token in its window."""
     found = evaluate_documents(run, docs(TEXT), stride=stride)
-    ids, num_bytes = encoded(Bytes(), Document(TEXT, ""), True)
+    _, ids, num_bytes = encode_document(Bytes(), Document(TEXT, ""), True)
     total = 0.0
-    for window in windows(len(ids), 16, stride or 16):
+    for window in document_windows(len(ids), 16, stride or 16):
         x = torch.from_numpy(ids[window.start : window.stop])[None]
         each = run.family.loss(run.network, x, rng=Rows.of(stream(0, "test"), 1))[0]
         total += float(each[window.first - window.start :].sum().detach())
-    whole = found.to_json()
-    assert whole["nats_per_token"] == pytest.approx(total / len(ids), rel=1e-6)
-    assert whole["bits_per_byte"] == pytest.approx(total / num_bytes / math.log(2), rel=1e-6)
-    assert whole["perplexity"] == pytest.approx(math.exp(total / len(ids)), rel=1e-6)
-    assert whole["num_tokens"] == num_bytes + 1 == len(TEXT) + 1
-    assert whole["nats_per_token_se"] == 0 and whole["kind"] == "exact"
-    assert whole["num_forwards"] == len(list(windows(len(ids), 16, stride or 16)))
+    assert found.nats_per_token == pytest.approx(total / len(ids), rel=1e-6)
+    assert found.bits_per_byte == pytest.approx(total / num_bytes / math.log(2), rel=1e-6)
+    assert found.perplexity == pytest.approx(math.exp(total / len(ids)), rel=1e-6)
+    assert found.num_tokens == num_bytes + 1 == len(TEXT) + 1
+    assert found.nats_per_token_se == 0 and found.kind == "exact"
+    assert found.num_forwards == len(list(document_windows(len(ids), 16, stride or 16)))
 
 
 def test_the_end_of_a_document_can_be_left_out(run: Trained) -> None:
     with_end, without = (evaluate_documents(run, docs("abc"), end=end) for end in (True, False))
-    assert with_end.sums[0].num_tokens == 4 and without.sums[0].num_tokens == 3
-    assert with_end.sums[0].num_bytes == without.sums[0].num_bytes == 3
+    assert with_end.documents[0].num_tokens == 4 and without.documents[0].num_tokens == 3
+    assert with_end.documents[0].num_bytes == without.documents[0].num_bytes == 3
     assert "scored" in with_end.protocol and "end of document left out" in without.protocol
     x = torch.tensor([[97, 98, 99, 256]])
-    assert with_end.sums[0].nats == pytest.approx(float(likelihood(run, x).nats))
+    assert with_end.documents[0].nats_per_token == pytest.approx(float(likelihood(run, x).nats) / 4)
 
 
 def test_documents_add_up_and_do_not_meet() -> None:
@@ -104,44 +109,43 @@ def test_documents_add_up_and_do_not_meet() -> None:
     run, texts = make("masked"), docs(TEXT, "short", TEXT[:20])
     found = evaluate_documents(run, texts, budget=17)
     alone = evaluate_documents(run, texts[2:], budget=17)
-    assert alone.sums[0].nats == pytest.approx(found.sums[2].nats, rel=1e-5)
-    whole = found.to_json()
-    assert whole["num_documents"] == len(whole["documents"]) == 3
-    assert whole["nats_per_token"] * whole["num_tokens"] == pytest.approx(
-        sum(one.nats for one in found.sums)
+    assert alone.documents[0].nats_per_token == pytest.approx(
+        found.documents[2].nats_per_token, rel=1e-5
     )
-    assert whole["nats_per_token_se"] * whole["num_tokens"] == pytest.approx(
-        math.sqrt(sum(one.variance for one in found.sums))
+    assert found.num_documents == len(found.documents) == 3
+    assert found.nats_per_token * found.num_tokens == pytest.approx(
+        sum(one.nats_per_token * one.num_tokens for one in found.documents)
     )
-    assert whole["num_forwards"] == sum(one.num_forwards for one in found.sums)
+    assert found.nats_per_token_se * found.num_tokens == pytest.approx(
+        math.hypot(*(one.nats_per_token_se * one.num_tokens for one in found.documents))
+    )
+    assert found.num_forwards == sum(one.num_forwards for one in found.documents)
     assert found.kind == "bound" and "given the tokens before them" in found.protocol
 
 
 def test_windows_of_any_batch_size() -> None:
     run = make("masked")
     once, again = (evaluate_documents(run, docs(TEXT), batch_size=b) for b in (64, 3))
-    assert once.sums[0].nats == pytest.approx(again.sums[0].nats, rel=1e-5)
+    assert once.documents[0].nats_per_token == pytest.approx(
+        again.documents[0].nats_per_token, rel=1e-5
+    )
 
 
 def test_a_standard_error_for_all_documents_together() -> None:
     run = make("masked")
     texts = docs(TEXT, TEXT[::-1])
-    free = evaluate_documents(run, texts, budget=17).to_json()["nats_per_token_se"]
+    free = evaluate_documents(run, texts, budget=17).nats_per_token_se
     found = evaluate_documents(run, texts, target_se=free / 2)
-    assert free / 4 < found.to_json()["nats_per_token_se"] <= free / 2
+    assert free / 4 < found.nats_per_token_se <= free / 2
 
 
 def test_equal_documents_have_draws_of_their_own() -> None:
-    ids = encoded(Bytes(), Document(TEXT, ""), True)
-    groups = by_shape([(one, ids) for one in docs(TEXT, TEXT)], 16, 16)
-    keys = [key for group in groups.values() for _, key, _ in group]
-    assert len(set(keys)) == len(keys) == 2 * math.ceil(len(ids[0]) / 16)
-    assert all(np.array_equal(a[2], b[2]) for a, b in pairs(groups[16, 0]))
-
-
-def pairs(group: list) -> list[tuple]:
-    half = len(group) // 2
-    return list(zip(group[:half], group[half:], strict=True))
+    text = encode_document(Bytes(), Document(TEXT, ""), True)
+    jobs = window_jobs([text, text], 16, 16)
+    keys = [job.key for job in jobs]
+    assert len(set(keys)) == len(keys) == 2 * math.ceil(len(text.ids) / 16)
+    half = len(jobs) // 2
+    assert all(np.array_equal(a.ids, b.ids) for a, b in zip(jobs[:half], jobs[half:], strict=True))
 
 
 def test_bad_input(run: Trained) -> None:
@@ -156,10 +160,10 @@ def test_a_text_outside_the_alphabet_is_named() -> None:
     from isodiff.data.tokenizer import Text8
 
     with pytest.raises(InputError, match="text 0: character 'W'"):
-        encoded(Text8(), docs(TEXT)[0], True)
-    assert encoded(Text8(), Document("a b", ""), False)[0].tolist() == [1, 0, 2]
+        encode_document(Text8(), docs(TEXT)[0], True)
+    assert encode_document(Text8(), Document("a b", ""), False).ids.tolist() == [1, 0, 2]
     with pytest.raises(InputError, match="no token to score"):
-        encoded(Text8(), Document("", "empty"), False)
+        encode_document(Text8(), Document("", "empty"), False)
 
 
 def test_the_context_of_a_run_is_the_longest_window(run: Trained) -> None:

@@ -11,7 +11,7 @@ import torch
 from oracle import Optimal
 from torch import Tensor
 
-from isodiff.evaluate.likelihood import Score, likelihood
+from isodiff.evaluate.likelihood import LikelihoodEstimate, likelihood
 from isodiff.families.base import Family
 from isodiff.network.view import Denoiser, Table, View
 from isodiff.rng import stream
@@ -37,11 +37,13 @@ class Rough(Optimal):
         return Table(self.predictions[state * length + position])
 
 
-def scores(family: Family, denoiser: Denoiser, x: Tensor, **options: Any) -> Score:
+def scores(family: Family, denoiser: Denoiser, x: Tensor, **options: Any) -> LikelihoodEstimate:
     return likelihood(SimpleNamespace(family=family, network=denoiser), x, **options)
 
 
-def trials(family: Family, denoiser: Denoiser, x: Tensor, num: int = 400, **options: Any) -> Score:
+def trials(
+    family: Family, denoiser: Denoiser, x: Tensor, num: int = 400, **options: Any
+) -> LikelihoodEstimate:
     """`num` independent estimates for the one text x."""
     observed = options.pop("observed", None)
     return scores(

@@ -15,7 +15,7 @@ from rough import Rough, scores, trials
 from torch import Tensor
 
 from isodiff.data.toy import Toy
-from isodiff.evaluate.likelihood import Score
+from isodiff.evaluate.likelihood import LikelihoodEstimate
 from isodiff.families.base import Family
 from isodiff.families.block import BlockDiffusion
 from isodiff.families.gaussian import Gaussian
@@ -33,7 +33,7 @@ LONG = Toy.random(2, 9, seed=2)  # for masks, where n is more than a few
 PAIR = Toy.random(2, 2, seed=3)
 
 
-def honest(found: Score, truth: float) -> None:
+def honest(found: LikelihoodEstimate, truth: float) -> None:
     num = len(found.nats)
     error = found.nats - truth
     assert abs(float(error.mean())) < 3.5 * float(error.std()) / math.sqrt(num)
@@ -63,7 +63,7 @@ EXACT: dict[str, tuple[Family, Denoiser]] = {
 def test_any_bound_at_stratified_places(name: str) -> None:
     """Of the optimal denoiser, whose bound is -log p(x)."""
     family, denoiser = EXACT[name]
-    honest(trials(family, denoiser, X, method="places", budget=260), nll(TOY, X))
+    honest(trials(family, denoiser, X, method="noise_level", budget=260), nll(TOY, X))
 
 
 def test_gaussian_noise() -> None:
@@ -80,17 +80,19 @@ def test_mask_counts(block_size: int, consistent: bool) -> None:
     """Against all subsets, also where no joint law has the predictions."""
     family = Masked(vocab_size=2) if block_size == 9 else BlockDiffusion(vocab_size=2, block_size=6)
     denoiser, x = (Optimal if consistent else Rough)(LONG), LONG.sequences[333]
-    truth = float(scores(family, denoiser, x[None], method="subsets").nats)
+    truth = float(scores(family, denoiser, x[None], method="enumeration").nats)
     assert not consistent or truth == pytest.approx(nll(LONG, x))
-    honest(trials(family, denoiser, x, 400, method="masks", budget=257), truth)
+    honest(trials(family, denoiser, x, 400, method="mask_counts", budget=257), truth)
 
 
 def test_mask_counts_of_some_tokens() -> None:
     denoiser, x = Rough(LONG), LONG.sequences[333]
     observed = torch.arange(9) % 4 == 1
     family = Masked(vocab_size=2)
-    truth = float(scores(family, denoiser, x[None], observed=observed[None], method="subsets").nats)
-    honest(trials(family, denoiser, x, observed=observed, method="masks", budget=257), truth)
+    truth = float(
+        scores(family, denoiser, x[None], observed=observed[None], method="enumeration").nats
+    )
+    honest(trials(family, denoiser, x, observed=observed, method="mask_counts", budget=257), truth)
 
 
 @pytest.mark.parametrize("groups", [2, 4])
@@ -105,9 +107,9 @@ def test_block_chains(groups: int) -> None:
 def test_until_the_error_is_small_enough() -> None:
     """The number of rounds depends on the draws; at this size that is not seen."""
     family, denoiser, x = Masked(vocab_size=2), Rough(LONG), LONG.sequences[333]
-    truth = float(scores(family, denoiser, x[None], method="subsets").nats)
+    truth = float(scores(family, denoiser, x[None], method="enumeration").nats)
     target = 0.2
-    found = trials(family, denoiser, x, method="masks", target_se=target)
+    found = trials(family, denoiser, x, method="mask_counts", target_se=target)
     assert float(found.se.max()) <= target
     assert len(found.num_forwards.unique()) > 3 and float(found.num_forwards.min()) >= 33
     error = found.nats - truth

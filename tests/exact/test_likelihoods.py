@@ -18,7 +18,7 @@ from torch import Tensor
 
 from isodiff.data.toy import Toy
 from isodiff.errors import InputError
-from isodiff.evaluate.estimators.chain import growing
+from isodiff.evaluate.estimators.chain import growing_groups
 from isodiff.evaluate.likelihood import ANY_ORDER, likelihood
 from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.base import Family, undecided
@@ -61,7 +61,7 @@ def expected_bound(family: Family, denoiser: Denoiser) -> Tensor:
 @each_family
 @pytest.mark.parametrize("denoiser", [Optimal(TOY), Rough(TOY)], ids=["optimal", "rough"])
 def test_all_subsets_are_the_expected_bound(family: Family, denoiser: Denoiser) -> None:
-    found = scores(family, denoiser, X, method="subsets")
+    found = scores(family, denoiser, X, method="enumeration")
     torch.testing.assert_close(found.nats, expected_bound(family, denoiser), rtol=1e-12, atol=0)
     most = L if family is MASKED else 3
     assert found.kind == "bound" and found.num_forwards.unique().tolist() == [2**most - 1]
@@ -96,7 +96,7 @@ def test_all_orders_are_the_mean_of_chains() -> None:
     torch.testing.assert_close(
         scores(MASKED, Rough(TOY), X, method="left_to_right").nats, each[0], rtol=1e-12, atol=0
     )
-    assert bool((found < scores(MASKED, Rough(TOY), X, method="subsets").nats).all())
+    assert bool((found < scores(MASKED, Rough(TOY), X, method="enumeration").nats).all())
     assert float((-each.amin(0)).exp().sum()) > 1.5
 
 
@@ -118,10 +118,10 @@ def test_samplers_write_with_these_likelihoods(family: Family, sampler: Any, met
 
 def test_growing_groups() -> None:
     rank = torch.arange(20)[None]
-    group = growing(rank, torch.full_like(rank, 20), 4)
+    group = growing_groups(rank, torch.full_like(rank, 20), 4)
     assert group.unique(return_counts=True)[1].tolist() == [1, 4, 6, 9]
-    assert growing(rank, torch.full_like(rank, 20), 1).unique().tolist() == [0]
-    assert growing(rank[:, :3], torch.full((1, 3), 3), 8).tolist() == [[0, 1, 2]]
+    assert growing_groups(rank, torch.full_like(rank, 20), 1).unique().tolist() == [0]
+    assert growing_groups(rank[:, :3], torch.full((1, 3), 3), 8).tolist() == [[0, 1, 2]]
 
 
 def test_a_block_chain_of_single_tokens_is_a_chain_in_random_order() -> None:
@@ -142,7 +142,9 @@ def test_block_chains_are_bounds(family: Family) -> None:
 
 
 @each_family
-@pytest.mark.parametrize("method", ["masks", *EXACT, "subsets", "block_chain:2", "places"])
+@pytest.mark.parametrize(
+    "method", ["mask_counts", *EXACT, "enumeration", "block_chain:2", "noise_level"]
+)
 def test_neither_batch_nor_company_matters(family: Family, method: str) -> None:
     """But for rounding: a processor may multiply one matrix in another order than many."""
     x = X[5:12]
@@ -167,7 +169,7 @@ class Shown:
         return self.denoiser(view)
 
 
-@pytest.mark.parametrize("method", ["masks", "places", "block_chain:2"])
+@pytest.mark.parametrize("method", ["mask_counts", "noise_level", "block_chain:2"])
 def test_a_larger_budget_keeps_the_draws_of_a_smaller_one(method: str) -> None:
     views = []
     for budget in (35, 70, 140):
@@ -181,18 +183,18 @@ def test_a_larger_budget_keeps_the_draws_of_a_smaller_one(method: str) -> None:
 
 def test_seeds_and_keys_change_the_draws_and_texts_have_their_own() -> None:
     x = X[[7, 7]]
-    a = scores(MASKED, Rough(TOY), x, method="masks").nats
+    a = scores(MASKED, Rough(TOY), x, method="mask_counts").nats
     assert float(a[0]) == float(a[1])
-    assert float(scores(MASKED, Rough(TOY), x, method="masks", seed=1).nats[0]) != float(a[0])
-    apart = scores(MASKED, Rough(TOY), x, method="masks", keys=[(0,), (1,)]).nats
+    assert float(scores(MASKED, Rough(TOY), x, method="mask_counts", seed=1).nats[0]) != float(a[0])
+    apart = scores(MASKED, Rough(TOY), x, method="mask_counts", keys=[(0,), (1,)]).nats
     assert float(apart[0]) != float(apart[1])
 
 
 def test_a_standard_error_is_reached_with_no_more_than_it_takes() -> None:
     for target in (0.3, 0.1):
-        found = scores(MASKED, Rough(TOY), X[:20], method="masks", target_se=target)
+        found = scores(MASKED, Rough(TOY), X[:20], method="mask_counts", target_se=target)
         assert float(found.se.max()) <= target
-    capped = scores(MASKED, Rough(TOY), X[:20], method="masks", target_se=1e-6, budget=100)
+    capped = scores(MASKED, Rough(TOY), X[:20], method="mask_counts", target_se=1e-6, budget=100)
     assert capped.num_forwards.unique().tolist() == [97]
 
 
@@ -245,7 +247,7 @@ def test_the_autoregressive_likelihood() -> None:
 
 
 @each_family
-@pytest.mark.parametrize("method", ["subsets", *EXACT])
+@pytest.mark.parametrize("method", ["enumeration", *EXACT])
 def test_of_some_tokens_given_the_others(family: Family, method: str) -> None:
     """-log p(x_1, x_3 | x_0, x_2), or with blocks of three -log p(x_1 | x_0, x_2) p(x_3 | x_0, x_1, x_2)."""
     observed = torch.tensor([True, False, True, False]).expand(len(X), -1)
@@ -267,11 +269,11 @@ def test_of_some_tokens_given_the_others(family: Family, method: str) -> None:
         ({"observed": torch.ones(1, 2, dtype=torch.bool)}, "x is texts by tokens"),
         ({"x": X[:1] + V}, "tokens must lie in 0..2"),
         ({"x": X[:1].repeat(1, 3)}, "longer than the context of 8"),
-        ({"method": "mask"}, "no method 'mask'; did you mean 'masks'?"),
-        ({"method": "masks:3"}, "no method 'masks:3'"),
+        ({"method": "mask_count"}, "no method 'mask_count'; did you mean 'mask_counts'?"),
+        ({"method": "mask_counts:3"}, "no method 'mask_counts:3'"),
         ({"method": "exact"}, "masked has a bound, no exact likelihood"),
         ({"method": "block_chain:0"}, "at least 1 group"),
-        ({"method": "masks", "budget": 16}, "this method needs 17"),
+        ({"method": "mask_counts", "budget": 16}, "this method needs 17"),
         ({"method": "block_chain:2", "budget": 3}, "this method needs 4"),
         ({"budget": 0}, "at least 1 network evaluation"),
         ({"target_se": 0.0}, "target_se must be positive"),
@@ -294,12 +296,15 @@ def test_methods_for_masks_need_masks(method: str) -> None:
 def test_too_many_subsets() -> None:
     x = torch.zeros(1, 13, dtype=torch.long)
     with pytest.raises(InputError, match=r"2\^13 subsets"):
-        scores(MASKED, Rough(TOY), x, method="subsets")
+        scores(MASKED, Rough(TOY), x, method="enumeration")
 
 
-def test_masks_agree_with_places() -> None:
+def test_mask_counts_agree_with_noise_levels() -> None:
     """The same bound by the family's own integrand."""
-    found = [scores(MASKED, Rough(TOY), X[3:4], method=m, budget=3000) for m in ("masks", "places")]
+    found = [
+        scores(MASKED, Rough(TOY), X[3:4], method=m, budget=3000)
+        for m in ("mask_counts", "noise_level")
+    ]
     apart = abs(float(found[0].nats - found[1].nats))
     assert apart < 4 * math.hypot(float(found[0].se), float(found[1].se))
     assert float(found[0].se) < float(found[1].se) / 1.1

@@ -8,7 +8,7 @@ import torch
 from specs import small
 from test_resume import interrupted, newest
 
-from isodiff.data.qa_format import spelt
+from isodiff.data.qa_format import tokenize_questions
 from isodiff.errors import InputError
 from isodiff.evaluate.arithmetic import arithmetic
 from isodiff.network.padding import Padded
@@ -27,7 +27,10 @@ RECIPE = {"precision": "float32", "learning_rate": 1e-2}
 def examples(corpus, num: int = 90, **changes) -> Examples:
     settings = {"limit": 200, "room": None, "batch_size": 4, "seed": 0, **changes}
     return Examples.of(
-        "gsm8k", spelt(arithmetic(0, num, "train"), corpus.tokenizer), corpus, **settings
+        "gsm8k",
+        tokenize_questions(arithmetic(0, num, "train"), corpus.tokenizer),
+        corpus,
+        **settings,
     )
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from tyro.conf import Positional, arg
@@ -26,15 +25,28 @@ from isodiff.cli.options import (
 )
 from isodiff.data.documents import documents
 from isodiff.errors import InputError
-from isodiff.evaluate.documents import Evaluation, evaluate_documents
-from isodiff.evaluate.tasks import Protocol, run_task, task_named
+from isodiff.evaluate.documents import DocumentsLikelihood, evaluate_documents
+from isodiff.evaluate.tasks import TASKS, TaskSettings, run_task, task_named
 from isodiff.runs.build import Trained, load
 from isodiff.runs.resumable import Kept
 from isodiff.runs.validation import evaluate
+from isodiff.serialization import to_json
+from isodiff.task_results import (
+    ChoiceResult,
+    ClozeResult,
+    HarnessResult,
+    Interval,
+    TaskResult,
+    TextLikelihood,
+    TextResult,
+)
 from isodiff.units import perplexity, short
 
 _SHOWN = 20  # documents in the table
 _MARK = {"exact": "=", "bound": "<="}
+_TaskName = Annotated[
+    str, arg(metavar="NAME", help_behavior_hint=lambda _: f"(one of {', '.join(TASKS)})")
+]
 
 
 @resumable
@@ -76,7 +88,7 @@ def _split(
         f"nats/token, {bits.value:.4f} +- {bits.standard_error:.4f} bits/byte, "
         f"perplexity {perplexity(nats.value):.3g} ({found.protocol})"
     )
-    value = {"run": trained.spec.id, "split": split, **dataclasses.asdict(found)}
+    value = {"run": trained.spec.id, "split": split, **to_json(found)}
     return Answer({**value, "perplexity": perplexity(nats.value)}, text)
 
 
@@ -128,7 +140,7 @@ def _text(
         batch_size=batch_size,
         device=device,
     )
-    return Answer({"run": trained.spec.id, **found.to_json()}, _table(trained, found))
+    return Answer(to_json(found), _table(trained, found))
 
 
 @resumable
@@ -136,7 +148,7 @@ def _task(
     folder: RunFolder,
     file: Annotated[File, Positional],
     *,
-    task: Name | None = None,
+    task: _TaskName | None = None,
     joiner: Text | None = None,
     limit: Number | None = None,
     draws: Number | None = None,
@@ -169,7 +181,7 @@ def _task(
     known = None if task is None else task_named(task)
     if joiner is not None and task is not None:
         raise InputError(f"task {task} has a joiner of its own; leave out --joiner")
-    protocol = Protocol(
+    settings = TaskSettings(
         error=error,
         draws=draws,
         steps=steps,
@@ -179,10 +191,11 @@ def _task(
         batch_tokens=batch_tokens,
     )
     trained = _loaded(folder, corpus, device, threads)
-    value = run_task(trained, file, protocol, task=known, joiner=joiner, device=device)
-    for one in value.get("malformed", ()):
-        print(f"isodiff evaluate: {file} line {one['line']}: {one['reason']}", file=sys.stderr)
-    return Answer(value, _task_text(value))
+    result = run_task(trained, file, settings, task=known, joiner=joiner, device=device)
+    if isinstance(result, ChoiceResult | ClozeResult):
+        for one in result.malformed:
+            print(f"isodiff evaluate: {file} line {one.line}: {one.reason}", file=sys.stderr)
+    return Answer(to_json(result), _task_text(result))
 
 
 def _harness(
@@ -215,18 +228,18 @@ def _harness(
     """
     from isodiff.interop.lm_eval import run_harness
 
-    protocol = Protocol(
+    settings = TaskSettings(
         error=error, draws=draws, steps=steps, seed=seed, limit=limit, batch_tokens=batch_tokens
     )
-    value = run_harness(
+    result = run_harness(
         _loaded(folder, corpus, device, threads),
         task,
-        protocol,
+        settings,
         include_path=include_path,
         num_fewshot=num_fewshot,
         device=device,
     )
-    return Answer(value, _harness_text(value))
+    return Answer(to_json(result), _harness_text(result))
 
 
 COMMANDS = Commands(functions={"split": _split, "text": _text, "task": _task, "harness": _harness})
@@ -239,60 +252,60 @@ def _loaded(folder: Path, corpus: Path | None, device: str, threads: int) -> Tra
     return load(folder, corpus=corpus, device=device)
 
 
-def _table(trained: Trained, found: Evaluation) -> str:
+def _table(trained: Trained, found: DocumentsLikelihood) -> str:
     """A line for each document, then all together."""
-    whole = found.to_json()
     head = f"{'nats/token':>20} {'bits/byte':>20} {'perplexity':>11} {'tokens':>8} {'forwards':>9}"
     lines = [f"{head}  document"]
-    each = whole["documents"]
-    for row in [*each[:_SHOWN], {**whole, "document": f"all {len(each)}"}]:
-        nats, bits = (
-            f"{row[name]:.4f} +- {row[name + '_se']:.4f}"
-            for name in ("nats_per_token", "bits_per_byte")
-        )
-        size = f"{row['perplexity']:>11.4g} {row['num_tokens']:>8} {row['num_forwards']:>9}"
-        lines.append(f"{nats:>20} {bits:>20} {size}  {row['document']}")
-    if len(each) > _SHOWN:
-        lines.insert(-1, f"... and {len(each) - _SHOWN} more; --json lists all")
+    lines += [_row(one, one.document) for one in found.documents[:_SHOWN]]
+    if found.num_documents > _SHOWN:
+        lines.append(f"... and {found.num_documents - _SHOWN} more; --json lists all")
+    lines.append(_row(found, f"all {found.num_documents}"))
     means = {"exact": "the likelihood itself", "bound": "an upper bound"}[found.kind]
     return "\n".join([*lines, f"{trained.family.name}, {means}: {found.protocol}"])
 
 
-def _task_text(value: dict[str, Any]) -> str:
+def _row(one: TextLikelihood, name: str) -> str:
+    nats = f"{one.nats_per_token:.4f} +- {one.nats_per_token_se:.4f}"
+    bits = f"{one.bits_per_byte:.4f} +- {one.bits_per_byte_se:.4f}"
+    size = f"{one.perplexity:>11.4g} {one.num_tokens:>8} {one.num_forwards:>9}"
+    return f"{nats:>20} {bits:>20} {size}  {name}"
+
+
+def _task_text(result: TaskResult) -> str:
     """A result for people to read."""
-
-    def share(name: str) -> str:
-        low, high = value[f"{name}_interval"]
-        return f"{value[name]:.1%} [{low:.1%}, {high:.1%}]"
-
-    mark = "=" if value["kind"] == "exact" else "<="
-    where = f"{value['family']} on {value['task']}"
-    if "bits_per_byte" in value:
-        means = [
-            f"{mark} {value[name]:.4f} +- {value[name + '_se']:.4f} {name.replace('_', ' ')}"
-            for name in ("nats_per_token", "bits_per_byte")
+    mark = "=" if result.kind == "exact" else "<="
+    where = f"{result.family} on {result.task}"
+    if isinstance(result, TextResult):
+        parts = [
+            f"{mark} {result.nats_per_token:.4f} +- {result.nats_per_token_se:.4f} nats per token",
+            f"{mark} {result.bits_per_byte:.4f} +- {result.bits_per_byte_se:.4f} bits per byte",
+            f"perplexity {mark} {result.perplexity:.4g}",
         ]
-        perplexity = f"perplexity {mark} {value['perplexity']:.4g}"
-        return f"{where}: {', '.join([*means, perplexity])} ({value['protocol']})"
-    parts = [f"accuracy {share('accuracy')}"]
-    if "perplexity" in value:
-        parts.append(f"perplexity of a target {mark} {value['perplexity']:.4g}")
-    else:
-        parts.append(f"per byte {share('accuracy_per_byte')}")
-        if "accuracy_pmi" in value:
-            parts.append(f"PMI {share('accuracy_pmi')}")
-        parts.append(f"chance {value['chance']:.1%}, {value['undecided']} undecided")
-    parts.append(f"{value['num_items']} items, {short(value['num_forwards'])} forwards")
-    if value["num_malformed"]:
-        count = value["num_malformed"]
+        return f"{where}: {', '.join(parts)} ({result.protocol})"
+    parts = [f"accuracy {_rate(result.accuracy, result.accuracy_interval)}"]
+    if result.perplexity is not None:
+        parts.append(f"perplexity of a target {mark} {result.perplexity:.4g}")
+    if isinstance(result, ChoiceResult):
+        per_byte = _rate(result.accuracy_per_byte, result.accuracy_per_byte_interval)
+        parts.append(f"per byte {per_byte}")
+        if result.accuracy_pmi is not None:
+            parts.append(f"PMI {_rate(result.accuracy_pmi, result.accuracy_pmi_interval)}")
+        parts.append(f"chance {result.chance:.1%}, {result.undecided} undecided")
+    parts.append(f"{result.num_items} items, {short(result.num_forwards or 0)} forwards")
+    if isinstance(result, ChoiceResult | ClozeResult) and (count := result.num_malformed):
         parts.append(f"{count} malformed line{'s' * (count > 1)} skipped")
-    return f"{where}: {'; '.join(parts)} ({value['protocol']})"
+    return f"{where}: {'; '.join(parts)} ({result.protocol})"
 
 
-def _harness_text(value: dict[str, Any]) -> str:
+def _rate(value: float | None, interval: Interval | None) -> str:
+    low, high = interval or (0, 1)
+    return f"{value or 0:.1%} [{low:.1%}, {high:.1%}]"
+
+
+def _harness_text(result: HarnessResult) -> str:
     """The metrics of a harness task, a line each."""
     lines = [
-        f"{value['family']} on {value['task']} by lm-evaluation-harness {value['harness_version']}"
+        f"{result.family} on {result.task} by lm-evaluation-harness {result.harness_version}",
+        *(f"  {name}: {number}" for name, number in result.metrics.items()),
     ]
-    lines += [f"  {name}: {number}" for name, number in value["metrics"].items()]
     return "\n".join(lines)

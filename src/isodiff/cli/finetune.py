@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import sys
 from pathlib import Path
@@ -30,19 +29,14 @@ from isodiff.cli.options import (
 )
 from isodiff.cli.parsing import Parsed, settings_of
 from isodiff.cli.sampler_options import SamplerOptions, sampler_settings
-from isodiff.data.final_answer import score
-from isodiff.data.qa_format import Question, read_questions, spelt
+from isodiff.data.qa_format import QuestionAnswer, read_questions, tokenize_questions
 from isodiff.data.tokens import Corpus
-from isodiff.evaluate.answers import answers
+from isodiff.evaluate.answers import evaluate_answers
 from isodiff.families import family_named
-from isodiff.families.base import Sampler
-from isodiff.files import read_json, write_json, write_text
+from isodiff.files import read_json
 from isodiff.progress import TrainingLine
-from isodiff.provenance import provenance
 from isodiff.record import WeightsSource
-from isodiff.runs.build import Trained, load, measure
-from isodiff.runs.intervals import wilson
-from isodiff.runs.resumable import Kept
+from isodiff.runs.build import load, measure
 from isodiff.runs.spec import Recipe, RunSpec, Validation
 from isodiff.serialization import to_json
 from isodiff.train.examples import Examples
@@ -114,7 +108,7 @@ def run(
     init = initialization_from(folder, corpus)
     examples = Examples.of(
         options.task,
-        spelt(questions(options.data), corpus.tokenizer),
+        tokenize_questions(_questions(options.data), corpus.tokenizer),
         corpus,
         limit=options.length or base.length,
         room=options.answer_tokens,
@@ -123,8 +117,8 @@ def run(
     )
     if examples.left_out:
         print(f"{examples.left_out} examples are too long and left out", file=sys.stderr)
-    asked = [] if options.test is None else questions(options.test)
-    spec = planned(base, examples, init.source, options, own_recipe, validation)
+    asked = [] if options.test is None else _questions(options.test)
+    spec = _planned(base, examples, init.source, options, own_recipe, validation)
     place = options.out / spec.id
     print(
         f"{spec.family['name']} from run {base.id}, {len(examples.trained_on)} examples\n{place}",
@@ -149,26 +143,35 @@ def run(
         f"({found.protocol}) after {clock(record.wall_seconds or 0)}"
     )
     value = {**to_json(record), "left_out": examples.left_out}
-    if not asked:
+    if options.test is None:
         return Answer(value, text)
     trained = load(place, corpus=corpus.folder, device=options.device)
     known = {field.name for field in dataclasses.fields(trained.family.sampler)}
     stop = {"stop": corpus.eos} if "stop" in known else {}
     sampler = trained.family.sampler(**settings, **stop)
-    result = answered(trained, asked, sampler, examples.room, options)
-    say = f"\nexact answers {result.pop('said')}"
-    return Answer({**value, "accuracy": result}, text + say)
+    result = evaluate_answers(
+        trained,
+        asked,
+        sampler,
+        task=options.test.stem,
+        room=examples.room,
+        seed=options.seed,
+        batch_size=options.batch_answers,
+        device=options.device,
+    )
+    say = f"strict {result.strict}, flexible {result.flexible}; all in {result.answers}"
+    return Answer({**value, "accuracy": to_json(result)}, f"{text}\nexact answers {say}")
 
 
-def questions(path: Path) -> list[Question]:
-    """Of a file; what is none is reported."""
-    found = read_questions(path)
-    for line, reason in found.malformed:
-        print(f"{path}, line {line} is left out: {reason}", file=sys.stderr)
-    return found.questions
+def _questions(path: Path) -> list[QuestionAnswer]:
+    """Those of a file; malformed lines are reported."""
+    found, malformed = read_questions(path)
+    for one in malformed:
+        print(f"{path}, line {one.line} is left out: {one.reason}", file=sys.stderr)
+    return found
 
 
-def planned(
+def _planned(
     base: RunSpec,
     examples: Examples,
     init: WeightsSource,
@@ -189,67 +192,3 @@ def planned(
     steps = math.ceil(options.epochs * len(examples.trained_on) / recipe.batch_size)
     each = measure(spec, base.corpus["vocab_size"]).step_flops
     return dataclasses.replace(spec, budget=options.budget or steps * each)
-
-
-def answered(
-    trained: Trained, asked: list[Question], sampler: Sampler, room: int, options: Options
-) -> dict[str, Any]:
-    """Write the answers down and count the right ones."""
-    tokenizer = trained.corpus.tokenizer
-    protocol = {
-        **{"questions": [one.prompt for one in asked], "sampler": dataclasses.asdict(sampler)},
-        **{"room": room, "seed": options.seed, "batch_size": options.batch_answers},
-    }
-    with Kept("answers", len(asked), "questions", folder=trained.folder, asked=protocol) as pieces:
-        written = answers(
-            trained.family,
-            trained.network,
-            [one.prompt for one in spelt(asked, tokenizer)],
-            sampler,
-            room=room,
-            eos=tokenizer.eos,
-            seed=options.seed,
-            batch_size=options.batch_answers,
-            device=options.device,
-            pieces=pieces,
-        )
-    texts = [tokenizer.decode(one.ids) for one in written]
-    scored = score(texts, [one.gold for one in asked])
-    lines = [
-        {
-            "question": one.question,
-            "answer": text,
-            "gold": str(one.gold),
-            "strict": strict,
-            "flexible": flexible,
-            "ended": answer.ended,
-            "nfe": answer.nfe,
-        }
-        for one, text, answer, (strict, flexible) in zip(
-            asked, texts, written, scored.right, strict=True
-        )
-    ]
-    path = options.out / trained.spec.id / "answers.jsonl"
-    write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
-    assert options.test is not None
-    share, name = scored.strict, options.test.stem
-    result = {
-        "task": name,
-        "run": trained.spec.id,
-        "family": trained.family.name,
-        "accuracy": share.value,
-        "accuracy_interval": list(wilson(share.successes, share.trials)),
-        "num_items": share.trials,
-        "num_forwards": sum(one.nfe for one in written),
-        "protocol": f"written answers, right where they end with #### and the number, seed {options.seed}",
-        "provenance": to_json(provenance()),
-    }
-    write_json(options.out / trained.spec.id / "tasks" / f"{name}.json", result)
-    return {
-        **scored.to_json(),
-        "sampler": dataclasses.asdict(sampler),
-        "nfe": sum(one.nfe for one in written) / len(written),
-        "unended": sum(not one.ended for one in written),
-        "answers": str(path),
-        "said": f"strict {scored.strict}, flexible {scored.flexible}; all in {path}",
-    }

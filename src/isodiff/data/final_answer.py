@@ -13,72 +13,66 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import NamedTuple
 
 from isodiff.errors import InputError
-from isodiff.runs.intervals import Share
+from isodiff.intervals import SuccessRate
 
 MARK = "#### "
-DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
-NUMBER = rf"(?:{DIGITS}(?:\.[0-9]+)?|\.[0-9]+)"
-MINUS = "[-\N{MINUS SIGN}]"
-MARKED = re.compile(rf"{MARK}({MINUS}?{NUMBER})")
-ANYWHERE = re.compile(rf"(?:(?<![\w)\].,]){MINUS})?(?:\${MINUS}?)?{NUMBER}")
-ENDING = re.compile(rf"{MARK}({MINUS}?\$?{NUMBER})\s*\Z")
+_DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
+_NUMBER = rf"(?:{_DIGITS}(?:\.[0-9]+)?|\.[0-9]+)"
+_MINUS = "[-\N{MINUS SIGN}]"
+_MARKED = re.compile(rf"{MARK}({_MINUS}?{_NUMBER})")
+_ANYWHERE = re.compile(rf"(?:(?<![\w)\].,]){_MINUS})?(?:\${_MINUS}?)?{_NUMBER}")
+_ENDING = re.compile(rf"{MARK}({_MINUS}?\$?{_NUMBER})\s*\Z")
 
 
-def value(number: str) -> Decimal:
+def _value(number: str) -> Decimal:
     """A number as written, without commas and $."""
     return Decimal(re.sub("[,$]", "", number).replace("\N{MINUS SIGN}", "-"))
 
 
 def strict(text: str) -> Decimal | None:
     """The number after the first mark that has one; None without."""
-    found = MARKED.search(text)
-    return value(found[1]) if found else None
+    found = _MARKED.search(text)
+    return _value(found[1]) if found else None
 
 
 def flexible(text: str) -> Decimal | None:
     """The last number; None without."""
-    found = ANYWHERE.findall(text)
-    return value(found[-1]) if found else None
+    found = _ANYWHERE.findall(text)
+    return _value(found[-1]) if found else None
 
 
 def gold(answer: str) -> Decimal | None:
     """The number of a worked answer that ends with `#### n`; None where it does not."""
-    found = ENDING.search(answer)
-    return value(found[1]) if found else None
+    found = _ENDING.search(answer)
+    return _value(found[1]) if found else None
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
+class IsRight(NamedTuple):
+    """Whether a text ends with the right number, by either rule."""
+
+    strict: bool
+    flexible: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerAccuracy:
     """How many texts end with the right number.
 
     Attributes:
-        right: by either rule, text by text.
         unmarked: texts without a number after the mark, wrong by the strict rule whatever they say.
     """
 
-    right: tuple[tuple[bool, bool], ...]
+    strict: SuccessRate
+    flexible: SuccessRate
     unmarked: int
 
-    @property
-    def strict(self) -> Share:
-        """By the strict rule."""
-        return Share(sum(by_mark for by_mark, _ in self.right), len(self.right))
 
-    @property
-    def flexible(self) -> Share:
-        """By the flexible rule."""
-        return Share(sum(anywhere for _, anywhere in self.right), len(self.right))
-
-    def to_json(self) -> dict[str, Any]:
-        """`{"strict", "flexible", "unmarked"}`, accuracies with their 95 % intervals."""
-        shares = {"strict": self.strict.to_json(), "flexible": self.flexible.to_json()}
-        return {**shares, "unmarked": self.unmarked}
-
-
-def score(texts: Sequence[str], golds: Sequence[Decimal]) -> Score:
+def score_answers(
+    texts: Sequence[str], golds: Sequence[Decimal]
+) -> tuple[AnswerAccuracy, list[IsRight]]:
     """Compare each text's number with the right one.
 
     Raises:
@@ -87,8 +81,13 @@ def score(texts: Sequence[str], golds: Sequence[Decimal]) -> Score:
     if not texts or len(texts) != len(golds):
         raise InputError(f"{len(texts)} texts for {len(golds)} answers; one each is needed")
     marked = [strict(text) for text in texts]
-    right = (
-        (one == answer, flexible(text) == answer)
-        for one, text, answer in zip(marked, texts, golds, strict=True)
+    right = [
+        IsRight(number == gold, flexible(text) == gold)
+        for number, text, gold in zip(marked, texts, golds, strict=True)
+    ]
+    accuracy = AnswerAccuracy(
+        strict=SuccessRate.of(sum(one.strict for one in right), len(right)),
+        flexible=SuccessRate.of(sum(one.flexible for one in right), len(right)),
+        unmarked=marked.count(None),
     )
-    return Score(right=tuple(right), unmarked=sum(one is None for one in marked))
+    return accuracy, right

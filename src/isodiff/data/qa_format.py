@@ -16,21 +16,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, StringConstraints
 
 from isodiff.data import final_answer
 from isodiff.data.tokenizer import Tokenizer
 from isodiff.errors import InputError
 from isodiff.files import write_text
+from isodiff.json_lines import Fields, LineError, MalformedLine, read_json_lines
 
-SAID = f" {final_answer.MARK}-1,234.5"
+_SAMPLE = f" {final_answer.MARK}-1,234.5"
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class QuestionAnswer:
     """A question and its worked answer, which ends with `#### n`."""
 
     question: str
@@ -54,69 +56,36 @@ class Question:
         return f" {self.answer}"
 
 
-class Malformed(NamedTuple):
-    """A line that is no question, and why."""
-
-    line: int
-    reason: str
+class _Line(BaseModel):
+    question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+    answer: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
-class QuestionFile(NamedTuple):
-    """The questions of a file, and the lines that are none."""
+def _parsed(fields: Fields, line: int) -> QuestionAnswer:
+    value = _Line.model_validate(fields)
+    if final_answer.gold(value.answer) is None:
+        raise LineError("the answer does not end with `#### n`")
+    return QuestionAnswer(value.question, value.answer)
 
-    questions: list[Question]
-    malformed: list[Malformed]
 
-
-def read_questions(path: Path) -> QuestionFile:
-    """Every question of a file; blank lines are skipped, malformed ones named.
+def read_questions(path: Path) -> tuple[list[QuestionAnswer], list[MalformedLine]]:
+    """Every question of a file, and its malformed lines; blank lines are skipped.
 
     Raises:
         InputError: the file cannot be read, or no line of it is a question.
     """
-    if not path.is_file():
-        raise InputError(f"{path} is not a file; give JSON lines with question and answer")
-    found = QuestionFile([], [])
-    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
-        if line.strip():
-            one = parsed(line)
-            if isinstance(one, Question):
-                found.questions.append(one)
-            else:
-                found.malformed.append(Malformed(number, one))
-    if not found.questions:
-        why = "".join(f"; line {line}: {reason}" for line, reason in found.malformed[:1])
-        raise InputError(f"{path} has no question{why}")
-    return found
+    return read_json_lines(path, _parsed, what="question", wanted="question and answer")
 
 
-def parsed(line: bytes) -> Question | str:
-    """A line's question, or what is wrong with it."""
-    try:
-        fields = json.loads(line)
-    except UnicodeDecodeError:
-        return "not UTF-8"
-    except ValueError as error:
-        return f"not JSON ({error})"
-    if not isinstance(fields, dict):
-        return "not a JSON object"
-    for name in ("question", "answer"):
-        if not isinstance(fields.get(name), str) or not fields[name].strip():
-            return f"no text under {name!r}"
-    if final_answer.gold(fields["answer"]) is None:
-        return "the answer does not end with `#### n`"
-    return Question(fields["question"].strip(), fields["answer"].strip())
-
-
-def write_questions(path: Path, questions: Iterable[Question]) -> None:
+def write_questions(path: Path, questions: Iterable[QuestionAnswer]) -> None:
     """The file that `read_questions` reads."""
     lines = (json.dumps({"question": q.question, "answer": q.answer}) + "\n" for q in questions)
     write_text(path, "".join(lines))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Spelt:
-    """A question in tokens: the prompt, and the answer with the end of the text as its last token."""
+class TokenizedQuestion:
+    """The prompt, and the answer with the end of the text as its last token."""
 
     prompt: NDArray[np.int64]
     answer: NDArray[np.int64]
@@ -135,22 +104,26 @@ class Spelt:
         return np.append(self.answer, np.full(room - len(self.answer), self.answer[-1]))
 
 
-def spelt(questions: Iterable[Question], tokenizer: Tokenizer) -> list[Spelt]:
+def tokenize_questions(
+    questions: Iterable[QuestionAnswer], tokenizer: Tokenizer
+) -> list[TokenizedQuestion]:
     """Every question in tokens.
 
     Raises:
-        InputError: the tokenizer has no way to write `#### n`.
+        InputError: the tokenizer cannot encode `#### n`.
     """
     try:
-        says_numbers = tokenizer.decode(tokenizer.encode(SAID)).strip() == SAID.strip()
+        has_numbers = tokenizer.decode(tokenizer.encode(_SAMPLE)).strip() == _SAMPLE.strip()
     except InputError:
-        says_numbers = False
-    if not says_numbers:
+        has_numbers = False
+    if not has_numbers:
         raise InputError(
-            f"tokenizer {tokenizer.name} cannot write {SAID.strip()!r}; answers need a run on a corpus "
+            f"tokenizer {tokenizer.name} cannot write {_SAMPLE.strip()!r}; answers need a run on a corpus "
             "with bytes, bpe:SIZE or gpt2"
         )
     return [
-        Spelt(tokenizer.encode(q.prompt), np.append(tokenizer.encode(q.response), tokenizer.eos))
+        TokenizedQuestion(
+            tokenizer.encode(q.prompt), np.append(tokenizer.encode(q.response), tokenizer.eos)
+        )
         for q in questions
     ]

@@ -14,7 +14,7 @@ import hashlib
 import random
 from typing import Literal
 
-from isodiff.data.qa_format import Question
+from isodiff.data.qa_format import QuestionAnswer
 from isodiff.errors import InputError
 
 HELD_OUT = 10  # one sum in so many
@@ -26,7 +26,7 @@ Sum = tuple[str, int, int, int]
 """Kind and numbers."""
 
 
-def arithmetic(seed: int, num: int, split: Split) -> list[Question]:
+def arithmetic(seed: int, num: int, split: Split) -> list[QuestionAnswer]:
     """Questions 0 .. num - 1 of a seed; question i is the same however many there are.
 
     Raises:
@@ -37,7 +37,7 @@ def arithmetic(seed: int, num: int, split: Split) -> list[Question]:
     return [question(random.Random(repr((seed, split, i))), split) for i in range(num)]
 
 
-def question(rng: random.Random, split: Split) -> Question:
+def question(rng: random.Random, split: Split) -> QuestionAnswer:
     """One question of the split."""
     kinds = (addition, addition, spending, packing)
     while True:
@@ -51,30 +51,30 @@ def held_out(what: Sum) -> bool:
     return int.from_bytes(hashlib.blake2b(repr(what).encode()).digest()[:8]) % HELD_OUT == 0
 
 
-def addition(rng: random.Random) -> tuple[Sum, Question]:
+def addition(rng: random.Random) -> tuple[Sum, QuestionAnswer]:
     """Two numbers of two digits, in columns: units first, then tens with what is carried."""
     a, b = rng.randrange(10, 100), rng.randrange(10, 100)
     units = a % 10 + b % 10
     tens = f"{a // 10}+{b // 10}+{units // 10}={a // 10 + b // 10 + units // 10}"
     worked = f"{a % 10}+{b % 10}={units:02}, {tens}\n#### {a + b}"
     low, high = sorted((a, b))
-    return ("addition", low, high, 0), Question(f"What is {a} + {b}?", worked)
+    return ("addition", low, high, 0), QuestionAnswer(f"What is {a} + {b}?", worked)
 
 
-def spending(rng: random.Random) -> tuple[Sum, Question]:
+def spending(rng: random.Random) -> tuple[Sum, QuestionAnswer]:
     """a + b - c."""
     a, b, c = rng.randrange(20, 91), rng.randrange(2, 10), rng.randrange(2, 10)
     name, things = rng.choice(NAMES), rng.choice(THINGS)
     asked = f"{name} has {a} {things}, buys {b} and sells {c}. How many are left?"
     worked = f"{a}+{b}={a + b}, {a + b}-{c}\n#### {a + b - c}"
-    return ("spending", a, b, c), Question(asked, worked)
+    return ("spending", a, b, c), QuestionAnswer(asked, worked)
 
 
-def packing(rng: random.Random) -> tuple[Sum, Question]:
+def packing(rng: random.Random) -> tuple[Sum, QuestionAnswer]:
     """a b + c."""
     a, b, c = rng.randrange(3, 10), rng.randrange(4, 10), rng.randrange(2, 10)
     name, things = rng.choice(NAMES), rng.choice(THINGS)
     asked = f"{name} has {a} bags of {b} {things} and {c} more. How many {things}?"
     worked = f"{a}*{b}={a * b}, {a * b}+{c}\n#### {a * b + c}"
     low, high = sorted((a, b))
-    return ("packing", low, high, c), Question(asked, worked)
+    return ("packing", low, high, c), QuestionAnswer(asked, worked)

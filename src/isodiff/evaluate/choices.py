@@ -6,7 +6,7 @@ r"""Multiple choice: the option whose text the model finds likeliest after its c
                           (pointwise mutual information, arXiv 2104.08315; two forwards, one noise)
 
 For families with a bound all nats are those of the bound, under noise that options share (scoring.py), and
-the race among options says how many draws each takes (race.py). Exact families take one forward per option.
+a sequential test among options says how many draws each takes. Exact families take one forward per option.
 A PMI is the difference of two bounds then: a score, no likelihood and no bound of one.
 """
 
@@ -15,173 +15,140 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from isodiff.data.qa_format import Malformed
-from isodiff.data.tokenizer import Tokenizer
-from isodiff.errors import InputError
-from isodiff.evaluate.items import Item, Target, shortened, target
-from isodiff.evaluate.scoring import Scorer, Scores
-from isodiff.evaluate.sequential_test import Draw, Outcome, Pair, Rules, race
-from isodiff.rng import Key
-from isodiff.runs.intervals import wilson
+from isodiff.evaluate.items import TokenizedItem
+from isodiff.evaluate.scoring import Scorer, TargetScores
+from isodiff.evaluate.sequential_test import (
+    Decision,
+    DrawScores,
+    ItemOption,
+    StoppingRule,
+    sequential_test,
+)
+from isodiff.intervals import SuccessRate
 from isodiff.runs.resumable import Pieces, anew
-
-CRITERIA = ("accuracy", "accuracy_per_byte", "accuracy_pmi")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Entry:
-    """An item ready to be scored.
-
-    Attributes:
-        key: of its noise, the same for every option.
-        num_bytes: of every option's answer.
-    """
-
-    item: Item
-    key: Key
-    targets: tuple[Target, ...]
-    num_bytes: tuple[int, ...]
-    shortened: bool
+from isodiff.serialization import from_json, to_json
+from isodiff.task_results import ChoiceResult, ItemResult
 
 
-def entries(
-    items: Sequence[Item], tokenizer: Tokenizer, length: int
-) -> tuple[list[Entry], list[Malformed]]:
-    """The items in tokens, and those that cannot be scored."""
-    ready: list[Entry] = []
-    unfit: list[Malformed] = []
-    for item in items:
-        try:
-            whole = [target(tokenizer, one.context, one.continuation) for one in item.options]
-            cut = shortened(whole, length)
-        except InputError as error:
-            unfit.append(Malformed(item.line, str(error)))
-            continue
-        num_bytes = tuple(one.num_bytes for one in item.options)
-        fits = all(len(one) <= length for one in whole)
-        ready.append(Entry(item, ("item", item.line), tuple(cut), num_bytes, not fits))
-    return ready, unfit
-
-
-def drawing(scorer: Scorer, ready: Sequence[Entry], *, pmi: bool = False) -> Draw:
+def option_scores(
+    scorer: Scorer, items: Sequence[TokenizedItem], *, pmi: bool = False
+) -> DrawScores:
     """Nats, nats per byte, and with `pmi` the difference to the nats without context, under draws."""
-    options = [(i, j) for i, entry in enumerate(ready) for j in range(len(entry.targets))]
-    keys = [ready[i].key for i, _ in options]
-    observed = Scores(scorer, [ready[i].targets[j] for i, j in options], keys)
-    alone = Scores(scorer, [ready[i].targets[j].alone for i, j in options] if pmi else [], keys)
-    number = {pair: place for place, pair in enumerate(options)}
+    options = [(i, j) for i, item in enumerate(items) for j in range(len(item.targets))]
+    keys = [items[i].key for i, _ in options]
+    targets = [items[i].targets[j] for i, j in options]
+    given = TargetScores(scorer, targets, keys)
+    alone = TargetScores(scorer, [target.alone for target in targets] if pmi else [], keys)
+    number = {pair: n for n, pair in enumerate(options)}
 
-    def draw(pairs: Sequence[Pair], draws: range) -> Float[ndarray, "C P D"]:
+    def draw(pairs: Sequence[ItemOption], draws: range) -> Float[ndarray, "C P D"]:
         some = [number[pair] for pair in pairs]
-        nats = observed.draw(some, draws)
-        num_bytes = np.array([ready[i].num_bytes[j] for i, j in pairs])
-        found = [nats, nats / num_bytes[:, None]]
+        nats = given.draw(some, draws)
+        num_bytes = np.array([items[i].item.options[j].num_bytes for i, j in pairs])
+        scores = [nats, nats / num_bytes[:, None]]
         if pmi:
-            found.append(nats - alone.draw(some, draws))
-        return np.stack(found)
+            scores.append(nats - alone.draw(some, draws))
+        return np.stack(scores)
 
     return draw
 
 
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """What was chosen, by the race of each item."""
-
-    ready: list[Entry]
-    outcomes: list[Outcome]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Batch:
+    decisions: tuple[Decision, ...]
     num_forwards: int
-
-    def right(self, criterion: int) -> int:
-        """Items whose right option is ahead under a criterion."""
-        pairs = zip(self.ready, self.outcomes, strict=True)
-        return sum(entry.item.gold == found.best[criterion] for entry, found in pairs)
-
-    def undecided(self, criterion: int) -> int:
-        """Items with more than one option left under a criterion."""
-        return sum(found.undecided[criterion] for found in self.outcomes)
-
-    def to_json(self) -> dict[str, Any]:
-        """Accuracies with 95 % intervals (Wilson), what was left undecided, and what it took."""
-        value: dict[str, Any] = {}
-        num_items = len(self.ready)
-        for number, name in enumerate(CRITERIA[: len(self.outcomes[0].best)]):
-            right = self.right(number)
-            value[name] = right / num_items
-            value[f"{name}_interval"] = list(wilson(right, num_items))
-            undecided = name.replace("accuracy", "undecided")
-            value[undecided] = self.undecided(number)
-        chance = sum(1 / len(entry.targets) for entry in self.ready) / num_items
-        return {
-            **value,
-            "chance": chance,
-            "num_items": num_items,
-            "num_forwards": self.num_forwards,
-            "num_options": sum(len(entry.targets) for entry in self.ready),
-            "num_shortened": sum(entry.shortened for entry in self.ready),
-        }
-
-    def items_json(self) -> list[dict[str, Any]]:
-        """Every item's answer: its line, the right option, the one chosen, nats and draws of all."""
-        return [
-            {
-                "line": entry.item.line,
-                "gold": entry.item.gold,
-                "chosen": found.best[0],
-                "undecided": found.undecided[0],
-                "nats": found.scores[0].tolist(),
-                "draws": list(found.draws),
-            }
-            for entry, found in zip(self.ready, self.outcomes, strict=True)
-        ]
 
 
 def choose(
     scorer: Scorer,
-    ready: Sequence[Entry],
-    rules: Rules | None = None,
+    items: Sequence[TokenizedItem],
+    rule: StoppingRule | None = None,
     *,
     pmi: bool = False,
     pieces: Pieces = anew,
-) -> Choices:
-    """Race the options of every item, a batch of items at a time; an exact family needs no rules."""
+) -> tuple[list[Decision], int]:
+    """Decide every item, a batch at a time, and count the forwards; an exact family needs no rule."""
     exact = scorer.family.kind == "exact"
 
-    def raced(some: Sequence[Entry]) -> dict[str, Any]:
+    def decided(some: Sequence[TokenizedItem]) -> dict[str, object]:
         before = scorer.num_forwards
-        found = race(
-            [len(entry.targets) for entry in some],
-            drawing(scorer, some, pmi=pmi),
-            None if exact else rules or Rules(),
+        decisions = sequential_test(
+            [len(item.targets) for item in some],
+            option_scores(scorer, some, pmi=pmi),
+            None if exact else rule or StoppingRule(),
             criteria=3 if pmi else 2,
         )
-        spent = scorer.num_forwards - before
-        return {"outcomes": [one.to_json() for one in found], "num_forwards": spent}
+        forwards = scorer.num_forwards - before
+        return to_json(_Batch(decisions=tuple(decisions), num_forwards=forwards))
 
-    found: list[Outcome] = []
+    decisions: list[Decision] = []
     forwards = 0
-    for some in together(ready, scorer.batch_tokens):
-        value = pieces(len(some), partial(raced, some))
-        found += map(Outcome.of, value["outcomes"])
-        forwards += value["num_forwards"]
-    return Choices(list(ready), found, forwards)
+    for some in _batches(items, scorer.batch_tokens):
+        batch = from_json(_Batch, pieces(len(some), partial(decided, some)), "a kept piece")
+        decisions += batch.decisions
+        forwards += batch.num_forwards
+    return decisions, forwards
 
 
-def together(ready: Sequence[Entry], batch_tokens: int) -> Iterator[list[Entry]]:
+def _batches(items: Sequence[TokenizedItem], batch_tokens: int) -> Iterator[list[TokenizedItem]]:
     """Items, in order, whose options have about so many tokens; one at least."""
-    some: list[Entry] = []
+    some: list[TokenizedItem] = []
     tokens = 0
-    for entry in ready:
-        size = sum(map(len, entry.targets))
+    for item in items:
+        size = sum(map(len, item.targets))
         if some and tokens + size > batch_tokens:
             yield some
             some, tokens = [], 0
-        some.append(entry)
+        some.append(item)
         tokens += size
     if some:
         yield some
+
+
+def choice_result(
+    items: Sequence[TokenizedItem], decisions: Sequence[Decision], num_forwards: int
+) -> ChoiceResult:
+    """Accuracies with their intervals, what was left undecided, every item's answer, and what it took."""
+    pairs = [*zip(items, decisions, strict=True)]
+
+    def rate(criterion: int) -> SuccessRate:
+        right = sum(one.item.gold == decision.best[criterion] for one, decision in pairs)
+        return SuccessRate.of(right, len(items))
+
+    def undecided(criterion: int) -> int:
+        return sum(decision.undecided[criterion] for decision in decisions)
+
+    nats, per_byte = rate(0), rate(1)
+    pmi = rate(2) if len(decisions[0].best) > 2 else None
+    return ChoiceResult(
+        accuracy=nats.value,
+        accuracy_interval=nats.interval,
+        undecided=undecided(0),
+        accuracy_per_byte=per_byte.value,
+        accuracy_per_byte_interval=per_byte.interval,
+        undecided_per_byte=undecided(1),
+        accuracy_pmi=pmi and pmi.value,
+        accuracy_pmi_interval=pmi and pmi.interval,
+        undecided_pmi=undecided(2) if pmi else None,
+        chance=sum(1 / len(one.targets) for one in items) / len(items),
+        num_items=len(items),
+        num_forwards=num_forwards,
+        num_options=sum(len(one.targets) for one in items),
+        num_shortened=sum(one.shortened for one in items),
+        items=tuple(
+            ItemResult(
+                line=one.item.line,
+                gold=one.item.gold,
+                chosen=decision.best[0],
+                undecided=decision.undecided[0],
+                nats=decision.scores[0],
+                draws=decision.draws,
+            )
+            for one, decision in pairs
+        ),
+    )

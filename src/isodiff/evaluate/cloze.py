@@ -1,4 +1,4 @@
-"""Texts to be foretold (LAMBADA: the last word): nats of the target, and whether the model would write it.
+"""Cloze tasks (LAMBADA: the last word): nats of the target, and whether the model would write it.
 
 A target is all the tokens of a continuation.
 
@@ -10,36 +10,34 @@ A target is all the tokens of a continuation.
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby, islice
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from torch import Tensor
 
-from isodiff.evaluate.choices import Entry
-from isodiff.evaluate.items import Target
-from isodiff.evaluate.likelihood import likelihood
+from isodiff.evaluate.batching import same_shape
+from isodiff.evaluate.items import Target, TokenizedItem
+from isodiff.evaluate.likelihood import each_protocol, likelihood
 from isodiff.evaluate.scoring import Scorer
 from isodiff.families.base import UNDECIDED
 from isodiff.families.sampling import sample
-from isodiff.record import Kind, Mean
+from isodiff.intervals import SuccessRate
+from isodiff.record import Kind
 from isodiff.rng import Key, Placed
-from isodiff.runs.intervals import wilson
 from isodiff.runs.resumable import Pieces, anew
 from isodiff.runs.validation import mean
+from isodiff.serialization import from_json, to_json
+from isodiff.task_results import ClozeResult
 from isodiff.types import Chosen, Tokens
 
 
 @dataclass(frozen=True, slots=True)
-class Nats:
-    """Of each target, with what they took and how they were found."""
+class TargetNats:
+    """Nats of each target, with what they took and how they were found."""
 
     nats: Float[ndarray, " T"]
     num_forwards: int
@@ -47,55 +45,39 @@ class Nats:
     protocol: str
 
 
-@dataclass(frozen=True, slots=True)
-class Foretold:
-    """What was found of a set of targets."""
-
-    nats: Mean
-    num_right: int
-    num_items: int
-    num_forwards: int
-    num_shortened: int
-    kind: Kind
-    protocol: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Accuracy with its 95 % interval (Wilson), and the perplexity of a target."""
-        return {
-            "accuracy": self.num_right / self.num_items,
-            "accuracy_interval": list(wilson(self.num_right, self.num_items)),
-            "nats": self.nats.to_json(),
-            "perplexity": math.exp(min(self.nats.value, 700.0)),
-            "num_items": self.num_items,
-            "num_forwards": self.num_forwards,
-            "num_shortened": self.num_shortened,
-            "kind": self.kind,
-            "protocol": self.protocol,
-        }
-
-
-def foretell(
+def cloze(
     scorer: Scorer,
-    ready: Sequence[Entry],
+    items: Sequence[TokenizedItem],
     *,
     budget: int | None,
     steps: int,
     pieces: Pieces = anew,
-) -> Foretold:
+) -> ClozeResult:
     """Score every target with at most so many evaluations each, and write it in so many steps."""
-    targets = [entry.targets[0] for entry in ready]
-    keys = [entry.key for entry in ready]
-    found = target_nats(scorer, targets, keys, budget, pieces=pieces)
-    right, nfe = written(scorer, targets, keys, steps, pieces=pieces)
-    return Foretold(
-        nats=mean(found.nats),
-        num_right=sum(right),
-        num_items=len(ready),
-        num_forwards=found.num_forwards + nfe,
-        num_shortened=sum(entry.shortened for entry in ready),
-        kind=found.kind,
-        protocol=found.protocol,
+    targets = [item.targets[0] for item in items]
+    keys = [item.key for item in items]
+    score = target_nats(scorer, targets, keys, budget, pieces=pieces)
+    right, nfe = predicted(scorer, targets, keys, steps, pieces=pieces)
+    rate, nats = SuccessRate.of(sum(right), len(items)), mean(score.nats)
+    return ClozeResult(
+        accuracy=rate.value,
+        accuracy_interval=rate.interval,
+        nats=nats,
+        perplexity=math.exp(min(nats.value, 700.0)),
+        num_items=len(items),
+        num_forwards=score.num_forwards + nfe,
+        num_shortened=sum(item.shortened for item in items),
+        kind=score.kind,
+        protocol=score.protocol,
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Scored:
+    nats: tuple[float, ...]
+    num_forwards: int
+    kind: Kind
+    protocol: str
 
 
 def target_nats(
@@ -105,17 +87,15 @@ def target_nats(
     budget: int | None,
     *,
     pieces: Pieces = anew,
-) -> Nats:
+) -> TargetNats:
     """The likelihood of every target given its context, by the estimator that suits it (likelihood.py)."""
     nats, forwards = np.empty(len(targets)), 0
     kinds: set[Kind] = set()
-    protocols: Counter[str] = Counter()
+    protocols = [""] * len(targets)
+    shapes = [(len(target), len(target.alone)) for target in targets]
 
-    def shape(number: int) -> tuple[int, int]:
-        return len(targets[number]), len(targets[number].alone)
-
-    def scored(same: Sequence[int]) -> dict[str, Any]:
-        x, observed = stacked(scorer, [targets[i] for i in same])
+    def scored(same: Sequence[int]) -> dict[str, object]:
+        x, observed = _stacked(scorer, [targets[i] for i in same])
         score = likelihood(
             scorer,
             x,
@@ -125,32 +105,41 @@ def target_nats(
             keys=[keys[i] for i in same],
             batch_size=max(1, scorer.batch_tokens // x.shape[1]),
         )
-        return {
-            "nats": score.nats.tolist(),
-            "num_forwards": int(score.num_forwards.sum()),
-            "kind": score.kind,
-            "protocol": score.protocol,
-        }
+        return to_json(
+            _Scored(
+                nats=tuple(score.nats.tolist()),
+                num_forwards=int(score.num_forwards.sum()),
+                kind=score.kind,
+                protocol=score.protocol,
+            )
+        )
 
-    for (size, _), group in groupby(sorted(range(len(targets)), key=shape), key=shape):
-        for same in batched(group, max(1, scorer.batch_tokens // size)):
-            found = pieces(len(same), partial(scored, same))
-            nats[same] = found["nats"]
-            forwards += found["num_forwards"]
-            kinds.add(found["kind"])
-            protocols[found["protocol"]] += len(same)
-    how = "; ".join(f"{count} targets: {name}" for name, count in protocols.most_common())
-    return Nats(nats, forwards, "exact" if kinds == {"exact"} else "bound", how)
+    for same in same_shape(shapes, lambda shape: scorer.batch_tokens // shape[0]):
+        part = from_json(_Scored, pieces(len(same), partial(scored, same)), "a kept piece")
+        nats[same] = part.nats
+        forwards += part.num_forwards
+        kinds.add(part.kind)
+        for i in same:
+            protocols[i] = part.protocol
+    in_order = [protocols[i] for i in sorted(range(len(targets)), key=shapes.__getitem__)]
+    how = each_protocol(in_order, "targets")
+    return TargetNats(nats, forwards, "exact" if kinds == {"exact"} else "bound", how)
 
 
-def stacked(scorer: Scorer, targets: Sequence[Target]) -> tuple[Tokens, Chosen]:
+def _stacked(scorer: Scorer, targets: Sequence[Target]) -> tuple[Tokens, Chosen]:
     """Targets of one length as a batch, and which of their tokens are given."""
     x = torch.from_numpy(np.stack([one.ids for one in targets])).to(scorer.device)
     known = torch.tensor([one.known for one in targets], device=scorer.device)
     return x, torch.arange(x.shape[1], device=scorer.device) < known[:, None]
 
 
-def written(
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Predicted:
+    right: tuple[bool, ...]
+    nfe: int
+
+
+def predicted(
     scorer: Scorer,
     targets: Sequence[Target],
     keys: Sequence[Key],
@@ -160,35 +149,21 @@ def written(
 ) -> tuple[list[bool], int]:
     """Whether the family writes each target in its place, and how many network evaluations that took."""
     sampler = scorer.family.sampler_with(steps, temperature=0.0)
-    found, nfe = [False] * len(targets), 0
+    right, nfe = [False] * len(targets), 0
 
-    def length(number: int) -> int:
-        return len(targets[number])
-
-    def tried(batch: Sequence[int]) -> dict[str, Any]:
-        text, observed = stacked(scorer, [targets[i] for i in batch])
+    def tried(batch: Sequence[int]) -> dict[str, object]:
+        text, observed = _stacked(scorer, [targets[i] for i in batch])
         own = [keys[i] for i in batch]
         rng = Placed(scorer.seed, own, torch.zeros(len(batch)), device=scorer.device)
         prompt = text.masked_fill(~observed, UNDECIDED)
-        filled, taken = sample(scorer.family, scorer.network, prompt, sampler, rng=rng)
-        return {"right": same_rows(filled, text), "nfe": int(taken.sum())}
+        written, taken = sample(scorer.family, scorer.network, prompt, sampler, rng=rng)
+        same = (written == text).all(-1).tolist()
+        return to_json(_Predicted(right=tuple(same), nfe=int(taken.sum())))
 
-    for size, same in groupby(sorted(range(len(targets)), key=length), key=length):
-        for batch in batched(same, max(1, scorer.batch_tokens // size)):
-            value = pieces(len(batch), partial(tried, batch))
-            nfe += value["nfe"]
-            for i, right in zip(batch, value["right"], strict=True):
-                found[i] = right
-    return found, nfe
-
-
-def same_rows(one: Tensor, other: Tensor) -> list[bool]:
-    """Which rows agree."""
-    return (one == other).all(-1).tolist()
-
-
-def batched(numbers: Iterable[int], size: int) -> Iterator[list[int]]:
-    """Lists of `size` numbers; the last may be shorter."""
-    rest = iter(numbers)
-    while batch := list(islice(rest, size)):
-        yield batch
+    lengths = [len(target) for target in targets]
+    for batch in same_shape(lengths, lambda length: scorer.batch_tokens // length):
+        part = from_json(_Predicted, pieces(len(batch), partial(tried, batch)), "a kept piece")
+        nfe += part.nfe
+        for i, same in zip(batch, part.right, strict=True):
+            right[i] = same
+    return right, nfe

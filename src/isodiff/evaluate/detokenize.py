@@ -13,20 +13,20 @@ from collections.abc import Sequence
 
 from isodiff.errors import InputError, nearest
 
-Rules = Sequence[tuple[str, str]]
+_Replacements = Sequence[tuple[str, str]]
 """Regular expressions and what stands in their place."""
 
-CLOSING = r" ([.,;:!?])(?=\s|$)", r"\1"
-BRACKETS = r"([(\[{]) (.*?) ([)\]}])", r"\1\2\3"
-QUOTED = r'" ([^"\n]*?) "', r'"\1"'
+_CLOSING = r" ([.,;:!?])(?=\s|$)", r"\1"
+_BRACKETS = r"([(\[{]) (.*?) ([)\]}])", r"\1\2\3"
+_QUOTED = r'" ([^"\n]*?) "', r'"\1"'
 
-RULES: dict[str, Rules] = {
+DETOKENIZERS: dict[str, _Replacements] = {
     "none": (),
     "wikitext": (
         (r" @([-,.])@ ", r"\1"),
-        CLOSING,
-        BRACKETS,
-        QUOTED,
+        _CLOSING,
+        _BRACKETS,
+        _QUOTED,
         (r" '(s|re|ve|ll|d|m|t)\b", r"'\1"),
         (r"(?<=s) '(?= )", "'"),
         (r"= (?==)", "="),
@@ -48,9 +48,9 @@ RULES: dict[str, Rules] = {
         (r"(?<=\/)www \. ", "www."),
         (r" '(s|re|ve|ll|d|m)\b", r"'\1"),
         (r" n't\b", "n't"),
-        CLOSING,
-        BRACKETS,
-        QUOTED,
+        _CLOSING,
+        _BRACKETS,
+        _QUOTED,
         (r"([$£€]) (?=\d)", r"\1"),
         (r"(\d) %", r"\1%"),
     ),
@@ -64,10 +64,10 @@ def detokenized(text: str, rules: str) -> str:
     Raises:
         InputError: there are none of this name.
     """
-    if rules not in RULES:
+    if rules not in DETOKENIZERS:
         raise InputError(
-            f"no detokenization {rules!r}{nearest(rules, RULES)}; there are {', '.join(RULES)}"
+            f"no detokenization {rules!r}{nearest(rules, DETOKENIZERS)}; there are {', '.join(DETOKENIZERS)}"
         )
-    for pattern, replacement in RULES[rules]:
+    for pattern, replacement in DETOKENIZERS[rules]:
         text = re.sub(pattern, replacement, text)
     return text

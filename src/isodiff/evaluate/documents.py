@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,12 +23,33 @@ import torch
 from isodiff.data.documents import Document
 from isodiff.data.tokenizer import Tokenizer
 from isodiff.errors import InputError
-from isodiff.evaluate.likelihood import likelihood
+from isodiff.evaluate.batching import same_shape
+from isodiff.evaluate.likelihood import each_protocol, likelihood
 from isodiff.record import Kind
 from isodiff.rng import Key
 from isodiff.runs.build import Trained
 from isodiff.runs.resumable import Kept
+from isodiff.serialization import from_json, to_json
+from isodiff.task_results import TextLikelihood
 from isodiff.units import bits_per_byte, perplexity
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentLikelihood(TextLikelihood):
+    """Of one document, named by where it comes from."""
+
+    document: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentsLikelihood(TextLikelihood):
+    """Of all documents together, and of each."""
+
+    run: str
+    kind: Kind
+    protocol: str
+    num_documents: int
+    documents: tuple[DocumentLikelihood, ...]
 
 
 class Window(NamedTuple):
@@ -39,7 +60,7 @@ class Window(NamedTuple):
     stop: int
 
 
-def windows(num: int, context: int, stride: int) -> Iterator[Window]:
+def document_windows(num: int, context: int, stride: int) -> Iterator[Window]:
     """Windows of at most `context` tokens that score each of `num` tokens once, `stride` at a time."""
     stop = min(num, context)
     yield Window(0, 0, stop)
@@ -48,9 +69,38 @@ def windows(num: int, context: int, stride: int) -> Iterator[Window]:
         yield Window(stop - context, first, stop)
 
 
-@dataclass(frozen=True, slots=True)
-class Sum:
-    """Nats of some text, with its size and what they cost."""
+class _Encoded(NamedTuple):
+    origin: str
+    ids: np.ndarray
+    num_bytes: int
+
+
+class _Job(NamedTuple):
+    """A window of a document: its tokens, how many of them are given, the key of its random numbers."""
+
+    document: int
+    ids: np.ndarray
+    known: int
+    key: Key
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.ids), self.known
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Scored:
+    """A batch of windows."""
+
+    nats: tuple[float, ...]
+    se: tuple[float, ...]
+    num_forwards: tuple[int, ...]
+    kind: Kind
+    protocol: str
+
+
+class _Total(NamedTuple):
+    """Nats of some text, their variance, its size and what they cost."""
 
     nats: float
     variance: float
@@ -59,47 +109,23 @@ class Sum:
     num_forwards: int
 
     @classmethod
-    def of(cls, parts: Iterable[Sum]) -> Sum:
+    def of(cls, parts: Iterable[_Total]) -> _Total:
         """All of them, drawn independently."""
-        return cls(*map(sum, zip(*map(astuple, parts), strict=True)))
+        return cls(*map(sum, zip(*parts, strict=True)))
 
-    def to_json(self) -> dict[str, Any]:
-        """Per token and per byte."""
+    @property
+    def likelihood(self) -> TextLikelihood:
         se = math.sqrt(self.variance)
-        return {
-            "nats_per_token": self.nats / self.num_tokens,
-            "nats_per_token_se": se / self.num_tokens,
-            "bits_per_byte": bits_per_byte(self.nats, self.num_bytes),
-            "bits_per_byte_se": bits_per_byte(se, self.num_bytes),
-            "perplexity": perplexity(self.nats / self.num_tokens),
-            "num_tokens": self.num_tokens,
-            "num_bytes": self.num_bytes,
-            "num_forwards": self.num_forwards,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What was found for each document, and how."""
-
-    origins: Sequence[str]
-    sums: Sequence[Sum]
-    kind: Kind
-    protocol: str
-
-    def to_json(self) -> dict[str, Any]:
-        """All documents together, then each."""
-        each = [
-            {"document": origin, **one.to_json()}
-            for origin, one in zip(self.origins, self.sums, strict=True)
-        ]
-        return {
-            **Sum.of(self.sums).to_json(),
-            "kind": self.kind,
-            "protocol": self.protocol,
-            "num_documents": len(self.sums),
-            "documents": each,
-        }
+        return TextLikelihood(
+            nats_per_token=self.nats / self.num_tokens,
+            nats_per_token_se=se / self.num_tokens,
+            bits_per_byte=bits_per_byte(self.nats, self.num_bytes),
+            bits_per_byte_se=bits_per_byte(se, self.num_bytes),
+            perplexity=perplexity(self.nats / self.num_tokens),
+            num_tokens=self.num_tokens,
+            num_bytes=self.num_bytes,
+            num_forwards=self.num_forwards,
+        )
 
 
 def evaluate_documents(
@@ -114,7 +140,7 @@ def evaluate_documents(
     seed: int = 0,
     batch_size: int = 64,
     device: torch.device | str = "cpu",
-) -> Evaluation:
+) -> DocumentsLikelihood:
     """Nats of every document.
 
     Args:
@@ -130,62 +156,73 @@ def evaluate_documents(
     stride = context if stride is None else stride
     if not 1 <= stride <= context:
         raise InputError(f"stride must lie in 1..{context}, the run's context; got {stride}")
-    texts = [(text, encoded(run.corpus.tokenizer, text, end)) for text in documents]
+    texts = [encode_document(run.corpus.tokenizer, document, end) for document in documents]
     if not texts:
         raise InputError("there is no document with visible text; give files that have some")
-    total = sum(len(ids) for _, (ids, _) in texts)
-    parts: dict[int, list[Sum]] = defaultdict(list)
-    protocols: Counter[str] = Counter()
-    kinds: set[Kind] = set()
+    total = sum(len(text.ids) for text in texts)
+    jobs = window_jobs(texts, context, stride)
 
-    def scored(group: Sequence[Placed], num: int, known: int) -> dict[str, Any]:
-        found = likelihood(
+    def scored(some: Sequence[_Job]) -> object:
+        num, known = some[0].shape
+        estimate = likelihood(
             run,
-            torch.from_numpy(np.stack([ids for _, _, ids in group])).to(device),
-            observed=(torch.arange(num) < known).expand(len(group), -1),
+            torch.from_numpy(np.stack([job.ids for job in some])).to(device),
+            observed=(torch.arange(num) < known).expand(len(some), -1),
             method=method,
             target_se=None if target_se is None else target_se * math.sqrt(total * (num - known)),
             budget=budget,
             seed=seed,
-            keys=[key for _, key, _ in group],
+            keys=[job.key for job in some],
             batch_size=batch_size,
         )
-        columns = (found.nats.tolist(), found.se.tolist(), found.num_forwards.tolist())
-        each = list(zip(*columns, strict=True))
-        return {"each": each, "kind": found.kind, "protocol": found.protocol}
+        return to_json(
+            _Scored(
+                nats=tuple(estimate.nats.tolist()),
+                se=tuple(estimate.se.tolist()),
+                num_forwards=tuple(estimate.num_forwards.tolist()),
+                kind=estimate.kind,
+                protocol=estimate.protocol,
+            )
+        )
 
-    groups = by_shape(texts, context, stride)
     asked = {
         **{"run": run.spec.id, "step": run.step, "stride": stride, "end": end, "seed": seed},
         **{"method": method, "target_se": target_se, "budget": budget, "batch_size": batch_size},
-        "texts": hashlib.sha256(b"".join(ids.tobytes() for _, (ids, _) in texts)).hexdigest(),
+        "texts": hashlib.sha256(b"".join(text.ids.tobytes() for text in texts)).hexdigest(),
     }
-    num_windows = sum(map(len, groups.values()))
-    with Kept("documents", num_windows, "windows", folder=run.folder, asked=asked) as pieces:
-        for (num, known), group in groups.items():
-            protocol = ""
-            for start in range(0, len(group), batch_size):
-                some = group[start : start + batch_size]
-                found = pieces(len(some), partial(scored, some, num, known))
-                protocol = protocol or found["protocol"]
-                kinds.add(found["kind"])
-                for (number, _, _), (nats, se, forwards) in zip(some, found["each"], strict=True):
-                    parts[number].append(Sum(nats, se**2, num - known, 0, forwards))
-            protocols[protocol] += len(group)
-    sums = [
-        Sum.of([*parts[number], Sum(0, 0, 0, num_bytes, 0)])
-        for number, (_, (_, num_bytes)) in enumerate(texts)
-    ]
-    how = "; ".join(f"{count} windows: {name}" for name, count in protocols.most_common())
+    parts = [[_Total(0, 0, 0, text.num_bytes, 0)] for text in texts]
+    protocols: dict[tuple[int, int], str] = {}
+    kinds: set[Kind] = set()
+    with Kept("documents", len(jobs), "windows", folder=run.folder, asked=asked) as pieces:
+        for numbers in same_shape([job.shape for job in jobs], lambda _: batch_size):
+            some = [jobs[number] for number in numbers]
+            batch = from_json(_Scored, pieces(len(some), partial(scored, some)), "a kept piece")
+            protocols.setdefault(some[0].shape, batch.protocol)
+            kinds.add(batch.kind)
+            columns = zip(some, batch.nats, batch.se, batch.num_forwards, strict=True)
+            for job, nats, se, forwards in columns:
+                size = len(job.ids) - job.known
+                parts[job.document].append(_Total(nats, se**2, size, 0, forwards))
+    totals = [_Total.of(part) for part in parts]
     rule = (
         f"windows of at most {context} tokens, {stride} scored at a time given the tokens before them "
         f"that fit, the first given nothing; end of document {'scored' if end else 'left out'}; no padding"
     )
-    kind: Kind = "exact" if kinds == {"exact"} else "bound"
-    return Evaluation([text.origin for text, _ in texts], sums, kind, f"{rule}; {how}")
+    how = each_protocol((protocols[job.shape] for job in jobs), "windows")
+    return DocumentsLikelihood(
+        run=run.spec.id,
+        kind="exact" if kinds == {"exact"} else "bound",
+        protocol=f"{rule}; {how}",
+        num_documents=len(texts),
+        documents=tuple(
+            DocumentLikelihood(document=text.origin, **vars(one.likelihood))
+            for text, one in zip(texts, totals, strict=True)
+        ),
+        **vars(_Total.of(totals).likelihood),
+    )
 
 
-def encoded(tokenizer: Tokenizer, document: Document, end: bool) -> tuple[np.ndarray, int]:
+def encode_document(tokenizer: Tokenizer, document: Document, end: bool) -> _Encoded:
     """Tokens of a document and its bytes."""
     try:
         text = tokenizer.normalize(document.text)
@@ -196,27 +233,21 @@ def encoded(tokenizer: Tokenizer, document: Document, end: bool) -> tuple[np.nda
         ids = np.append(ids, tokenizer.eos)
     if not len(ids):
         raise InputError(f"{document.origin} has no token to score; leave it out")
-    return ids, len(text.encode())
+    return _Encoded(document.origin, ids, len(text.encode()))
 
 
-Placed = tuple[int, Key, np.ndarray]
-"""Number of the document, key of the window's random numbers, its tokens."""
+def window_jobs(texts: Sequence[_Encoded], context: int, stride: int) -> list[_Job]:
+    """All windows.
 
-
-def by_shape(
-    texts: Sequence[tuple[Document, tuple[np.ndarray, int]]], context: int, stride: int
-) -> dict[tuple[int, int], list[Placed]]:
-    """All windows by their tokens and how many of those are given.
-
-    A window's random numbers depend on its document and place, not on the other documents; only a document
-    that comes twice gets fresh ones.
+    The random numbers of one depend on its document's text and its position there, not on other documents;
+    only a document that comes twice gets fresh ones.
     """
-    found: dict[tuple[int, int], list[Placed]] = defaultdict(list)
+    jobs: list[_Job] = []
     seen: Counter[str] = Counter()
-    for number, (_, (ids, _)) in enumerate(texts):
-        name = hashlib.blake2b(ids.tobytes(), digest_size=8).hexdigest()
-        for start, first, stop in windows(len(ids), context, stride):
+    for number, text in enumerate(texts):
+        name = hashlib.blake2b(text.ids.tobytes(), digest_size=8).hexdigest()
+        for start, first, stop in document_windows(len(text.ids), context, stride):
             key = (name, seen[name], first)
-            found[stop - start, first - start].append((number, key, ids[start:stop]))
+            jobs.append(_Job(number, text.ids[start:stop], first - start, key))
         seen[name] += 1
-    return found
+    return jobs

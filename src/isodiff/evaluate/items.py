@@ -4,7 +4,7 @@ Three formats, told apart by their keys; `gold` is the number of the right optio
 
     {"query": ..., "choices": [...], "gold": 0}                   one context, several continuations
     {"context_options": [...], "continuation": ..., "gold": 0}    several contexts, one continuation
-    {"context": ..., "continuation": ...}                         one option: a text to be foretold
+    {"context": ..., "continuation": ...}                         one option: a text to be completed (cloze)
 
 *The boundary.* White space at the end of a context belongs to the continuation, where tokenizers put it.
 The whole is encoded at once; the first token in which it differs from the context alone is the first
@@ -13,20 +13,22 @@ scored. So the tokens are those of the text as it would be written, whatever mer
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field, StrictInt
 
-from isodiff.data.qa_format import Malformed
 from isodiff.data.tokenizer import Tokenizer
 from isodiff.errors import InputError
+from isodiff.json_lines import Fields, LineError, MalformedLine, read_json_lines
+from isodiff.rng import Key
 
-FORMS = "query, choices, gold; context_options, continuation, gold; or context, continuation"
+FORMATS = "query, choices, gold; context_options, continuation, gold; or context, continuation"
+_Texts = Annotated[list[str], Field(min_length=2)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,15 @@ class Option:
         """UTF-8 bytes of the answer, without what joins it to its context."""
         return len(self.answer.encode())
 
+    @classmethod
+    def joined(cls, context: str, answer: str, joiner: str | None) -> Option:
+        """With `joiner` between; None: a space, where neither brings white space."""
+        if not answer.strip():
+            raise LineError("an option without text has nothing to score")
+        if joiner is None:
+            joiner = "" if not context or context[-1].isspace() or answer[0].isspace() else " "
+        return cls(*boundary(context, joiner + answer), answer)
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -52,102 +63,63 @@ class Item:
     gold: int = 0
 
 
-class Wrong(ValueError):
-    """Why a line is no item."""
+class _Continuations(BaseModel):
+    query: str
+    choices: _Texts
+    gold: StrictInt
+
+
+class _Contexts(BaseModel):
+    context_options: _Texts
+    continuation: str
+    gold: StrictInt
+
+
+class _Cloze(BaseModel):
+    context: str
+    continuation: str
 
 
 def read_items(
     path: Path, *, joiner: str | None = None, limit: int | None = None
-) -> tuple[list[Item], list[Malformed]]:
+) -> tuple[list[Item], list[MalformedLine]]:
     """The first `limit` items of a file, and the malformed lines among them; blank lines are skipped.
-
-    `joiner` stands between context and continuation; None: a space, where neither brings white space.
 
     Raises:
         InputError: no such file, or no line of it is an item.
     """
-    if not path.is_file():
-        raise InputError(f"{path} is not a file; give JSON lines with {FORMS}")
-    items: list[Item] = []
-    malformed: list[Malformed] = []
-    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
-        if limit is not None and len(items) >= limit:
-            break
-        if not line.strip():
-            continue
-        try:
-            item = item_of(parsed(line), number, joiner)
-            if items and (len(item.options) == 1) != (len(items[0].options) == 1):
-                raise Wrong(
-                    f"choices and single continuations in one file; line {items[0].line} began"
-                )
-            items.append(item)
-        except Wrong as error:
-            malformed.append(Malformed(number, str(error)))
-    if not items:
-        why = f"; line {malformed[0].line}: {malformed[0].reason}" if malformed else ""
-        raise InputError(f"{path} has no item{why}; give JSON lines with {FORMS}")
-    return items, malformed
+    first: Item | None = None
+
+    def parse(fields: Fields, line: int) -> Item:
+        nonlocal first
+        item = _item(fields, line, joiner)
+        first = first or item
+        if (len(item.options) == 1) != (len(first.options) == 1):
+            raise LineError(
+                f"choices and single continuations in one file; line {first.line} began"
+            )
+        return item
+
+    return read_json_lines(path, parse, what="item", wanted=FORMATS, limit=limit)
 
 
-def parsed(line: bytes) -> dict[str, Any]:
-    """The object of a line."""
-    try:
-        fields = json.loads(line)
-    except UnicodeDecodeError:
-        raise Wrong("not UTF-8") from None
-    except ValueError as error:
-        raise Wrong(f"not JSON ({error})") from None
-    if not isinstance(fields, dict):
-        raise Wrong("not a JSON object")
-    return fields
-
-
-def item_of(fields: dict[str, Any], line: int, joiner: str | None) -> Item:
-    """The item of a line's object, in whichever of the three formats it is."""
+def _item(fields: Fields, line: int, joiner: str | None) -> Item:
+    gold = 0
     if "choices" in fields:
-        context, answers = text(fields, "query"), texts(fields, "choices")
-        pairs = [(context, answer) for answer in answers]
+        choices = _Continuations.model_validate(fields)
+        pairs, gold = [(choices.query, answer) for answer in choices.choices], choices.gold
     elif "context_options" in fields:
-        answer = text(fields, "continuation")
-        pairs = [(context, answer) for context in texts(fields, "context_options")]
+        contexts = _Contexts.model_validate(fields)
+        pairs = [(context, contexts.continuation) for context in contexts.context_options]
+        gold = contexts.gold
     elif "continuation" in fields:
-        return Item(line, (option(text(fields, "context"), text(fields, "continuation"), joiner),))
+        cloze = _Cloze.model_validate(fields)
+        pairs = [(cloze.context, cloze.continuation)]
     else:
-        raise Wrong(f"keys {', '.join(map(repr, fields)) or 'none'}; wanted {FORMS}")
-    gold = fields.get("gold")
-    if not isinstance(gold, int) or isinstance(gold, bool) or not 0 <= gold < len(pairs):
-        raise Wrong(f"gold is {gold!r}; wanted the number of an option, 0 to {len(pairs) - 1}")
-    return Item(line, tuple(option(*pair, joiner) for pair in pairs), gold)
-
-
-def text(fields: dict[str, Any], name: str) -> str:
-    """The string under a name."""
-    value = fields.get(name)
-    if not isinstance(value, str):
-        raise Wrong(f"no text under {name!r}")
-    return value
-
-
-def texts(fields: dict[str, Any], name: str) -> list[str]:
-    """Two or more strings under a name."""
-    value = fields.get(name)
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise Wrong(f"no list of texts under {name!r}")
-    if len(value) < 2:
-        raise Wrong(
-            f"{name!r} offers {len(value)} option{'s' * (len(value) != 1)}; wanted 2 or more"
-        )
-    return value
-
-
-def option(context: str, answer: str, joiner: str | None) -> Option:
-    """Joined, the boundary where it belongs."""
-    if not answer.strip():
-        raise Wrong("an option without text has nothing to score")
-    if joiner is None:
-        joiner = "" if not context or context[-1].isspace() or answer[0].isspace() else " "
-    return Option(*boundary(context, joiner + answer), answer)
+        raise LineError(f"keys {', '.join(map(repr, fields)) or 'none'}; wanted {FORMATS}")
+    if not 0 <= gold < len(pairs):
+        raise LineError(f"gold is {gold}; wanted the number of an option, 0 to {len(pairs) - 1}")
+    return Item(line, tuple(Option.joined(*pair, joiner) for pair in pairs), gold)
 
 
 def boundary(context: str, continuation: str) -> tuple[str, str]:
@@ -171,20 +143,37 @@ class Target:
         """What is scored, without its context."""
         return Target(self.ids[self.known :], 0)
 
+    @classmethod
+    def encoded(cls, tokenizer: Tokenizer, context: str, continuation: str) -> Target:
+        """Encoded at once and divided where context and whole part ways.
 
-def target(tokenizer: Tokenizer, context: str, continuation: str) -> Target:
-    """Encoded at once and divided where context and whole part ways.
+        Raises:
+            InputError: nothing is left to score, or the tokenizer cannot encode the text.
+        """
+        whole = tokenizer.encode(context + continuation)
+        before = tokenizer.encode(context)[: len(whole)]
+        same = whole[: len(before)] == before
+        known = len(before) if same.all() else int(same.argmin())
+        if known == len(whole):
+            raise InputError("the target is empty; there is nothing to score")
+        return cls(whole, known)
 
-    Raises:
-        InputError: nothing is left to score, or the tokenizer cannot write the text.
-    """
-    whole = tokenizer.encode(context + continuation)
-    before = tokenizer.encode(context)[: len(whole)]
-    same = whole[: len(before)] == before
-    known = len(before) if same.all() else int(same.argmin())
-    if known == len(whole):
-        raise InputError("the target is empty; there is nothing to score")
-    return Target(whole, known)
+    def windows(self, length: int) -> list[Target]:
+        """The target in parts of at most `length` tokens, each of its tokens in one of them.
+
+        One that fits is left as it is. Otherwise the first part has at most half a window of context, the
+        others none but the last, which has as much as fits (lm-evaluation-harness adds one token).
+        """
+        if len(self) <= length:
+            return [self]
+        parts = []
+        start, room = self.known, length - min(self.known, length // 2)
+        while start < len(self):
+            stop = min(start + room, len(self))
+            first = max(0, stop - length)
+            parts.append(Target(self.ids[first:stop], start - first))
+            start, room = stop, length
+        return parts
 
 
 def shortened(targets: Sequence[Target], length: int) -> list[Target]:
@@ -206,19 +195,37 @@ def shortened(targets: Sequence[Target], length: int) -> list[Target]:
     return [Target(one.ids[cut:], one.known - cut) for one, cut in zip(targets, cuts, strict=True)]
 
 
-def windows(whole: Target, length: int) -> list[Target]:
-    """The target in pieces of at most `length` tokens, each of its tokens in one of them.
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenizedItem:
+    """An item in tokens that fit.
 
-    One that fits is left as it is. Otherwise the first piece has at most half a window of context, the others
-    none but the last, which has as much as fits (as in lm-evaluation-harness, which adds one token).
+    Attributes:
+        key: of its noise, the same for every option.
+        shortened: whether contexts lost their beginnings.
     """
-    if len(whole) <= length:
-        return [whole]
-    pieces = []
-    start, room = whole.known, length - min(whole.known, length // 2)
-    while start < len(whole):
-        stop = min(start + room, len(whole))
-        first = max(0, stop - length)
-        pieces.append(Target(whole.ids[first:stop], start - first))
-        start, room = stop, length
-    return pieces
+
+    item: Item
+    targets: tuple[Target, ...]
+    shortened: bool
+
+    @property
+    def key(self) -> Key:
+        """Of its random numbers, the same for every option."""
+        return ("item", self.item.line)
+
+
+def tokenize_items(
+    items: Sequence[Item], tokenizer: Tokenizer, length: int
+) -> tuple[list[TokenizedItem], list[MalformedLine]]:
+    """The items in tokens, and those that do not fit or cannot be encoded."""
+    ready: list[TokenizedItem] = []
+    unfit: list[MalformedLine] = []
+    for item in items:
+        try:
+            whole = [Target.encoded(tokenizer, o.context, o.continuation) for o in item.options]
+            cut = shortened(whole, length)
+        except InputError as error:
+            unfit.append(MalformedLine(line=item.line, reason=str(error)))
+            continue
+        ready.append(TokenizedItem(item, tuple(cut), max(map(len, whole)) > length))
+    return ready, unfit

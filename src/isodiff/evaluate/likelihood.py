@@ -10,7 +10,8 @@ Which estimator, and why: docs/estimators.md.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -20,31 +21,31 @@ from torch import Tensor
 
 from isodiff.errors import InputError, nearest
 from isodiff.evaluate.estimators.chain import GROUPS, STATE_DEPENDENT, block_chain, left_to_right
-from isodiff.evaluate.estimators.enumeration import all_orders, all_subsets
+from isodiff.evaluate.estimators.enumeration import all_orders, enumeration
 from isodiff.evaluate.estimators.mask_counts import mask_counts
-from isodiff.evaluate.estimators.noise_level import exact, places
-from isodiff.evaluate.estimators.queries import Counting, Found, Inquiry, Limits
+from isodiff.evaluate.estimators.noise_level import noise_level, one_pass
+from isodiff.evaluate.estimators.queries import CountingDenoiser, Estimate, Limits, Queries
 from isodiff.families.base import AnyOrder, Family
 from isodiff.network.view import Denoiser
 from isodiff.record import Kind
 from isodiff.rng import Key
 from isodiff.types import Chosen, Tokens
 
-Estimator = Callable[[Inquiry, Limits], Found]
-ANY_ORDER: dict[str, Estimator] = {
-    "masks": mask_counts,
-    "subsets": all_subsets,
+_Estimator = Callable[[Queries, Limits], Estimate]
+ANY_ORDER: dict[str, _Estimator] = {
+    "mask_counts": mask_counts,
+    "enumeration": enumeration,
     "orders": all_orders,
     "block_chain": block_chain,
     "left_to_right": left_to_right,
     **STATE_DEPENDENT,
 }
-AFFORD = 127  # subsets that "auto" asks for rather than draw: those of 7 tokens
-METHODS = ("auto", "exact", "places", *ANY_ORDER)
+_AFFORD = 127  # subsets that "auto" asks for rather than draw: those of 7 tokens
+METHODS = ("auto", "exact", "noise_level", *ANY_ORDER)
 
 
-class Score(NamedTuple):
-    """What is known of the likelihood of each text.
+class LikelihoodEstimate(NamedTuple):
+    """The likelihood of each text, as far as it is known.
 
     Attributes:
         nats: -log p, or an estimate of a bound on it.
@@ -61,22 +62,15 @@ class Score(NamedTuple):
     protocol: str
 
 
-class Run(Protocol):
-    """A trained run, as `isodiff.load` gives it."""
-
+class _Run(Protocol):
     @property
-    def family(self) -> Family:
-        """The family."""
-        ...
-
+    def family(self) -> Family: ...
     @property
-    def network(self) -> Denoiser:
-        """Its network."""
-        ...
+    def network(self) -> Denoiser: ...
 
 
 def likelihood(
-    run: Run,
+    run: _Run,
     x: Tokens,
     observed: Chosen | None = None,
     method: str = "auto",
@@ -86,13 +80,13 @@ def likelihood(
     seed: int = 0,
     keys: Sequence[Key] | None = None,
     batch_size: int = 64,
-) -> Score:
+) -> LikelihoodEstimate:
     """Nats of the tokens of each row of `x` that are not `observed`, as the run sees them.
 
     Args:
         run: from `isodiff.load`, or anything with a family and a network.
         x: token ids, a text per row.
-        given: tokens known beforehand: shown, not scored.
+        observed: tokens known beforehand: shown, not scored.
         method: see docs/estimators.md; "auto" takes what is exact or cheapest at equal error.
         target_se: go on until the standard error of every text, in nats, is no larger.
         budget: network evaluations per text, at most; without either limit, 4 rounds of 16 draws.
@@ -107,34 +101,32 @@ def likelihood(
     x = torch.as_tensor(x)
     length = getattr(getattr(run, "spec", None), "length", None)
     target = torch.ones_like(x, dtype=torch.bool) if observed is None else ~observed.to(x.device)
-    check(run.family, x, target, length)
+    _check(run.family, x, target, length)
     if target_se is not None and target_se <= 0:
         raise InputError(f"target_se must be positive, got {target_se:g}")
     if budget is not None and budget < 1:
         raise InputError(f"a budget must be at least 1 network evaluation, got {budget}")
     limits = Limits(target_se, budget)
-    estimator = chosen(run.family, method, target, limits)
-    keys = (
-        [content(row, known) for row, known in zip(x, target, strict=True)]
-        if keys is None
-        else keys
-    )
-    parts: list[Found] = []
+    estimator = _estimator(run.family, method, target, limits)
+    if keys is None:
+        keys = [_content(row, known) for row, known in zip(x, target, strict=True)]
+    parts: list[Estimate] = []
     costs = []
     for rows in torch.arange(len(x)).split(max(1, batch_size)):
         own = [keys[r] for r in rows.tolist()]
-        inquiry = Inquiry(
-            run.family, Counting(run.network), x[rows], target[rows], own, seed, batch_size
+        queries = Queries(
+            run.family, CountingDenoiser(run.network), x[rows], target[rows], own, seed, batch_size
         )
-        parts.append(estimator(inquiry, limits))
-        costs.append(inquiry.cost)
+        parts.append(estimator(queries, limits))
+        costs.append(queries.cost)
     nats, se = torch.cat([part.nats for part in parts]), torch.cat([part.se for part in parts])
     shown = "" if observed is None or not bool(observed.any()) else ", given tokens shown"
     cost = torch.cat(costs).round().long()
-    return Score(nats, se, cost, parts[0].kind, f"{parts[0].protocol}{shown}, seed {seed}")
+    protocol = f"{parts[0].protocol}{shown}, seed {seed}"
+    return LikelihoodEstimate(nats, se, cost, parts[0].kind, protocol)
 
 
-def check(family: Family, x: Tokens, target: Chosen, length: int | None) -> None:
+def _check(family: Family, x: Tokens, target: Chosen, length: int | None) -> None:
     """`InputError` unless x can be scored."""
     if x.ndim != 2 or target.shape != x.shape:
         raise InputError(
@@ -153,24 +145,24 @@ def check(family: Family, x: Tokens, target: Chosen, length: int | None) -> None
         )
 
 
-def chosen(family: Family, method: str, target: Chosen, limits: Limits) -> Estimator:
-    """The estimator called `method`; `block_chain:N` has N groups."""
+def _estimator(family: Family, method: str, target: Chosen, limits: Limits) -> _Estimator:
+    """Called `method`; `block_chain:N` has N groups."""
     name, _, number = method.partition(":")
     if name not in METHODS or (number and (name != "block_chain" or not number.isdigit())):
         raise InputError(
             f"no method {method!r}{nearest(name, METHODS)}; methods: {', '.join(METHODS)}"
         )
     if name == "auto":
-        name = automatic(family, target, limits)
+        name = _automatic(family, target, limits)
     if name == "exact":
         if family.kind != "exact":
             raise InputError(
                 f"{family.name} has a bound, no exact likelihood of a whole text in one pass; "
                 "the orders left_to_right, confidence, margin and entropy have one where masks are filled"
             )
-        return exact
-    if name == "places":
-        return places
+        return one_pass
+    if name == "noise_level":
+        return noise_level
     if not isinstance(family, AnyOrder):
         raise InputError(
             f"method {name} needs a family that fills masks in any order; for {family.name} use auto"
@@ -180,19 +172,25 @@ def chosen(family: Family, method: str, target: Chosen, limits: Limits) -> Estim
     return ANY_ORDER[name]
 
 
-def automatic(family: Family, target: Chosen, limits: Limits) -> str:
+def _automatic(family: Family, target: Chosen, limits: Limits) -> str:
     """What is exact, or else enumerated for less than drawing costs, or else drawn."""
     if family.kind == "exact":
         return "exact"
     if not isinstance(family, AnyOrder):
-        return "places"
+        return "noise_level"
     block = family.block(target.shape[1], target.device)
     size = target.new_zeros(len(target), int(block[-1]) + 1, dtype=torch.long)
     most = int(size.index_add(1, block, target.long()).max())
-    return "subsets" if 2**most - 1 <= min(limits.budget or AFFORD, AFFORD) else "masks"
+    return "enumeration" if 2**most - 1 <= min(limits.budget or _AFFORD, _AFFORD) else "mask_counts"
 
 
-def content(row: Tensor, target: Tensor) -> Key:
+def _content(row: Tensor, target: Tensor) -> Key:
     """A key that is the text itself, and what of it is scored."""
     both = row.cpu().numpy().tobytes() + target.cpu().numpy().tobytes()
     return (hashlib.blake2b(both, digest_size=8).hexdigest(),)
+
+
+def each_protocol(protocols: Iterable[str], what: str) -> str:
+    """How often each protocol was followed, the most frequent first."""
+    counts = Counter(protocols).most_common()
+    return "; ".join(f"{count} {what}: {name}" for name, count in counts)

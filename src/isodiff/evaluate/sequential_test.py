@@ -1,4 +1,4 @@
-r"""A race among the options of an item: draws in common, none for those clearly behind.
+r"""A sequential test among the options of an item: draws in common, none for those clearly behind.
 
 X_jd is the score of option j under draw d, lower is better, and E X_jd = s_j. Draws are common to the
 options (same noise), so an option is compared with the leader l by the paired differences
@@ -15,18 +15,17 @@ so that, for normal differences, the best option of an item is ever dropped with
 left after the last look is *undecided*; its answer is the one ahead.
 
 There may be several criteria (nats, nats per byte, ...), each a score of the same draws. An option is drawn
-as long as it is in the race under one of them. The mean score of an option dropped after n draws is linked
-to that of the leader, which was drawn on: s_l(N) + mean(D), so that luck common to the first n draws does
-not favor it.
+as long as it is left under one of them. The mean score of an option dropped after n draws is linked to that
+of the leader, which was drawn on: s_l(N) + mean(D), so that luck common to the first n draws does not favor
+it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -35,15 +34,15 @@ from scipy.stats import t as student
 
 from isodiff.errors import InputError
 
-Pair = tuple[int, int]
+ItemOption = tuple[int, int]
 """An item and one of its options."""
-Draw = Callable[[Sequence[Pair], range], Float[ndarray, "C P D"]]
+DrawScores = Callable[[Sequence[ItemOption], range], Float[ndarray, "C P D"]]
 """Scores under every criterion of these options under these draws."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rules:
-    """When an option is dropped, and when a race ends.
+class StoppingRule:
+    """When an option is dropped, and when a test ends.
 
     Attributes:
         error: chance that the best option of an item is dropped.
@@ -72,18 +71,17 @@ class Rules:
             return np.full(len(difference), np.inf)
         level = self.error / ((options - 1) * len(self.looks))
         error = difference.std(-1, ddof=1) / math.sqrt(draws)
-        return upper_quantile(level, draws - 1) * error
+        return _student_quantile(level, draws - 1) * error
 
 
 @cache
-def upper_quantile(level: float, freedom: int) -> float:
-    """Of Student's t."""
+def _student_quantile(level: float, freedom: int) -> float:
     return float(student.isf(level, freedom))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Outcome:
-    """What a race found for one item.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What a test found for one item.
 
     Attributes:
         best: the option ahead under each criterion.
@@ -94,70 +92,51 @@ class Outcome:
 
     best: tuple[int, ...]
     undecided: tuple[bool, ...]
-    scores: Float[ndarray, "C K"]
+    scores: tuple[tuple[float, ...], ...]
     draws: tuple[int, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """The same as lists."""
-        return {**asdict(self), "scores": self.scores.tolist()}
 
-    @classmethod
-    def of(cls, value: dict[str, Any]) -> Outcome:
-        """Of what `to_json` gave."""
-        found = {name: tuple(part) for name, part in value.items() if name != "scores"}
-        return cls(**found, scores=np.array(value["scores"]))
+class _Test:
+    """One item as it stands: C criteria, K options, N draws; scores are NaN where nothing was drawn."""
 
-
-@dataclass(slots=True, eq=False)
-class Contest:
-    """The race of one item as it stands; scores are NaN where nothing was drawn."""
-
-    scores: Float[ndarray, "C K N"]
-    left: Bool[ndarray, "C K"] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.left = np.ones(self.scores.shape[:2], bool)
+    def __init__(self, criteria: int, options: int, draws: int) -> None:
+        self.scores: Float[ndarray, "C K N"] = np.full((criteria, options, draws), np.nan)
+        self.left: Bool[ndarray, "C K"] = np.ones((criteria, options), bool)
 
     def waiting(self) -> list[int]:
-        """Options to draw again: in the race under a criterion that has not decided."""
-        open_ = self.left & (self.left.sum(-1, keepdims=True) > 1)
-        return np.flatnonzero(open_.any(0)).tolist()
+        """Options to draw again: left under a criterion that has not decided."""
+        undecided = self.left & (self.left.sum(-1, keepdims=True) > 1)
+        return np.flatnonzero(undecided.any(0)).tolist()
 
-    def look(self, draws: int, rules: Rules | None) -> None:
-        """Drop by Eq. (1) after so many draws; without rules, scores do not vary and all others go."""
+    def look(self, draws: int, rule: StoppingRule | None) -> None:
+        """Drop by Eq. (1) after so many draws; without a rule, scores do not vary and all others go."""
         for scores, left in zip(self.scores, self.left, strict=True):
             if left.sum() > 1:
-                found = scores[left, :draws]
-                difference = found - found[found.mean(-1).argmin()]
-                margin = 0.0 if rules is None else rules.margin(difference, len(scores))
+                some = scores[left, :draws]
+                difference = some - some[some.mean(-1).argmin()]
+                margin = 0.0 if rule is None else rule.margin(difference, len(scores))
                 left[left] = difference.mean(-1) <= margin
 
-    def outcome(self) -> Outcome:
-        """The answers."""
+    def decision(self) -> Decision:
         drawn = np.isfinite(self.scores[0])
-        best = [
-            self.ahead(scores, left) for scores, left in zip(self.scores, self.left, strict=True)
-        ]
-        return Outcome(
+        pairs = [*zip(self.scores, self.left, strict=True)]
+        best = [_leader(scores, left) for scores, left in pairs]
+        linked = [_linked(one, drawn, ahead) for one, ahead in zip(self.scores, best, strict=True)]
+        return Decision(
             best=tuple(best),
             undecided=tuple((self.left.sum(-1) > 1).tolist()),
-            scores=np.stack(
-                [
-                    linked(scores, drawn, leader)
-                    for scores, leader in zip(self.scores, best, strict=True)
-                ]
-            ),
+            scores=tuple(tuple(one.tolist()) for one in linked),
             draws=tuple(drawn.sum(-1).tolist()),
         )
 
-    @staticmethod
-    def ahead(scores: Float[ndarray, "K N"], left: Bool[ndarray, " K"]) -> int:
-        """The best of those left; they have the same draws."""
-        options = np.flatnonzero(left)
-        return int(options[np.nanmean(scores[options], -1).argmin()])
+
+def _leader(scores: Float[ndarray, "K N"], left: Bool[ndarray, " K"]) -> int:
+    """The best of those left, which have the same draws."""
+    options = np.flatnonzero(left)
+    return int(options[np.nanmean(scores[options], -1).argmin()])
 
 
-def linked(
+def _linked(
     scores: Float[ndarray, "K N"], drawn: Bool[ndarray, "K N"], leader: int
 ) -> Float[ndarray, " K"]:
     """Mean scores, each as the leader's over all its draws and the mean difference over those in common."""
@@ -168,25 +147,25 @@ def linked(
     )
 
 
-def race(
-    options: Sequence[int], draw: Draw, rules: Rules | None, *, criteria: int = 1
-) -> list[Outcome]:
-    """Race every item, `options` saying how many it has (at least 2); all are drawn together, look by look.
+def sequential_test(
+    options: Sequence[int], draw: DrawScores, rule: StoppingRule | None, *, criteria: int = 1
+) -> list[Decision]:
+    """Decide every item, `options` saying how many it has (at least 2); all are drawn together, look by look.
 
-    Without rules the scores do not vary: one draw tells all.
+    Without a rule the scores do not vary: one draw tells all.
     """
-    looks = (1,) if rules is None else rules.looks
-    contests = [Contest(np.full((criteria, count, looks[-1]), np.nan)) for count in options]
+    looks = (1,) if rule is None else rule.looks
+    tests = [_Test(criteria, count, looks[-1]) for count in options]
     before = 0
     for draws in looks:
-        running = {item: waiting for item, c in enumerate(contests) if (waiting := c.waiting())}
+        running = {item: waiting for item, t in enumerate(tests) if (waiting := t.waiting())}
         if not running:
             break
         pairs = [(item, option) for item, waiting in running.items() for option in waiting]
-        found = draw(pairs, range(before, draws))
+        scores = draw(pairs, range(before, draws))
         for column, (item, option) in enumerate(pairs):
-            contests[item].scores[:, option, before:draws] = found[:, column]
+            tests[item].scores[:, option, before:draws] = scores[:, column]
         for item in running:
-            contests[item].look(draws, rules)
+            tests[item].look(draws, rule)
         before = draws
-    return [contest.outcome() for contest in contests]
+    return [test.decision() for test in tests]

@@ -1,106 +1,43 @@
 """Benchmarks by name: which file each takes, how its parts are joined, what is measured.
 
-A task is a file of JSON lines (items.py) and a joiner, or a text and how it is detokenized. Without a name,
-`isodiff evaluate task RUN FILE` joins with a space and names the result after the file. Nothing is
-fetched: the files are the user's.
+A new benchmark is one entry of `TASKS`: the command line, its help and docs/benchmarks.md have it from there.
+Without a name, `isodiff evaluate task RUN FILE.jsonl` joins with a space and names the result after the file.
+Nothing is fetched: the files are the user's.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from isodiff.data.documents import documents
 from isodiff.errors import InputError, nearest
-from isodiff.evaluate.choices import choose, entries
-from isodiff.evaluate.cloze import foretell
+from isodiff.evaluate.choices import choice_result, choose
+from isodiff.evaluate.cloze import cloze
 from isodiff.evaluate.detokenize import detokenized
 from isodiff.evaluate.documents import evaluate_documents
-from isodiff.evaluate.items import read_items
+from isodiff.evaluate.items import read_items, tokenize_items
 from isodiff.evaluate.scoring import Scorer
-from isodiff.evaluate.sequential_test import Rules
-from isodiff.files import write_json
+from isodiff.evaluate.sequential_test import StoppingRule
 from isodiff.provenance import provenance
 from isodiff.runs.build import Trained
 from isodiff.runs.resumable import Kept
-from isodiff.serialization import to_json
-
-ANSWER = "\nAnswer: "
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Task:
-    """What a benchmark is.
-
-    Attributes:
-        joiner: what stands between context and continuation; None: a space, where neither brings white space.
-        rules: of a text whose perplexity is asked for: how it is detokenized; None for a file of items.
-        separator: between the documents of such a text; None where a file is one.
-        about: one line.
-    """
-
-    name: str
-    joiner: str | None = None
-    rules: str | None = None
-    separator: str | None = None
-    about: str
-
-
-TASKS = {
-    task.name: task
-    for task in (
-        Task(
-            name="arc_easy",
-            joiner=ANSWER,
-            about="school science, the easier part (arXiv 1803.05457)",
-        ),
-        Task(
-            name="arc_challenge",
-            joiner=ANSWER,
-            about="school science, the harder part (arXiv 1803.05457)",
-        ),
-        Task(name="piqa", joiner=ANSWER, about="two ways to a goal (arXiv 1911.11641)"),
-        Task(name="siqa", joiner=" ", about="social situations (arXiv 1904.09728)"),
-        Task(name="winogrande", joiner=" ", about="who is meant (arXiv 1907.10641)"),
-        Task(
-            name="boolq", joiner=ANSWER, about="passage and question, yes or no (arXiv 1905.10044)"
-        ),
-        Task(name="openbook_qa", joiner=" ", about="elementary science (arXiv 1809.02789)"),
-        Task(name="hellaswag", joiner=" ", about="how a story goes on (arXiv 1905.07830)"),
-        Task(name="lambada", joiner=" ", about="the last word of a passage (arXiv 1606.06031)"),
-        Task(name="wikitext", rules="wikitext", about="WikiText-2 or -103 (arXiv 1609.07843)"),
-        Task(name="ptb", rules="ptb", about="Penn Treebank, as preprocessed by Mikolov"),
-        Task(
-            name="lm1b", rules="lm1b", separator="\n", about="One Billion Words (arXiv 1312.3005)"
-        ),
-        Task(name="plain_text", rules="none", about="any text, as it is"),
-    )
-}
-
-
-def task_named(name: str) -> Task:
-    """The task with this name.
-
-    Raises:
-        InputError: there is none.
-    """
-    if name not in TASKS:
-        raise InputError(f"no task {name!r}{nearest(name, TASKS)}; tasks: {', '.join(TASKS)}")
-    return TASKS[name]
+from isodiff.serialization import write_result
+from isodiff.task_results import ChoiceResult, ClozeResult, TaskResult, TextLikelihood, TextResult
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Protocol:
+class TaskSettings:
     """How a task is scored.
 
     Attributes:
-        error: chance, per item, that the race drops the best option.
+        error: chance, per item, that the sequential test drops the best option.
         draws: most noise draws per option, or forwards per window of text, where the likelihood is a bound;
-            None for 128 in a race, 32 in the harness, and what suits the estimator elsewhere.
-        steps: of the sampler that writes a word to be foretold.
+            None for 128 in a sequential test, 32 in the harness, and what suits the estimator elsewhere.
+        steps: of the sampler that writes a cloze target.
         pmi: score the difference to the option without its context as well.
         seed: of the noise.
         limit: items taken from the file, None for all.
@@ -120,110 +57,263 @@ class Protocol:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name} must be at least 1, got {value}")
-        _ = self.rules  # its own limits
+        _ = self.rule  # its own limits
 
     @property
-    def rules(self) -> Rules:
-        """Those of the race."""
-        return Rules(error=self.error, most=self.draws or 128)
-
-    @property
-    def draws_each(self) -> int:
-        """Of a request of the harness."""
-        return self.draws or 32
+    def rule(self) -> StoppingRule:
+        """Of the sequential test."""
+        return StoppingRule(error=self.error, most=self.draws or 128)
 
 
-def run_task(
-    run: Trained,
-    file: Path,
-    protocol: Protocol,
-    *,
-    task: Task | None = None,
-    joiner: str | None = None,
-    device: str = "cpu",
-) -> dict[str, Any]:
-    """Score a run on a file, write `tasks/<name>.json` into its folder and return what it says.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskFile:
+    """A task's file, the run to be scored on it, and how."""
+
+    task: Task
+    path: Path
+    run: Trained
+    settings: TaskSettings
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """What a benchmark is.
+
+    Attributes:
+        about: one line.
+        source: its paper.
+        format: keys of a line of the file, or "text".
+        measure: scores a run on the file.
+        joiner: what stands between context and continuation; None: a space, where neither brings white space.
+        detokenizer: rules by which a text is detokenized (detokenize.py).
+        separator: between the documents of a text; None where a file is one.
+    """
+
+    name: str
+    about: str = ""
+    source: str = ""
+    format: str = ""
+    measure: Callable[[TaskFile], TaskResult]
+    joiner: str | None = None
+    detokenizer: str = "none"
+    separator: str | None = None
+
+
+def score_items(file: TaskFile) -> ChoiceResult | ClozeResult:
+    """Accuracy of multiple choice, or accuracy and perplexity of cloze targets, whichever the file holds.
 
     Raises:
         InputError: nothing in the file can be used.
     """
-    scorer = Scorer(
-        run.family,
-        run.network,
-        seed=protocol.seed,
-        device=device,
-        batch_tokens=protocol.batch_tokens,
-    )
-    each: dict[str, Any] = {}
-    if task is not None and task.rules is not None:
-        found = text_result(run, file, task, protocol, device)
-    else:
-        name = file.stem if task is None else task.name
-        found, each = items_result(
-            run, file, protocol, scorer, name, task.joiner if task else joiner
-        )
-    value = {
-        "task": file.stem if task is None else task.name,
-        "run": run.spec.id,
-        "family": run.family.name,
-        "file": file.name,
-        **found,
-    }
-    whole = {**value, **each, "asked": asdict(protocol), "provenance": to_json(provenance())}
-    write_json(run.folder / "tasks" / f"{value['task']}.json", whole)
-    return value
-
-
-def items_result(
-    run: Trained, file: Path, protocol: Protocol, scorer: Scorer, name: str, joiner: str | None
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a file of items gives, and what it gives for each."""
-    items, malformed = read_items(file, joiner=joiner, limit=protocol.limit)
-    ready, unfit = entries(items, run.corpus.tokenizer, run.spec.length)
+    run, settings = file.run, file.settings
+    items, malformed = read_items(file.path, joiner=file.task.joiner, limit=settings.limit)
+    ready, unfit = tokenize_items(items, run.corpus.tokenizer, run.spec.length)
     malformed = sorted([*malformed, *unfit])
     if not ready:
         first = malformed[0]
-        raise InputError(f"{file} has no item that fits; line {first.line}: {first.reason}")
-    left_out = {
-        "num_malformed": len(malformed),
-        "malformed": [one._asdict() for one in malformed],
-    }
+        raise InputError(f"{file.path} has no item that fits; line {first.line}: {first.reason}")
+    scorer = Scorer(
+        run.family,
+        run.network,
+        seed=settings.seed,
+        device=file.device,
+        batch_tokens=settings.batch_tokens,
+    )
     asked = {
-        **{"run": run.spec.id, "step": run.step, "joiner": joiner, **asdict(protocol)},
-        "file": hashlib.sha256(file.read_bytes()).hexdigest(),
+        **{"run": run.spec.id, "step": run.step, "joiner": file.task.joiner, **asdict(settings)},
+        "file": hashlib.sha256(file.path.read_bytes()).hexdigest(),
     }
+    left_out = {"num_malformed": len(malformed), "malformed": tuple(malformed)}
+    name = file.task.name
     if len(ready[0].targets) == 1:
-        looks = (2 * len(ready), "scores and answers")
-        with Kept(name, *looks, folder=run.folder, asked=asked) as pieces:
-            found = foretell(
-                scorer, ready, budget=protocol.draws, steps=protocol.steps, pieces=pieces
-            )
-        return {**found.to_json(), **left_out}, {}
-    rules = protocol.rules
+        work = (2 * len(ready), "scores and answers")
+        with Kept(name, *work, folder=run.folder, asked=asked) as pieces:
+            found = cloze(scorer, ready, budget=settings.draws, steps=settings.steps, pieces=pieces)
+        return replace(found, **left_out)
     with Kept(name, len(ready), "items", folder=run.folder, asked=asked) as pieces:
-        chosen = choose(scorer, ready, rules, pmi=protocol.pmi, pieces=pieces)
-    words = (
+        decisions, forwards = choose(scorer, ready, settings.rule, pmi=settings.pmi, pieces=pieces)
+    how = (
         "exact, one forward per option"
         if run.family.kind == "exact"
-        else f"bound, at most {rules.most} draws per option under common noise, race at error "
-        f"{rules.error:g}, seed {protocol.seed}"
+        else f"bound, at most {settings.rule.most} draws per option under common noise, sequential test at "
+        f"error {settings.error:g}, seed {settings.seed}"
     )
-    value = {"kind": run.family.kind, **chosen.to_json(), "protocol": words, **left_out}
-    return value, {"items": chosen.items_json()}
+    found = choice_result(ready, decisions, forwards)
+    return replace(found, kind=run.family.kind, protocol=how, **left_out)
 
 
-def text_result(
-    run: Trained, file: Path, task: Task, protocol: Protocol, device: str
-) -> dict[str, Any]:
+def score_text(file: TaskFile) -> TextResult:
     """Likelihood of a text, detokenized as the task says; a limit counts documents."""
-    assert task.rules is not None
-    rules = task.rules
+    rules, settings = file.task.detokenizer, file.settings
     texts = (
         document._replace(text=detokenized(document.text, rules))
-        for document in documents([file], separator=task.separator)
+        for document in documents([file.path], separator=file.task.separator)
     )
     found = evaluate_documents(
-        run, islice(texts, protocol.limit), budget=protocol.draws, seed=protocol.seed, device=device
-    ).to_json()
-    del found["documents"]
-    return {**found, "protocol": f"detokenization {rules}; {found['protocol']}"}
+        file.run,
+        islice(texts, settings.limit),
+        budget=settings.draws,
+        seed=settings.seed,
+        device=file.device,
+    )
+    return TextResult(
+        kind=found.kind,
+        protocol=f"detokenization {rules}; {found.protocol}",
+        num_documents=found.num_documents,
+        **{name: getattr(found, name) for name in TextLikelihood.__dataclass_fields__},
+    )
+
+
+_ONE_CONTEXT = "query, choices, gold"
+_ANSWER = "\nAnswer: "  # as in llm-foundry, whose files these formats are
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task(
+            name="arc_easy",
+            about="school science, the easier part",
+            source="arXiv 1803.05457",
+            format=_ONE_CONTEXT,
+            joiner=_ANSWER,
+            measure=score_items,
+        ),
+        Task(
+            name="arc_challenge",
+            about="school science, the harder part",
+            source="arXiv 1803.05457",
+            format=_ONE_CONTEXT,
+            joiner=_ANSWER,
+            measure=score_items,
+        ),
+        Task(
+            name="piqa",
+            about="two ways to a goal",
+            source="arXiv 1911.11641",
+            format=_ONE_CONTEXT,
+            joiner=_ANSWER,
+            measure=score_items,
+        ),
+        Task(
+            name="siqa",
+            about="social situations",
+            source="arXiv 1904.09728",
+            format=_ONE_CONTEXT,
+            joiner=" ",
+            measure=score_items,
+        ),
+        Task(
+            name="winogrande",
+            about="who is meant",
+            source="arXiv 1907.10641",
+            format="context_options, continuation, gold",
+            joiner=" ",
+            measure=score_items,
+        ),
+        Task(
+            name="boolq",
+            about="passage and question, yes or no",
+            source="arXiv 1905.10044",
+            format=_ONE_CONTEXT,
+            joiner=_ANSWER,
+            measure=score_items,
+        ),
+        Task(
+            name="openbook_qa",
+            about="elementary science",
+            source="arXiv 1809.02789",
+            format=_ONE_CONTEXT,
+            joiner=" ",
+            measure=score_items,
+        ),
+        Task(
+            name="hellaswag",
+            about="how a story goes on",
+            source="arXiv 1905.07830",
+            format=_ONE_CONTEXT,
+            joiner=" ",
+            measure=score_items,
+        ),
+        Task(
+            name="lambada",
+            about="the last word of a passage",
+            source="arXiv 1606.06031",
+            format="context, continuation",
+            joiner=" ",
+            measure=score_items,
+        ),
+        Task(
+            name="wikitext",
+            about="WikiText-2 or -103",
+            source="arXiv 1609.07843",
+            format="text",
+            detokenizer="wikitext",
+            measure=score_text,
+        ),
+        Task(
+            name="ptb",
+            about="Penn Treebank, as preprocessed by Mikolov",
+            source="Marcus et al., Computational Linguistics 19, 1993",
+            format="text",
+            detokenizer="ptb",
+            measure=score_text,
+        ),
+        Task(
+            name="lm1b",
+            about="One Billion Words, a document a line",
+            source="arXiv 1312.3005",
+            format="text",
+            detokenizer="lm1b",
+            separator="\n",
+            measure=score_text,
+        ),
+        Task(name="plain_text", about="any text, as it is", format="text", measure=score_text),
+    )
+}
+
+
+def task_named(name: str) -> Task:
+    """The task with this name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in TASKS:
+        raise InputError(f"no task {name!r}{nearest(name, TASKS)}; tasks: {', '.join(TASKS)}")
+    return TASKS[name]
+
+
+def task_table() -> str:
+    """The tasks as docs/benchmarks.md shows them."""
+    rows = ["| task | about | source | file | joined by |", "|---|---|---|---|---|"]
+    for task in TASKS.values():
+        joiner = "" if task.joiner is None else f"`{task.joiner!r}`".replace("'", '"')
+        cells = (f"`{task.name}`", task.about, task.source, task.format, joiner)
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def run_task(
+    run: Trained,
+    path: Path,
+    settings: TaskSettings,
+    *,
+    task: Task | None = None,
+    joiner: str | None = None,
+    device: str = "cpu",
+) -> TaskResult:
+    """Score a run on a file, write `tasks/<name>.json` into its folder and return what it says.
+
+    Without `task` the file holds items, joined by `joiner`, and names the result.
+
+    Raises:
+        InputError: nothing in the file can be used.
+    """
+    task = task or Task(name=path.stem, joiner=joiner, measure=score_items)
+    file = TaskFile(task=task, path=path, run=run, settings=settings, device=device)
+    named = {"task": task.name, "run": run.spec.id, "family": run.family.name, "file": path.name}
+    whole = replace(task.measure(file), **named)
+    stored = replace(whole, asked=settings, provenance=provenance())
+    write_result(run.folder / "tasks" / f"{task.name}.json", stored)
+    return replace(whole, items=None) if isinstance(whole, ChoiceResult) else whole

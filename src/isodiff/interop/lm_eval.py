@@ -24,19 +24,20 @@ import numpy as np
 import torch
 
 from isodiff.errors import InputError, nearest
-from isodiff.evaluate.cloze import batched, target_nats, written
-from isodiff.evaluate.items import Target, boundary, target, windows
+from isodiff.evaluate.batching import same_shape
+from isodiff.evaluate.cloze import predicted, target_nats
+from isodiff.evaluate.items import Target, boundary
 from isodiff.evaluate.scoring import Scorer
-from isodiff.evaluate.tasks import Protocol
+from isodiff.evaluate.tasks import TaskSettings
 from isodiff.families.base import UNDECIDED, Sampler
 from isodiff.families.sampling import sample
-from isodiff.files import write_json
+from isodiff.intervals import SuccessRate
 from isodiff.provenance import provenance
 from isodiff.rng import Placed
 from isodiff.runs.build import Trained, load
-from isodiff.runs.intervals import wilson
 from isodiff.runs.resumable import Kept
-from isodiff.serialization import to_json
+from isodiff.serialization import write_result
+from isodiff.task_results import HarnessResult
 
 try:
     import lm_eval
@@ -51,8 +52,9 @@ except ImportError as error:
     ) from None
 
 
-Document = tuple[str, int]
-"""A task and the number of one of its documents."""
+_DRAWS = 32  # a request, by default
+_Document = tuple[str, int]
+"""A task and the number of one of its documents: what its requests share their noise by."""
 
 
 class Isodiff(LM):
@@ -72,7 +74,7 @@ class Isodiff(LM):
         self,
         run: str | Path | Trained,
         *,
-        draws: int = 32,
+        draws: int = _DRAWS,
         steps: int = 64,
         seed: int = 0,
         batch_tokens: int = 2**14,
@@ -99,80 +101,75 @@ class Isodiff(LM):
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """log p(continuation | context), and whether the family would write the continuation."""
-        whole = [self.target(*request.args) for request in requests]
-        keys = [key_of(request) for request in requests]
-        scores = self.scored(whole, keys)
+        whole = [self._target(*request.args) for request in requests]
+        keys = [_document(request) for request in requests]
+        scores = self._scored(whole, keys)
         alone = Counter(keys)
         single = [
             i for i, one in enumerate(whole) if alone[keys[i]] == 1 and len(one) <= self.length
         ]
         greedy = [False] * len(requests)
         if single:
-            found, nfe = written(
+            right, nfe = predicted(
                 self.scorer, [whole[i] for i in single], [keys[i] for i in single], self.steps
             )
             self.nfe += nfe
-            for i, right in zip(single, found, strict=True):
-                greedy[i] = right
+            for i, same in zip(single, right, strict=True):
+                greedy[i] = same
         return list(zip(scores, greedy, strict=True))
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
         """log p(text), window by window."""
         whole = [Target(self.tokenizer.encode(request.args[0]), 0) for request in requests]
-        return self.scored(whole, [key_of(request) for request in requests])
+        return self._scored(whole, [_document(request) for request in requests])
 
-    def scored(self, whole: list[Target], keys: list[Document]) -> list[float]:
-        """Log-likelihoods, those of pieces added up."""
+    def _scored(self, whole: list[Target], keys: list[_Document]) -> list[float]:
+        """Log-likelihoods, those of windows added up."""
         num = Counter(keys)
         total = np.zeros(len(whole))
         for shared in (True, False):
-            pieces = [
-                (number, (*keys[number], place), piece)
+            windows = [
+                (number, (*keys[number], n), window)
                 for number, one in enumerate(whole)
                 if (num[keys[number]] > 1) == shared
-                for place, piece in enumerate(windows(one, self.length))
-                if len(piece)
+                for n, window in enumerate(one.windows(self.length))
+                if len(window)
             ]
-            if pieces:
-                numbers, own, targets = map(list, zip(*pieces, strict=True))
+            if windows:
+                numbers, own, targets = map(list, zip(*windows, strict=True))
                 with Kept("scoring", len(targets), "requests") as pieces:
                     if shared:
                         nats = self.scorer.mean(targets, own, self.draws, pieces=pieces)
                     else:
-                        found = target_nats(self.scorer, targets, own, None, pieces=pieces)
-                        nats, self.nfe = found.nats, self.nfe + found.num_forwards
+                        score = target_nats(self.scorer, targets, own, None, pieces=pieces)
+                        nats, self.nfe = score.nats, self.nfe + score.num_forwards
                 np.add.at(total, numbers, nats)
         return (-total).tolist()
 
-    def target(self, context: str, continuation: str) -> Target:
+    def _target(self, context: str, continuation: str) -> Target:
         """The tokens, divided where the boundary belongs; a long context loses its beginning."""
-        whole = target(self.tokenizer, *boundary(context, continuation))
+        whole = Target.encoded(self.tokenizer, *boundary(context, continuation))
         cut = min(max(0, len(whole) - self.length), whole.known)
         return Target(whole.ids[cut:], whole.known - cut)
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """What the family writes after each context, up to the first of the strings `until`."""
         texts = [""] * len(requests)
-        prompts = [self.prompt(*request.args) for request in requests]
-        groups: dict[tuple[int, Sampler], list[int]] = {}
-        for number, (ids, _, sampler) in enumerate(prompts):
-            groups.setdefault((len(ids), sampler), []).append(number)
-        for (size, sampler), same in groups.items():
-            for batch in batched(same, max(1, self.scorer.batch_tokens // size)):
-                start = torch.from_numpy(np.stack([prompts[i][0] for i in batch]))
-                keys = [key_of(requests[i]) for i in batch]
-                device = self.scorer.device
-                rng = Placed(self.scorer.seed, keys, torch.zeros(len(batch)), device=device)
-                found, nfe = sample(
-                    self.trained.family, self.trained.network, start.to(device), sampler, rng=rng
-                )
-                self.nfe += int(nfe.sum())
-                for i, row in zip(batch, found.cpu().numpy(), strict=True):
-                    texts[i] = self.cut(row[prompts[i][1] :], requests[i].arguments[1])
+        prompts = [self._prompt(*request.args) for request in requests]
+        family, network, device = self.trained.family, self.trained.network, self.scorer.device
+        shapes = [(len(ids), sampler) for ids, _, sampler in prompts]
+        for batch in same_shape(shapes, lambda shape: self.scorer.batch_tokens // shape[0]):
+            start = torch.from_numpy(np.stack([prompts[i][0] for i in batch])).to(device)
+            keys = [_document(requests[i]) for i in batch]
+            rng = Placed(self.scorer.seed, keys, torch.zeros(len(batch)), device=device)
+            written, nfe = sample(family, network, start, shapes[batch[0]][1], rng=rng)
+            self.nfe += int(nfe.sum())
+            for i, row in zip(batch, written.cpu().numpy(), strict=True):
+                texts[i] = self._cut(row[prompts[i][1] :], requests[i].arguments[1])
         return texts
 
-    def prompt(self, context: str, settings: dict[str, Any]) -> tuple[np.ndarray, int, Sampler]:
-        """The canvas, how much of it is prompt, and the sampler, at the harness's settings."""
+    def _prompt(self, context: str, settings: dict[str, Any]) -> tuple[np.ndarray, int, Sampler]:
+        """What is to be filled, how much of it is given, and the sampler, at the harness's settings."""
         ids = self.tokenizer.encode(context)
         most = int(settings.get("max_gen_toks", self.length // 2))
         room = max(1, min(most, self.length - min(len(ids), self.length // 2)))
@@ -190,10 +187,10 @@ class Isodiff(LM):
             own["stop"] = self.tokenizer.eos
         if "window" in known:
             own["window"] = self.length
-        canvas = np.append(ids, np.full(room, UNDECIDED))
-        return canvas, len(ids), self.trained.family.sampler_with(self.steps, **own)
+        start = np.append(ids, np.full(room, UNDECIDED))
+        return start, len(ids), self.trained.family.sampler_with(self.steps, **own)
 
-    def cut(self, ids: np.ndarray, settings: dict[str, Any]) -> str:
+    def _cut(self, ids: np.ndarray, settings: dict[str, Any]) -> str:
         """The text up to its end of document, and to the first of the strings `until`."""
         ends = (ids == self.tokenizer.eos).nonzero()[0]
         text = self.tokenizer.decode(ids[: ends[0]] if len(ends) else ids)
@@ -206,39 +203,38 @@ class Isodiff(LM):
 register_model("isodiff")(Isodiff)
 
 
-def key_of(request: Instance) -> Document:
-    """The document: what its requests share their noise by."""
+def _document(request: Instance) -> _Document:
     return str(request.task_name), -1 if request.doc_id is None else int(request.doc_id)
 
 
 def run_harness(
     run: Trained,
     task: str,
-    protocol: Protocol,
+    settings: TaskSettings,
     *,
     include_path: Path | None = None,
     num_fewshot: int | None = None,
     device: str = "cpu",
-) -> dict[str, Any]:
+) -> HarnessResult:
     """Score a run on a task of the harness, write `tasks/<task>.json` into its folder, return what it says.
 
     Raises:
         InputError: no such task.
     """
-    manager = task_manager(task, include_path)
+    manager = _task_manager(task, include_path)
     model = Isodiff(
         run,
-        draws=protocol.draws_each,
-        steps=protocol.steps,
-        seed=protocol.seed,
-        batch_tokens=protocol.batch_tokens,
+        draws=settings.draws or _DRAWS,
+        steps=settings.steps,
+        seed=settings.seed,
+        batch_tokens=settings.batch_tokens,
         device=device,
     )
     found = evaluator.simple_evaluate(
         model=model,
         tasks=[task],
         num_fewshot=num_fewshot,
-        limit=protocol.limit,
+        limit=settings.limit,
         task_manager=manager,
         log_samples=False,
         bootstrap_iters=0,
@@ -250,26 +246,29 @@ def run_harness(
         if isinstance(value, float) and np.isfinite(value)
     }
     num_items = int(found.get("n-samples", {}).get(task, {}).get("effective", 0))
-    value: dict[str, Any] = {
-        "task": task,
-        "run": run.spec.id,
-        "family": run.family.name,
-        "kind": run.family.kind,
-        "metrics": metrics,
-        "num_items": num_items,
-        "num_forwards": model.num_forwards,
-        "harness_version": lm_eval.__version__,
-        "protocol": f"lm-evaluation-harness {lm_eval.__version__}, "
-        + ("exact" if run.family.kind == "exact" else f"bound, {model.draws} draws per request"),
-    }
+    how = "exact" if run.family.kind == "exact" else f"bound, {model.draws} draws per request"
+    result = HarnessResult(
+        task=task,
+        run=run.spec.id,
+        family=run.family.name,
+        kind=run.family.kind,
+        metrics=metrics,
+        num_items=num_items,
+        num_forwards=model.num_forwards,
+        harness_version=lm_eval.__version__,
+        protocol=f"lm-evaluation-harness {lm_eval.__version__}, {how}",
+    )
     if num_items and "acc" in metrics:
-        low, high = wilson(round(metrics["acc"] * num_items), num_items)
-        value |= {"accuracy": metrics["acc"], "accuracy_interval": [low, high]}
-    write_json(run.folder / "tasks" / f"{task}.json", value | {"provenance": to_json(provenance())})
-    return value
+        rate = SuccessRate.of(round(metrics["acc"] * num_items), num_items)
+        result = dataclasses.replace(
+            result, accuracy=metrics["acc"], accuracy_interval=rate.interval
+        )
+    stored = dataclasses.replace(result, provenance=provenance())
+    write_result(run.folder / "tasks" / f"{task}.json", stored)
+    return result
 
 
-def task_manager(task: str, include_path: Path | None) -> TaskManager:
+def _task_manager(task: str, include_path: Path | None) -> TaskManager:
     """A manager that knows the task: of the user's folder alone if it is there, which is much faster."""
     own = None
     if include_path is not None:

@@ -40,7 +40,7 @@ def evaluate(
     chosen = np.sort(np.random.default_rng(SEED).permutation(tokens.num_windows(length))[:windows])
     draws = 1 if family.kind == "exact" else draws
 
-    def found(rows: range) -> list[tuple[float, int]]:
+    def scored(rows: range) -> list[tuple[float, int]]:
         ids = tokens.gather(chosen[rows.start : rows.stop], length)
         x = torch.from_numpy(ids).to(device)
         nats = torch.zeros(len(rows), dtype=torch.float64)
@@ -53,7 +53,7 @@ def evaluate(
     each: list[tuple[float, int]] = []
     for start in range(0, windows, batch_size):
         rows = range(start, min(start + batch_size, windows))
-        each += pieces(len(rows), partial(found, rows))
+        each += pieces(len(rows), partial(scored, rows))
     nats, num_bytes = np.array(each).T
     per_token = mean(nats / length)
     scale = length * windows / num_bytes.sum() / math.log(2)

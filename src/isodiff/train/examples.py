@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from isodiff.data.qa_format import Spelt
+from isodiff.data.qa_format import TokenizedQuestion
 from isodiff.data.tokens import Corpus, shuffled
 from isodiff.errors import InputError
 from isodiff.families import Family
@@ -43,7 +43,7 @@ class Examples:
     """
 
     name: str
-    fitting: list[Spelt]
+    fitting: list[TokenizedQuestion]
     length: int
     room: int
     batch_size: int
@@ -55,7 +55,7 @@ class Examples:
     def of(
         cls,
         name: str,
-        spelt: Sequence[Spelt],
+        questions: Sequence[TokenizedQuestion],
         corpus: Corpus,
         *,
         limit: int,
@@ -68,26 +68,26 @@ class Examples:
         Raises:
             InputError: fewer than two fit.
         """
-        room = max(len(one.answer) for one in spelt) if room is None else room
+        room = max(len(one.answer) for one in questions) if room is None else room
         fitting = [
-            one for one in spelt if len(one.answer) <= room and len(one.prompt) + room <= limit
+            one for one in questions if len(one.answer) <= room and len(one.prompt) + room <= limit
         ]
         if len(fitting) < 2:
             raise InputError(
-                f"{len(fitting)} of {len(spelt)} examples fit into {limit} tokens with {room} for the "
+                f"{len(fitting)} of {len(questions)} examples fit into {limit} tokens with {room} for the "
                 "answer; two are needed: give a larger --length or fewer --answer-tokens"
             )
         length = max(len(one.prompt) for one in fitting) + room
-        left_out = len(spelt) - len(fitting)
+        left_out = len(questions) - len(fitting)
         return cls(name, fitting, length, room, batch_size, seed, left_out, corpus)
 
     @cached_property
-    def held_out(self) -> list[Spelt]:
+    def held_out(self) -> list[TokenizedQuestion]:
         """For validation."""
         return self.fitting[::HELD_OUT]
 
     @cached_property
-    def trained_on(self) -> list[Spelt]:
+    def trained_on(self) -> list[TokenizedQuestion]:
         """All others."""
         return [one for number, one in enumerate(self.fitting) if number % HELD_OUT]
 
@@ -111,7 +111,7 @@ class Examples:
         """The answer and the ends behind it."""
         return self.room
 
-    def rows_of(self, examples: Sequence[Spelt], device: torch.device) -> Batch:
+    def rows_of(self, examples: Sequence[TokenizedQuestion], device: torch.device) -> Batch:
         """Prompt, answer, padding."""
         x = np.zeros((len(examples), self.length), np.int64)
         start = np.array([len(one.prompt) for one in examples])

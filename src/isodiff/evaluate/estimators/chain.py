@@ -4,8 +4,8 @@ r"""Chain rules: texts revealed group by group, each token scored once.
 
 *A fixed order*, or one that depends on nothing but what is known so far (DUEL, arXiv 2603.01367): with
 groups of one token this is the exact likelihood of the sampler that fills masks in that order. The order is
-worked out from the predictions at the masks alone; the tokens to come are not shown to whoever chooses, so
-they cannot leak into it. Of equally good masks the leftmost is taken. Choosing by what the true token costs,
+computed from the predictions at the masks alone; the tokens behind them are not shown to that code, so they
+cannot leak into it. Of equally good masks the leftmost is taken. Choosing by what the true token costs,
 or the best of several orders, would not be a likelihood: summed over all texts, it exceeds one.
 
 *Block chain*: N growing groups of a random order. Its mean over orders is the bound of the sampler that
@@ -27,85 +27,91 @@ from torch import Tensor
 
 from isodiff.errors import InputError
 from isodiff.evaluate.estimators.mask_counts import Blocks
-from isodiff.evaluate.estimators.queries import Found, Inquiry, Jobs, Limits
+from isodiff.evaluate.estimators.queries import Estimate, Limits, Queries, TextRows
 from isodiff.families.base import AnyOrder
 from isodiff.types import Chosen
 
 GROUPS = 8
 USUAL = 8  # orders
-Surest = Callable[[Float[Tensor, "M V"]], Float[Tensor, " M"]]
+_Certainty = Callable[[Float[Tensor, "M V"]], Float[Tensor, " M"]]
 
 
-def in_groups(inquiry: Inquiry, rows: Jobs, group: Int[Tensor, "J L"], target: Chosen) -> Tensor:
+def _in_groups(
+    queries: Queries, rows: TextRows, group: Int[Tensor, "Q L"], target: Chosen
+) -> Tensor:
     """Nats of texts whose tokens to score are revealed group by group."""
     count = group.masked_fill(~target, -1).amax(-1) + 1
-    job = torch.arange(len(rows)).repeat_interleave(count)
+    text = torch.arange(len(rows)).repeat_interleave(count)
     step = torch.cat([torch.arange(int(n)) for n in count])[:, None]
-    hidden = target[job] & (group[job] >= step)
-    nats = inquiry.nats(rows[job], hidden, target[job] & (group[job] == step)).sum(-1)
-    return torch.zeros(len(rows), dtype=torch.float64).index_add(0, job, nats)
+    hidden = target[text] & (group[text] >= step)
+    nats = queries.nats(rows[text], hidden, target[text] & (group[text] == step)).sum(-1)
+    return torch.zeros(len(rows), dtype=torch.float64).index_add(0, text, nats)
 
 
-def left_to_right(inquiry: Inquiry, limits: Limits) -> Found:
+def left_to_right(queries: Queries, limits: Limits) -> Estimate:
     """One token at a time, from the left of each block."""
-    blocks, everyone = Blocks(inquiry), torch.arange(len(inquiry.x))
-    place = torch.arange(len(blocks.of)).double() / len(blocks.of)
-    rank = blocks.rank(everyone, place.expand(len(everyone), -1))
-    nats = in_groups(inquiry, everyone, rank, blocks.target)
+    blocks, rows = Blocks(queries), queries.all_rows
+    position = torch.arange(len(blocks.of)).double() / len(blocks.of)
+    rank = blocks.rank(rows, position.expand(len(rows), -1))
+    nats = _in_groups(queries, rows, rank, blocks.target)
     how = "from left to right, one token at a time: that sampler's own"
-    return Found(nats, torch.zeros_like(nats), "exact", how)
+    return Estimate.exact(nats, how)
 
 
-def growing(rank: Int[Tensor, "J L"], size: Int[Tensor, "J L"], groups: int) -> Int[Tensor, "J L"]:
+def growing_groups(
+    rank: Int[Tensor, "Q L"], size: Int[Tensor, "Q L"], groups: int
+) -> Int[Tensor, "Q L"]:
     """Group j of N ends at rank n (j/N)^2, and has one at least: context helps most where there is little."""
-    found = torch.zeros_like(rank)
+    group = torch.zeros_like(rank)
     for j in range(1, groups):
-        found += rank >= (size * (j / groups) ** 2).round().long().clamp_min(j)
-    return found
+        group += rank >= (size * (j / groups) ** 2).round().long().clamp_min(j)
+    return group
 
 
-def block_chain(inquiry: Inquiry, limits: Limits, groups: int = GROUPS) -> Found:
+def block_chain(queries: Queries, limits: Limits, groups: int = GROUPS) -> Estimate:
     """Random orders, two at least, each cut into `groups` growing groups."""
     if groups < 1:
         raise InputError(f"a block chain needs at least 1 group, got {groups}")
-    blocks = Blocks(inquiry)
+    blocks = Blocks(queries)
     num, length = blocks.target.shape
     rows, orders = torch.arange(num), torch.zeros(num, dtype=torch.float64)
     mean, square = torch.zeros_like(orders), torch.zeros_like(orders)
     se = torch.zeros_like(orders)
     while len(rows):
-        number, before = int(orders[rows[0]]), inquiry.cost[rows]
-        u = torch.stack([inquiry.uniform(int(r), "order", number, num=length) for r in rows])
-        group = growing(blocks.rank(rows, u), blocks.sizes[rows], groups)
-        nats = in_groups(inquiry, rows, group, blocks.target[rows])
+        number, before = int(orders[rows[0]]), queries.cost[rows]
+        u = torch.stack([queries.uniform(int(r), "order", number, num=length) for r in rows])
+        group = growing_groups(blocks.rank(rows, u), blocks.sizes[rows], groups)
+        nats = _in_groups(queries, rows, group, blocks.target[rows])
         orders[rows] += 1
         away = nats - mean[rows]
         mean[rows] += away / orders[rows]
         square[rows] += away * (nats - mean[rows])
         se[rows] = (square[rows] / orders[rows] / (orders[rows] - 1).clamp_min(1)).sqrt()
-        cost = inquiry.cost[rows]
+        cost = queries.cost[rows]
         if number == 0:
             limits.check(float(2 * cost.max()))
         rows = rows[limits.go_on(se[rows], cost, cost - before, number + 1, usual=USUAL)]
         rows = rows[(blocks.size[rows] > 1).any(-1)]
     how = f"{int(orders.max())} random orders in {groups} growing groups"
-    return Found(mean, se, "bound", how)
+    return Estimate(mean, se, "bound", how)
 
 
-def chosen_by(surest: Surest, name: str, inquiry: Inquiry, limits: Limits) -> Found:
-    """One token at a time, where `surest` is largest."""
-    family, network, blocks = inquiry.family, inquiry.network, Blocks(inquiry)
+def _most_certain_first(
+    certainty: _Certainty, name: str, queries: Queries, limits: Limits
+) -> Estimate:
+    """One token at a time, where `certainty` is largest."""
+    family, network, blocks = queries.family, queries.network, Blocks(queries)
     assert isinstance(family, AnyOrder)
     num = len(blocks.target)
     total, waiting = torch.zeros(num, dtype=torch.float64), blocks.target.clone()
     while bool(waiting.any()):
         rows = waiting.any(-1).nonzero().squeeze(-1)
 
-        def question(jobs: Jobs, rows: Jobs = rows) -> Tensor:
-            hidden, x = waiting[rows[jobs]].to(inquiry.x.device), inquiry.x[rows[jobs]]
+        def answer(batch: TextRows, rows: TextRows = rows) -> Tensor:
+            hidden, x = waiting[rows[batch]].to(queries.x.device), queries.x[rows[batch]]
             prediction = family.predict(network, x, hidden, hidden)
             parts = [
-                (surest(log_p), -log_p.gather(-1, token[:, None]).squeeze(-1))
+                (certainty(log_p), -log_p.gather(-1, token[:, None]).squeeze(-1))
                 for log_p, token in (
                     (piece.log_softmax(-1), token)
                     for piece, token in prediction.in_pieces(x[hidden])
@@ -120,35 +126,37 @@ def chosen_by(surest: Surest, name: str, inquiry: Inquiry, limits: Limits) -> Fo
                 1,
             )
 
-        score, nats = inquiry.ask(rows, question).unbind(1)
+        score, nats = queries.run(rows, answer).unbind(1)
         for b in range(blocks.num):
             here = blocks.of == b
-            place = score[:, here].argmax(-1) + int(blocks.start[b])  # the first of equals
+            first = score[:, here].argmax(-1) + int(blocks.start[b])  # the first of equals
             some = waiting[rows][:, here].any(-1)
-            total[rows[some]] += nats[some, place[some]]
-            waiting[rows[some], place[some]] = False
+            total[rows[some]] += nats[some, first[some]]
+            waiting[rows[some], first[some]] = False
     how = f"one token at a time, the surest by {name} first: that sampler's own"
-    return Found(total, torch.zeros_like(total), "exact", how)
+    return Estimate.exact(total, how)
 
 
-def confidence(log_p: Float[Tensor, "M V"]) -> Float[Tensor, " M"]:
-    """The largest probability."""
+def _confidence(log_p: Float[Tensor, "M V"]) -> Float[Tensor, " M"]:
     return log_p.amax(-1)
 
 
-def margin(log_p: Float[Tensor, "M V"]) -> Float[Tensor, " M"]:
+def _margin(log_p: Float[Tensor, "M V"]) -> Float[Tensor, " M"]:
     """How much likelier the first token is than the second."""
     first, second = log_p.exp().topk(2, -1).values.unbind(-1)
     return first - second
 
 
-def entropy(log_p: Float[Tensor, "M V"]) -> Float[Tensor, " M"]:
-    """Minus the entropy."""
+def _entropy(log_p: Float[Tensor, "M V"]) -> Float[Tensor, " M"]:
     p = log_p.exp()
     return torch.xlogy(p, p).sum(-1)
 
 
 STATE_DEPENDENT = {
-    measure.__name__: partial(chosen_by, measure, measure.__name__)
-    for measure in (confidence, margin, entropy)
+    name: partial(_most_certain_first, certainty, name)
+    for name, certainty in (
+        ("confidence", _confidence),
+        ("margin", _margin),
+        ("entropy", _entropy),
+    )
 }

@@ -1,4 +1,4 @@
-r"""All subsets of a short target: its bound, and its likelihood over all orders, without any noise.
+r"""Enumeration: all subsets of a short target, for its bound or its likelihood over all orders, no noise.
 
 With l_i(M) = -log p(x_i | what is not in M) for i in M, and n tokens to score,
 
@@ -15,53 +15,52 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from isodiff.errors import InputError
 from isodiff.evaluate.estimators.mask_counts import Blocks
-from isodiff.evaluate.estimators.queries import Found, Inquiry, Limits
+from isodiff.evaluate.estimators.queries import Estimate, Limits, Queries
 
 MOST = 12  # tokens: 4095 network evaluations
-Table = Float[Tensor, "B N M I"]
+_SubsetNats = Float[Tensor, "B N M I"]
 """l_i(M) for every text and block; M is a bit mask of the block's tokens to score, from left to right."""
 
 
-def table(inquiry: Inquiry, blocks: Blocks) -> Table:
-    """Ask for every subset, of all blocks at once."""
+def _subset_nats(queries: Queries, blocks: Blocks) -> _SubsetNats:
+    """One query per subset, of all blocks at once."""
     most = int(blocks.size.max())
     if most > MOST:
         raise InputError(
             f"{most} tokens to score have 2^{most} subsets; all of them are asked for up to {MOST} tokens"
         )
-    everyone = torch.arange(len(inquiry.x))
-    rank = blocks.rank(everyone, place(blocks).expand(len(everyone), -1) / len(blocks.of))
-    row, subset = everyone.repeat_interleave(2**most - 1), torch.arange(1, 2**most)
-    subset = subset.repeat(len(everyone))
+    texts = queries.all_rows
+    left_to_right = torch.arange(len(blocks.of)) / len(blocks.of)
+    rank = blocks.rank(texts, left_to_right.expand(len(texts), -1))
+    row, subset = texts.repeat_interleave(2**most - 1), torch.arange(1, 2**most).repeat(len(texts))
     fits = subset < 2 ** blocks.size.max(-1).values[row]
     row, subset = row[fits], subset[fits]
     bit = (subset[:, None] >> rank[row].clamp_max(MOST)) & 1
     # In a block with fewer tokens, a subset with bits beyond them says what a smaller one said.
     hidden = blocks.target[row] & (bit == 1)
-    nats = inquiry.nats(row, hidden, hidden)
-    found = torch.zeros(len(everyone), blocks.num, 2**most, most, dtype=torch.float64)
-    job, column = hidden.nonzero(as_tuple=True)
+    nats = queries.nats(row, hidden, hidden)
+    table = torch.zeros(len(texts), blocks.num, 2**most, most, dtype=torch.float64)
+    query, column = hidden.nonzero(as_tuple=True)
     block = blocks.of[column]
-    inside = subset[job] < 2 ** blocks.size[row[job], block]
-    job, column, block = job[inside], column[inside], block[inside]
-    found[row[job], block, subset[job], rank[row[job], column]] = nats[job, column]
-    return found
+    inside = subset[query] < 2 ** blocks.size[row[query], block]
+    query, column, block = query[inside], column[inside], block[inside]
+    table[row[query], block, subset[query], rank[row[query], column]] = nats[query, column]
+    return table
 
 
-def place(blocks: Blocks) -> Int[Tensor, " L"]:
-    """0 .. L - 1."""
-    return torch.arange(len(blocks.of))
+def enumeration(queries: Queries, limits: Limits) -> Estimate:
+    """The bound, Eq. (1).
 
-
-def all_subsets(inquiry: Inquiry, limits: Limits) -> Found:
-    """Eq. (1)."""
-    blocks = Blocks(inquiry)
-    sums = table(inquiry, blocks).sum(-1)  # B N M
+    Raises:
+        InputError: too many tokens to score.
+    """
+    blocks = Blocks(queries)
+    sums = _subset_nats(queries, blocks).sum(-1)  # B N M
     number = torch.arange(sums.shape[-1])
     popcount = ((number[:, None] >> torch.arange(MOST)) & 1).sum(-1)
     weight = torch.zeros(MOST + 1, sums.shape[-1], dtype=torch.float64)
@@ -69,13 +68,17 @@ def all_subsets(inquiry: Inquiry, limits: Limits) -> Found:
         for k in range(1, n + 1):
             weight[n, popcount == k] = 1 / (k * math.comb(n, k))
     nats = (weight[blocks.size] * sums).sum((-1, -2))
-    return Found(nats, torch.zeros_like(nats), "bound", "all subsets of masks")
+    return Estimate.exact(nats, "all subsets of masks", "bound")
 
 
-def all_orders(inquiry: Inquiry, limits: Limits) -> Found:
-    """Eq. (2)."""
-    blocks = Blocks(inquiry)
-    nats = table(inquiry, blocks)
+def all_orders(queries: Queries, limits: Limits) -> Estimate:
+    """The likelihood over all orders, Eq. (2).
+
+    Raises:
+        InputError: too many tokens to score.
+    """
+    blocks = Blocks(queries)
+    nats = _subset_nats(queries, blocks)
     total = torch.zeros(len(nats), dtype=torch.float64)
     for n in blocks.size.unique().tolist():
         row, block = (blocks.size == n).nonzero(as_tuple=True)
@@ -89,4 +92,4 @@ def all_orders(inquiry: Inquiry, limits: Limits) -> Found:
             known.append(torch.stack(ways).logsumexp(0) - math.log(len(members)))
         total.index_add_(0, row, -known[-1])
     how = "all orders, one token at a time: the sampler that lifts masks at random"
-    return Found(total, torch.zeros_like(total), "exact", how)
+    return Estimate.exact(total, how)

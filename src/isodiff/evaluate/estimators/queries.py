@@ -1,7 +1,8 @@
-"""Texts that a network is asked about, in batches whose composition never matters, and what that costs.
+"""Queries to a network about texts, in batches whose composition never matters, and what they cost.
 
-A *job* is one look at one text: which tokens are hidden, or which noise is met. Estimators make lists of
-jobs; they are shown to the network `batch_size` at a time. What a job finds depends on its text and its key.
+A query is one network evaluation of one text: some tokens are hidden, or all are noised. Estimators make
+lists of queries, each given by the row of its text; the network gets `batch_size` at a time. The answer to a
+query depends on its text and its key alone.
 """
 
 from __future__ import annotations
@@ -21,17 +22,23 @@ from isodiff.record import Kind
 from isodiff.rng import Key, Placed, Rows, stream
 from isodiff.types import Chosen, Nats, Tokens
 
-Jobs = Int[Tensor, " J"]
+TextRows = Int[Tensor, " Q"]
+"""The row of each query's text."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Estimate:
     """Nats of each text with their standard errors, what they are, and how they were found."""
 
     nats: Float[Tensor, " B"]
     se: Float[Tensor, " B"]
     kind: Kind
     protocol: str
+
+    @classmethod
+    def exact(cls, nats: Float[Tensor, " B"], protocol: str, kind: Kind = "exact") -> Estimate:
+        """Without noise."""
+        return cls(nats, torch.zeros_like(nats), kind, protocol)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +82,7 @@ class Limits:
             )
 
 
-class Counting:
+class CountingDenoiser:
     """A denoiser that counts the texts it is shown."""
 
     def __init__(self, denoiser: Denoiser) -> None:
@@ -98,8 +105,8 @@ class Counting:
 
 
 @dataclass
-class Inquiry:
-    """Texts with tokens to score.
+class Queries:
+    """Texts with tokens to score, and the network that is queried about them.
 
     Attributes:
         target: the tokens to score; the others are given.
@@ -108,7 +115,7 @@ class Inquiry:
     """
 
     family: Family
-    network: Counting
+    network: CountingDenoiser
     x: Tokens
     target: Chosen
     keys: Sequence[Key]
@@ -119,49 +126,55 @@ class Inquiry:
     def __post_init__(self) -> None:
         self.cost = torch.zeros(len(self.x), dtype=torch.float64)
 
-    def ask(self, rows: Jobs, question: Callable[[Jobs], Tensor]) -> Tensor:
-        """The answers to all jobs, in float64; job j is about text rows[j]."""
+    @property
+    def all_rows(self) -> TextRows:
+        """A query for every text."""
+        return torch.arange(len(self.x))
+
+    def run(self, rows: TextRows, answer: Callable[[TextRows], Tensor]) -> Tensor:
+        """The answers to all queries, in float64; `answer` gets the numbers of some of them."""
         answers = []
         with torch.no_grad():
-            for jobs in torch.arange(len(rows)).split(self.batch_size):
+            for batch in torch.arange(len(rows)).split(self.batch_size):
                 before = self.network.shown
-                answers.append(question(jobs).double().cpu())
-                share = (self.network.shown - before) / len(jobs)
-                self.cost.index_add_(0, rows[jobs], torch.full((len(jobs),), share).double())
+                answers.append(answer(batch).double().cpu())
+                share = (self.network.shown - before) / len(batch)
+                self.cost.index_add_(0, rows[batch], torch.full((len(batch),), share).double())
         return torch.cat(answers)
 
-    def denoiser(self, rows: Jobs) -> Denoiser:
-        """The network, for looks at these texts."""
+    def denoiser(self, rows: TextRows) -> Denoiser:
+        """The network, for queries about these texts."""
         return self.network
 
-    def noise(self, keys: Sequence[Key], places: Float[Tensor, " J"], rows: Jobs) -> Rows:
-        """The numbers of looks at these texts."""
-        return Placed(self.seed, keys, places, device=self.x.device)
+    def noise(self, keys: Sequence[Key], levels: Float[Tensor, " Q"], rows: TextRows) -> Rows:
+        """The random numbers of queries about these texts, at these noise levels in [0, 1)."""
+        return Placed(self.seed, keys, levels, device=self.x.device)
 
-    def nats(self, rows: Jobs, hidden: Bool[Tensor, "J L"], read: Bool[Tensor, "J L"]) -> Nats:
+    def nats(self, rows: TextRows, hidden: Bool[Tensor, "Q L"], read: Bool[Tensor, "Q L"]) -> Nats:
         """-log p(x_i | what is not hidden) at the positions read, 0 elsewhere."""
         family, device = self.family, self.x.device
         assert isinstance(family, AnyOrder)
 
-        def question(jobs: Jobs) -> Nats:
-            x, masked, want = self.x[rows[jobs]], hidden[jobs].to(device), read[jobs].to(device)
-            found = family.predict(self.denoiser(rows[jobs]), x, masked, want).nats(x[want])
-            return found.new_zeros(x.shape).masked_scatter(want, found)
+        def answer(batch: TextRows) -> Nats:
+            x, masked, want = self.x[rows[batch]], hidden[batch].to(device), read[batch].to(device)
+            nats = family.predict(self.denoiser(rows[batch]), x, masked, want).nats(x[want])
+            return nats.new_zeros(x.shape).masked_scatter(want, nats)
 
-        return self.ask(rows, question)
+        return self.run(rows, answer)
 
-    def nelbo(self, rows: Jobs, keys: Sequence[Key], places: Float[Tensor, " J"]) -> Tensor:
-        """The integrand of the family's bound at the places given."""
+    def nelbo(self, rows: TextRows, keys: Sequence[Key], levels: Float[Tensor, " Q"]) -> Tensor:
+        """The integrand of the family's bound at these noise levels."""
         observed = None if bool(self.target.all()) else ~self.target
 
-        def question(jobs: Jobs) -> Tensor:
-            which = rows[jobs]
-            rng = self.noise([keys[j] for j in jobs.tolist()], places[jobs], which)
-            known = None if observed is None else observed[which]
-            denoiser = self.denoiser(which)
-            return self.family.nelbo(denoiser, self.x[which], rng=rng, observed=known).nats
+        def answer(batch: TextRows) -> Tensor:
+            some = rows[batch]
+            rng = self.noise([keys[q] for q in batch.tolist()], levels[batch], some)
+            known = None if observed is None else observed[some]
+            return self.family.nelbo(
+                self.denoiser(some), self.x[some], rng=rng, observed=known
+            ).nats
 
-        return self.ask(rows, question)
+        return self.run(rows, answer)
 
     def uniform(self, row: int, *purpose: str | int, num: int) -> Float[Tensor, " {num}"]:
         """Numbers in [0, 1) that depend on the text's key and the purpose."""

@@ -1,8 +1,8 @@
 r"""Integrals over [0, 1) with error bars one can trust: pairs of draws, in strata that learn.
 
-    int_0^1 f(u) du,   f(u) = E[ value drawn at place u ]
+    int_0^1 f(u) du,   f(u) = E[ value drawn at u ]
 
-A *round* cuts [0, 1) into S strata and draws two places in each:
+A *round* cuts [0, 1) into S strata and draws two u in each, noise levels for our integrands:
 
     T = sum_s w_s (a_s + b_s) / 2,     v = sum_s w_s^2 (a_s - b_s)^2 / 4,                          (1)
 
@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from isodiff.evaluate.estimators.queries import Inquiry, Limits
+from isodiff.evaluate.estimators.queries import Limits, Queries, TextRows
 from isodiff.rng import Key
 
 STRATA = 8
@@ -34,47 +34,47 @@ KNOTS = 64
 USUAL = 4  # rounds
 PRIOR = 4.0  # pairs per bin that the expected spread counts as
 
-Cuts = Float[Tensor, "A S1"]
+_Cuts = Float[Tensor, "A S1"]
 
 
 class Integrand(Protocol):
-    """Something that can be drawn at a place."""
+    """Something that can be drawn at a noise level."""
 
     def knots(self) -> Float[Tensor, "B K1"]:
-        """Quantiles of the places at i / KNOTS: equal steps are expected to add equally to the spread."""
+        """Quantiles of u at i / KNOTS: equal steps are expected to add equally to the spread."""
         ...
 
     def draw(
-        self, rows: Int[Tensor, " J"], keys: list[Key], places: Float[Tensor, " J"]
-    ) -> Float[Tensor, " J"]:
-        """Values at the places; what it learns from them, it may use from the next call on."""
+        self, rows: TextRows, keys: list[Key], levels: Float[Tensor, " Q"]
+    ) -> Float[Tensor, " Q"]:
+        """Values at the noise levels; what it learns from them, it may use from the next call on."""
         ...
 
 
 def integrate(
-    inquiry: Inquiry, integrand: Integrand, rows: Int[Tensor, " A"], limits: Limits
+    queries: Queries, integrand: Integrand, rows: Int[Tensor, " A"], limits: Limits
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"], int]:
     """The integral for each of `rows` (0 for others), its standard error, and the most rounds a row took."""
-    num = len(inquiry.x)
+    num = len(queries.x)
     mean, variance, rounds = (torch.zeros(num, dtype=torch.float64) for _ in range(3))
-    knots, spread = integrand.knots(), Spread(num)
+    knots, spread = integrand.knots(), _Spread(num)
     while len(rows):
         number = int(rounds[rows[0]])
-        before = inquiry.cost[rows]
+        before = queries.cost[rows]
         along = spread.cuts(rows)
-        cuts = at(knots[rows], along)
+        cuts = _interpolated(knots[rows], along)
         width = cuts.diff(dim=-1)
-        u = torch.stack([inquiry.uniform(int(r), number, num=2 * STRATA) for r in rows])
-        places = cuts[:, :-1, None] + width[..., None] * u.view(-1, STRATA, 2)
-        keys = [(*inquiry.keys[int(r)], number, j) for r in rows for j in range(2 * STRATA)]
-        jobs = rows.repeat_interleave(2 * STRATA)
-        values = integrand.draw(jobs, keys, places.flatten()).view(places.shape)
+        u = torch.stack([queries.uniform(int(r), number, num=2 * STRATA) for r in rows])
+        levels = cuts[:, :-1, None] + width[..., None] * u.view(-1, STRATA, 2)
+        keys = [(*queries.keys[int(r)], number, j) for r in rows for j in range(2 * STRATA)]
+        repeated = rows.repeat_interleave(2 * STRATA)
+        values = integrand.draw(repeated, keys, levels.flatten()).view(levels.shape)
         half = width * values.diff(dim=-1).squeeze(-1) / 2
         mean[rows] += (width * values.mean(-1)).sum(-1)
         variance[rows] += half.square().sum(-1)
         rounds[rows] += 1
         spread.learn(rows, along, half)
-        cost = inquiry.cost[rows]
+        cost = queries.cost[rows]
         if number == 0:
             limits.check(float(cost.max()))
         se = variance[rows].sqrt() / rounds[rows]
@@ -83,14 +83,14 @@ def integrate(
     return mean / taken, variance.sqrt() / taken, int(rounds.max())
 
 
-class Spread:
+class _Spread:
     """Where the values of each text scatter, relative to what was expected: a bin for each first stratum."""
 
     def __init__(self, num: int) -> None:
         self.total = torch.zeros(num, STRATA, dtype=torch.float64)
         self.pairs = torch.zeros(num, STRATA, dtype=torch.float64)
 
-    def cuts(self, rows: Int[Tensor, " A"]) -> Cuts:
+    def cuts(self, rows: Int[Tensor, " A"]) -> _Cuts:
         """Cuts of [0, 1], in steps along the knots, between which the spread is equal."""
         total, pairs = self.total[rows], self.pairs[rows]
         usual = total.sum(-1, keepdim=True) / pairs.sum(-1, keepdim=True).clamp_min(1)
@@ -104,7 +104,7 @@ class Spread:
         found[:, 0], found[:, -1] = 0, 1
         return found
 
-    def learn(self, rows: Int[Tensor, " A"], along: Cuts, half: Float[Tensor, "A S"]) -> None:
+    def learn(self, rows: Int[Tensor, " A"], along: _Cuts, half: Float[Tensor, "A S"]) -> None:
         """Half the weighted difference of each pair, shared among the bins that its stratum covers."""
         low, high = along[:, :-1, None] * STRATA, along[:, 1:, None] * STRATA
         edge = torch.arange(STRATA, dtype=torch.float64)
@@ -115,8 +115,7 @@ class Spread:
         self.pairs[rows] += share.sum(1)
 
 
-def at(knots: Float[Tensor, "A K1"], along: Cuts) -> Cuts:
-    """The knots, interpolated."""
+def _interpolated(knots: Float[Tensor, "A K1"], along: _Cuts) -> _Cuts:
     scaled = along * KNOTS
     left = scaled.floor().long().clamp_max(KNOTS - 1)
     low, high = knots.gather(-1, left), knots.gather(-1, left + 1)
