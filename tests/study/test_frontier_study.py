@@ -106,7 +106,7 @@ def test_a_judge_with_another_tokenizer_compares_by_bits_per_byte(folder, tmp_pa
     (strange,) = (folder / "other").iterdir()
     judge = runs_of(folder, "autoregressive")[1]
     # How many texts there are depends on the clock, so their entropy must not matter here.
-    options = ["--judge", str(judge), "--out", str(tmp_path), *QUICK, "--json"]
+    options = ["--reference-model", str(judge), "--out", str(tmp_path), *QUICK, "--json"]
     done = isodiff("frontier", str(strange), *options, "--entropy-floor", "0")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -143,8 +143,8 @@ def test_of_one_budget_the_lower_loss_is_chosen(folder, tmp_path):
     [
         ([], "which runs? give run folders"),
         (["nowhere"], "nowhere does not exist"),
-        (["RUNS", "--judge", "MASKED"], "its likelihood is a bound"),
-        (["MASKED"], "no run here has an exact likelihood to judge with"),
+        (["RUNS", "--reference-model", "MASKED"], "its likelihood is a bound"),
+        (["MASKED"], "no run here has an exact likelihood to score texts"),
         (["RUNS", "--steps", "0"], "steps must be positive numbers"),
         (["RUNS", "--texts", "1"], "two texts or more"),
     ],

@@ -37,7 +37,7 @@ def run(
     texts: Number = 128,
     held_out: Number = 256,
     call_seconds: Seconds = 1.0,
-    judge: Annotated[str | None, arg(metavar="RUN|hf:NAME")] = None,
+    reference_model: Annotated[str | None, arg(metavar="RUN|hf:NAME")] = None,
     entropy_floor: Share = ENTROPY_FLOOR,
     throughput: Annotated[float | None, arg(metavar="TOKENS")] = None,
     budget: Flops | None = None,
@@ -58,8 +58,8 @@ def run(
         texts: At least so many texts a point.
         held_out: Windows of held-out text to compare with.
         call_seconds: Longest call of the sweep over batch sizes.
-        judge: A run's folder, or hf:NAME for a causal model of Hugging Face; by default the strongest run
-            with an exact likelihood.
+        reference_model: Scores what is written: a run's folder, or hf:NAME for a causal model of Hugging
+            Face; by default the strongest run with an exact likelihood.
         entropy_floor: Share of held-out text's entropy below which texts are degenerate and win nothing.
         throughput: Also recommend a run and its sampler for so many tokens per second.
         budget: Recommend from the runs trained within so many FLOPs.
@@ -77,7 +77,7 @@ def run(
     count = workers or (max(1, num_cores() // threads) if device == "cpu" else 1)
     with Workers(count, threads, place) as pool:
         found = measure_frontier(
-            runs, place, settings, pool, judge=judge, floor=entropy_floor, device=device
+            runs, place, settings, pool, judge=reference_model, floor=entropy_floor, device=device
         )
     from isodiff.report.frontier import write_figure
     from isodiff.report.frontier_tables import terminal

@@ -115,7 +115,7 @@ def measure_frontier(
     chosen, strongest = runs_to_sample(paths)
     if judge is None and strongest is None:
         raise InputError(
-            "no run here has an exact likelihood to judge with; give --judge RUN or --judge hf:NAME"
+            "no run here has an exact likelihood to score texts with; give --reference-model RUN or hf:NAME"
         )
     name = judge or str(strongest.folder if strongest else "")
     runs, jobs = _point_jobs(chosen, name, settings, pool, device)
