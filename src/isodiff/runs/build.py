@@ -17,7 +17,7 @@ from isodiff.network.transformer import Transformer
 from isodiff.rng import stream
 from isodiff.runs import checkpoint
 from isodiff.runs.ema import AveragedWeights
-from isodiff.runs.parametrization import begin, query_scale
+from isodiff.runs.parametrization import initialize, query_scale
 from isodiff.runs.spec import RunSpec, num_steps
 
 
@@ -67,7 +67,7 @@ def make_network(spec: RunSpec, family: Family) -> Transformer:
             query_scale=query_scale(spec.recipe, spec.shape),
         )
     if spec.recipe.parametrization == "complete_p":
-        begin(network)
+        initialize(network)
     return network
 
 
@@ -155,7 +155,7 @@ def load(folder: Path, *, corpus: Path | None = None, device: str = "cpu") -> Tr
     state = checkpoint.verified(found[-1], spec.id)
     family = make_family(spec.family, text.vocab_size)
     network = make_network(spec, family)
-    checkpoint.load(found[-1], network)
+    checkpoint.load_weights(found[-1], network)
     if spec.recipe.ema is not None:
         average = AveragedWeights(network, spec.recipe.ema)
         checkpoint.load_average(found[-1], average)

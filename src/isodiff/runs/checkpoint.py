@@ -102,7 +102,7 @@ def restore(
         return None
     newest = steps(folder)[-1]
     state = verified(newest, spec_id)
-    load(newest, network)
+    load_weights(newest, network)
     tensors = _read(newest / FILES[1])
     for name, parameter in network.named_parameters():
         optimizer.state[parameter] = {
@@ -114,7 +114,7 @@ def restore(
     return state
 
 
-def load(checkpoint: Path, network: nn.Module) -> None:
+def load_weights(checkpoint: Path, network: nn.Module) -> None:
     """Weights only."""
     try:
         network.load_state_dict(_read(checkpoint / FILES[0]))

@@ -166,10 +166,10 @@ def read_study(path: Path) -> Study:
     try:
         return TypeAdapter(Study).validate_python(value)
     except ValidationError as error:
-        raise InputError(f"{path}: {explain(error)}") from None
+        raise InputError(f"{path}: {_explain(error)}") from None
 
 
-def explain(error: ValidationError) -> str:
+def _explain(error: ValidationError) -> str:
     """The first problem of a validation, in one line; a misspelled key before the key it leaves missing."""
     problems = error.errors()
     strange = [p for p in problems if p["type"] == "unexpected_keyword_argument"]
@@ -177,7 +177,7 @@ def explain(error: ValidationError) -> str:
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "unexpected_keyword_argument":
         *path, key = first["loc"]
-        known = keys_at(path)
+        known = _keys_at(path)
         place = ".".join(str(part) for part in path) or "the study"
         return f"unknown key {key!r} in {place}{nearest(str(key), known)}; keys: {', '.join(known)}"
     if first["type"] == "missing":
@@ -188,7 +188,7 @@ def explain(error: ValidationError) -> str:
     return f"{where}: {message}, got {first['input']!r}"
 
 
-SECTIONS = {
+_SECTIONS = {
     "corpus": CorpusSource,
     "budgets": Budget,
     "recipe": Recipe,
@@ -199,7 +199,7 @@ SECTIONS = {
 }
 
 
-def keys_at(path: list[Any]) -> list[str]:
+def _keys_at(path: list[Any]) -> list[str]:
     """Known keys of the section that an error's location points to."""
-    section = SECTIONS.get(str(path[0]), Study) if path else Study
+    section = _SECTIONS.get(str(path[0]), Study) if path else Study
     return [f.name for f in dataclasses.fields(section)]

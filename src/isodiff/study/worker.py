@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -29,13 +31,15 @@ from isodiff.serialization import to_json
 from isodiff.study.branching import branch_points, with_shared_warmup
 from isodiff.study.plan import PlannedRun, StepSeconds
 from isodiff.study.sampling import frontier_point, held_out, samplers
-from isodiff.train.calibrate import run_seconds
+from isodiff.study.workers import Job
 from isodiff.train.loop import train
+from isodiff.train.run import TrainingRun
 
-LOCK_SECONDS = 30.0  # an orphan of a killed study needs a step to notice and let go
+_WARM_UP, _SECONDS = 3, 0.6  # of a calibration: steps not counted, and the least time of the others
+_LOCK_SECONDS = 30.0  # an orphan of a killed study needs a step to notice and let go
 
 
-def describe_runs(job: dict[str, Any]) -> list[PlannedRun]:
+def _describe(job: Job) -> list[PlannedRun]:
     """Complete every draft into a spec and count its parameters, FLOPs, steps and epochs."""
     corpus = Corpus.open(job["corpus"])
     tokens = corpus.split("train")
@@ -69,22 +73,38 @@ def describe_runs(job: dict[str, Any]) -> list[PlannedRun]:
     ]
 
 
-def calibrate(job: dict[str, Any]) -> StepSeconds:
-    """Seconds per step and of the evaluations."""
-    step, evaluation = run_seconds(RunSpec.from_json(job["spec"]), Corpus.open(job["corpus"]))
-    return StepSeconds(step=step, evaluation=evaluation)
+def _calibrate(job: Job) -> StepSeconds:
+    """A few steps of a run and one evaluation, timed."""
+    spec = RunSpec.from_json(job["spec"])
+    with tempfile.TemporaryDirectory() as folder:
+        run = TrainingRun(spec, Path(folder), Corpus.open(job["corpus"]), steps=10**6)
+        times: list[float] = []
+        began = time.perf_counter()
+        while len(times) < _WARM_UP + 5 or time.perf_counter() - began < _SECONDS:
+            start = time.perf_counter()
+            run.update(len(times))
+            times.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        run.validate(spec.validation.curve_windows, 1)
+        curve = time.perf_counter() - start
+    share = spec.validation.windows * (1 if run.family.kind == "exact" else spec.validation.draws)
+    share /= spec.validation.curve_windows
+    return StepSeconds(
+        step=statistics.median(times[_WARM_UP:]),
+        evaluation=curve * (spec.validation.curve_points - 1 + share),
+    )
 
 
-def train_run(job: dict[str, Any]) -> dict[str, Any]:
+def _train(job: Job) -> dict[str, Any]:
     """Train one run, reporting once a second."""
     last = 0.0
 
     def report(progress: TrainingProgress) -> None:
         nonlocal last
-        stop_if_orphaned()
+        _stop_if_orphaned()
         if time.monotonic() - last > 1:
             last = time.monotonic()
-            say({"progress": max(0.0, 1 - progress.flops_left / job["flops"])})
+            _say({"progress": max(0.0, 1 - progress.flops_left / job["flops"])})
 
     record = train(
         RunSpec.from_json(job["spec"]),
@@ -92,12 +112,12 @@ def train_run(job: dict[str, Any]) -> dict[str, Any]:
         Corpus.open(job["corpus"]),
         branches=[RunSpec.from_json(spec) for spec in job["branches"]],
         report=report,
-        wait_seconds=LOCK_SECONDS,
+        wait_seconds=_LOCK_SECONDS,
     )
     return {"status": record.status, "message": record.message}
 
 
-def sample_run(job: dict[str, Any]) -> dict[str, Any]:
+def _sample(job: Job) -> dict[str, Any]:
     """Texts of a trained run."""
     run = load(Path(job["folder"]))
     sampler = run.family.sampler_with(job["steps"])
@@ -108,46 +128,44 @@ def sample_run(job: dict[str, Any]) -> dict[str, Any]:
     return {"texts": texts, "nfe": int(nfe.max())}
 
 
-JOBS = {
-    "describe": describe_runs,
-    "calibrate": calibrate,
-    "train": train_run,
-    "sample": sample_run,
+_JOBS = {
+    "describe": _describe,
+    "calibrate": _calibrate,
+    "train": _train,
+    "sample": _sample,
     "samplers": samplers,
     "frontier_point": frontier_point,
     "held_out": held_out,
 }
 
 
-def say(message: dict[str, Any]) -> None:
-    """One JSON line to the parent."""
-    CHANNEL.write(json.dumps(message) + "\n")
-    CHANNEL.flush()
+def _say(message: dict[str, Any]) -> None:
+    _CHANNEL.write(json.dumps(message) + "\n")
+    _CHANNEL.flush()
 
 
-def stop_if_orphaned() -> None:
-    """End when the study that started this worker is gone."""
-    if os.getppid() != PARENT:
+def _stop_if_orphaned() -> None:
+    if os.getppid() != _PARENT:
         raise SystemExit(1)
 
 
-def main() -> None:
+def _main() -> None:
     """Answer jobs until standard input closes."""
     torch.set_num_threads(int(sys.argv[1]))
     keep_freed_memory()
     for line in sys.stdin:
         job = json.loads(line)
         try:
-            say({"answer": to_json(JOBS[job["do"]](job))})
+            _say({"answer": to_json(_JOBS[job["do"]](job))})
         except InputError as error:
-            say({"error": str(error), "input": True})
+            _say({"error": str(error), "input": True})
         except Exception as error:  # a job that fails must not end the worker: the study goes on
             traceback.print_exc()
-            say({"error": f"{type(error).__name__}: {error}", "input": False})
+            _say({"error": f"{type(error).__name__}: {error}", "input": False})
 
 
 if __name__ == "__main__":
-    PARENT = os.getppid()
-    CHANNEL = sys.stdout
+    _PARENT = os.getppid()
+    _CHANNEL = sys.stdout
     sys.stdout = sys.stderr  # nothing else may reach the channel
-    main()
+    _main()
