@@ -14,7 +14,7 @@ from isodiff.network.attention import (
     Full,
     TwoStream,
     attend,
-    plain,
+    plain_attention,
 )
 from isodiff.rng import stream
 
@@ -52,7 +52,7 @@ def test_patterns_may_differ_by_sequence(pattern: BidirectionalPrefix) -> None:
     ).tolist()
     q, k, v = torch.randn(3, 5, 2, n, 8, dtype=torch.float64, generator=stream(2))
     out = scaled_dot_product_attention(q, k, v, attn_mask=want[:, None])
-    for path in (plain, attend):
+    for path in (plain_attention, attend):
         for grad in (False, True):
             got = path(q.requires_grad_(grad), k, v, pattern)
             torch.testing.assert_close(got.detach(), out, rtol=1e-12, atol=1e-13)
@@ -87,7 +87,7 @@ def test_mask_is_the_pattern_written_out(pattern: Attention) -> None:
 def test_plain_and_chosen_path_are_softmax_attention(pattern: Attention, n: int) -> None:
     q, k, v = torch.randn(3, 2, 4, n, 8, dtype=torch.float64, generator=stream(0, n))
     want = scaled_dot_product_attention(q, k, v, attn_mask=written_out(pattern, n))
-    torch.testing.assert_close(plain(q, k, v, pattern), want, rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(plain_attention(q, k, v, pattern), want, rtol=1e-12, atol=1e-13)
     torch.testing.assert_close(attend(q, k, v, pattern), want, rtol=1e-12, atol=1e-13)
 
 
@@ -96,5 +96,5 @@ def test_long_sequences_take_another_path_to_the_same_result(pattern: Attention)
     n = 1030
     q, k, v = torch.randn(3, 1, 1, n, 4, dtype=torch.float64, generator=stream(1))
     torch.testing.assert_close(
-        attend(q, k, v, pattern), plain(q, k, v, pattern), rtol=1e-11, atol=1e-12
+        attend(q, k, v, pattern), plain_attention(q, k, v, pattern), rtol=1e-11, atol=1e-12
     )

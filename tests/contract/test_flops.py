@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from isodiff.cost.flops import conventions, forward_flops, training_flops
 from isodiff.errors import InputError
 from isodiff.families.base import Family
-from isodiff.network.attention import BidirectionalPrefix, plain
+from isodiff.network.attention import BidirectionalPrefix, plain_attention
 from isodiff.network.shape import Backbone, Shape
 from isodiff.network.view import View
 from isodiff.rng import Rows, stream
@@ -30,9 +30,9 @@ def counted(family: Family, backbone: Backbone) -> tuple[int, tuple[View, ...]]:
 
 
 @pytest.fixture(autouse=True)
-def plain_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+def every_score_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch's counter sees nothing of a CPU's fused attention, which looks without gradients take."""
-    monkeypatch.setattr("isodiff.network.transformer.attend", plain)
+    monkeypatch.setattr("isodiff.network.transformer.attend", plain_attention)
 
 
 @each_backbone

@@ -21,7 +21,7 @@ from isodiff.families.hybrid import Hybrid
 from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked
 from isodiff.families.uniform import Uniform
-from isodiff.network.attention import sizes
+from isodiff.network.attention import block_sizes
 from isodiff.network.view import Denoiser
 from isodiff.process.categorical import UniformState
 from isodiff.process.schedule import Linear
@@ -76,7 +76,7 @@ def masked_bound(denoiser: Denoiser, free: tuple[int, ...] = ALL) -> Tensor:
 
 def block_bound(denoiser: Denoiser, block_size: int, free: tuple[int, ...] = ALL) -> Tensor:
     """Every block's count, and orders of all positions."""
-    blocks = [1] * len(sizes(L, block_size))
+    blocks = [1] * len(block_sizes(L, block_size))
     for block in range(len(blocks)):  # without a free token, one count that does not matter
         blocks[block] = max(1, sum(place // block_size == block for place in free))
     *counts, order = product(*(torch.arange(size) for size in blocks), orders(L))

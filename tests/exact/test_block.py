@@ -18,7 +18,7 @@ from isodiff.families.base import UNDECIDED, undecided
 from isodiff.families.block import RANGES, BlockDiffusion, BlockSampler
 from isodiff.families.endings import histogram_entropy
 from isodiff.families.sampling import sample
-from isodiff.network.attention import BlockCausal, TwoStream, sizes
+from isodiff.network.attention import BlockCausal, TwoStream, block_sizes
 from isodiff.network.view import Table, View
 from isodiff.rng import Rows, stream
 
@@ -44,8 +44,8 @@ def block_nats(size: int, start: int) -> dict[tuple[int, ...], float]:
 
 def outcomes(family: BlockDiffusion) -> tuple[Tensor, Tensor, Scripted]:
     """Counts (R, N) with their probabilities under the family, and the script that draws them."""
-    q = family.chances(torch.tensor(sizes(L, family.block_size)))
-    *ks, order = product(*(torch.arange(n) for n in sizes(L, family.block_size)), orders(L))
+    q = family.chances(torch.tensor(block_sizes(L, family.block_size)))
+    *ks, order = product(*(torch.arange(n) for n in block_sizes(L, family.block_size)), orders(L))
     k = torch.stack(ks, -1)
     chance = torch.stack([q[b][k[:, b]] for b in range(len(q))]).prod(0) / len(orders(L))
     centers = torch.stack([(q[b].cumsum(0) - q[b] / 2)[k[:, b]] for b in range(len(q))], -1)
@@ -84,7 +84,7 @@ def test_the_grid_of_the_search_has_36_ranges() -> None:
 def test_one_pass_measures_the_variance_under_every_range(size: int, objective) -> None:
     """Uniform counts, reweighted: the variance over blocks and masks that each range's own draws have."""
     whole = BlockDiffusion(vocab_size=V, block_size=size, objective=objective)
-    tokens = torch.tensor(sizes(L, size))
+    tokens = torch.tensor(block_sizes(L, size))
     n = len(tokens)
     # Every outcome once: chances are equal, as the counts of all blocks are uniform.
     _, _, rng = outcomes(whole)
@@ -122,7 +122,7 @@ def test_only_the_last_block_of_the_clean_copy_is_hidden() -> None:
         x = torch.zeros(1, length, dtype=torch.long)
         view = BlockDiffusion(vocab_size=V, block_size=size).view(x, x)
         n = view.inputs.shape[1]
-        assert n == 2 * length - sizes(length, size)[-1]
+        assert n == 2 * length - block_sizes(length, size)[-1]
         index = torch.arange(2 * length)
         whole = TwoStream(size).allowed(index[:, None], index, 2 * length)
         got = view.attention.allowed(index[:n, None], index[:n], n)

@@ -206,7 +206,10 @@ def test_masks_within_a_range(low: float, high: float) -> None:
 @pytest.mark.parametrize(("length", "kept"), [(1, 0.0), (8, 0.0), (8, 0.3), (9, 0.75)])
 def test_expected_masks_is_the_mean_of_what_is_drawn(length: int, kept: float) -> None:
     k = torch.cat(
-        [counts.mask_counts(rows(64, "masks", s), length, kept)[0].double() for s in range(300)]
+        [
+            counts.draw_mask_counts(rows(64, "masks", s), length, kept)[0].double()
+            for s in range(300)
+        ]
     )
     spread = float(k.std()) / 300**0.5 / 8 + 1e-9
     assert abs(float(k.mean()) - counts.expected_masks(length, kept)) < 4 * spread

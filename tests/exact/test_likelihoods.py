@@ -28,7 +28,7 @@ from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked, MaskedSampler
 from isodiff.families.sampling import sample
 from isodiff.families.uniform import Uniform
-from isodiff.network.attention import sizes
+from isodiff.network.attention import block_sizes
 from isodiff.network.view import Denoiser, Prediction, View
 from isodiff.rng import Rows, stream
 
@@ -45,7 +45,7 @@ each_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 def expected_bound(family: Family, denoiser: Denoiser) -> Tensor:
     """E[nelbo] of every text, over every count and order of the family's own draws."""
     if isinstance(family, BlockDiffusion):
-        blocks = sizes(L, family.block_size)
+        blocks = block_sizes(L, family.block_size)
         *counts, order = product(*(torch.arange(size) for size in blocks), orders(L))
         level = [(k + 0.5) / size for k, size in zip(counts, blocks, strict=True)]
         draws: dict[str, Tensor] = {"scattered": torch.stack(level, -1), "permutation": order}

@@ -18,7 +18,7 @@ from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked
 from isodiff.families.sampling import sample
 from isodiff.families.uniform import Uniform
-from isodiff.network.attention import sizes
+from isodiff.network.attention import block_sizes
 from isodiff.network.view import Denoiser
 from isodiff.process.categorical import Absorbing, UniformState
 from isodiff.process.schedule import Linear
@@ -106,7 +106,7 @@ def most_evaluations(family: Family, steps: int) -> int:
     if isinstance(family, Interpolating) and family.alpha_0 < 1:
         return L
     if isinstance(family, BlockDiffusion):
-        return sum(min(steps, size) for size in sizes(L, family.block_size))
+        return sum(min(steps, size) for size in block_sizes(L, family.block_size))
     if isinstance(family, Hybrid) and family.p_u != 0:
         return steps
     return steps if isinstance(family, Uniform) else min(steps, L)

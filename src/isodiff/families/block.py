@@ -46,7 +46,7 @@ from isodiff.errors import InputError
 from isodiff.families.base import UNDECIDED, Family, Likelihood, SampleState, Stepped, meta
 from isodiff.families.endings import end_at_stop, repeating
 from isodiff.families.reveal_times import Event, dense_rank, draw_steps, num_events
-from isodiff.network.attention import BlockCausal, Full, TwoStream, sizes
+from isodiff.network.attention import BlockCausal, Full, TwoStream, block_sizes
 from isodiff.network.view import Denoiser, Prediction, View, caching
 from isodiff.process.categorical import Absorbing
 from isodiff.process.counts import between, by_count, known_first, last_of_blocks
@@ -153,7 +153,7 @@ class BlockDiffusion(
 
     def training_views(self, batch: int, length: int) -> tuple[View, ...]:
         """One view of both copies; the masks of the noisy one are predictions."""
-        q = self.chances(torch.tensor(sizes(length, self.block_size)))
+        q = self.chances(torch.tensor(block_sizes(length, self.block_size)))
         expected = float((q * torch.arange(1, q.shape[1] + 1)).sum())
         x = meta(batch, length)
         return (replace(self.view(x, x), read=meta(round(batch * expected))),)
@@ -244,7 +244,7 @@ class BlockDiffusion(
 
     def sampling_cost(self, length: int, steps: int) -> SamplingCost:
         """The block at hand at each of its events."""
-        blocks = sizes(length, self.block_size)
+        blocks = block_sizes(length, self.block_size)
         return shown_by_block(blocks, [expected_events(steps, size) for size in blocks])
 
     def denoise(

@@ -170,7 +170,7 @@ class Interpolating(
     ) -> Nats:
         """-log p(x_i | z), or p(x_i | z_0, x_<i) in the second phase, of the last k tokens in `order`."""
         if not first:
-            order = counts.left_to_right(order, k)
+            order = counts.tail_left_to_right(order, k)
         length = x.shape[1]
         masked = torch.arange(length, device=x.device) >= (length - k)[:, None]
         clean = x.gather(1, order)
@@ -191,7 +191,7 @@ class Interpolating(
     ) -> Iterator[tuple[bool, Int[Tensor, " B"], Order, Float[Tensor, " B"]]]:
         """Of each phase that there is: whether it is the first, its masks, their order and their weight."""
         if self.alpha_0 > 0:
-            k, weight = counts.mask_counts(rng, length, 1 - self.alpha_0, observed)
+            k, weight = counts.draw_mask_counts(rng, length, 1 - self.alpha_0, observed)
             yield True, k, counts.known_first(rng.permutation(length), observed), weight
         if self.alpha_0 < 1:  # k_0 masks are left by the first
             k = counts.leftover_counts(rng, length, 1 - self.alpha_0, observed)

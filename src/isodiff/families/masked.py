@@ -55,10 +55,10 @@ from isodiff.network.view import Denoiser, Prediction, View, for_rows
 from isodiff.process.categorical import Absorbing
 from isodiff.process.counts import (
     by_count,
+    draw_mask_counts,
     expected_masks,
     known_first,
     last,
-    mask_counts,
     num_free,
     step_weights,
 )
@@ -170,7 +170,7 @@ class Masked(
     ) -> Nats:
         """The objective at k masks."""
         length = x.shape[1]
-        k, weight = mask_counts(rng, length, observed=observed)
+        k, weight = draw_mask_counts(rng, length, observed=observed)
         measure = score_entropy if self.objective == "sedd" else Prediction.nats
         masked = last(known_first(rng.permutation(length), observed), k)
         nats = self.nats(denoiser, x, masked, measure)
@@ -185,7 +185,7 @@ class Masked(
         self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Likelihood:
         """(L/k) times the nats of k masks."""
-        k, weight = mask_counts(rng, x.shape[1], observed=observed)
+        k, weight = draw_mask_counts(rng, x.shape[1], observed=observed)
         nats = self.nats(denoiser, x, last(known_first(rng.permutation(x.shape[1]), observed), k))
         return Likelihood(weight.to(nats.dtype) * nats.sum(-1), "bound")
 

@@ -112,7 +112,7 @@ class BlockCausal(Attention):
         """Own block, and every earlier one within reach."""
         return sum(
             size * (size + self.block * (i if self.reach is None else min(i, self.reach - 1)))
-            for i, size in enumerate(sizes(n, self.block))
+            for i, size in enumerate(block_sizes(n, self.block))
         )
 
 
@@ -142,11 +142,11 @@ class TwoStream(Attention):
         clean = n - noisy
         return BlockCausal(self.block).pairs(clean) + sum(
             size * (size + min(i * self.block, clean))
-            for i, size in enumerate(sizes(noisy, self.block))
+            for i, size in enumerate(block_sizes(noisy, self.block))
         )
 
 
-def sizes(length: int, block: int) -> list[int]:
+def block_sizes(length: int, block: int) -> list[int]:
     """Of the blocks of a text; the last may be smaller."""
     return [min(block, length - start) for start in range(0, length, block)]
 
@@ -202,13 +202,13 @@ def attend(
     """Softmax attention under `pattern`, scaled by 1 / sqrt(C)."""
     n = q.shape[-2]
     if q.device.type == "cpu" and n <= PLAIN_LENGTH and q.requires_grad:
-        return plain(q, k, v, pattern)
+        return plain_attention(q, k, v, pattern)
     if isinstance(pattern, Causal):
         return scaled_dot_product_attention(q, k, v, is_causal=True)
     return scaled_dot_product_attention(q, k, v, attn_mask=pattern.bias(n, q.device, q.dtype))
 
 
-def plain(
+def plain_attention(
     q: Float[Tensor, "B H N C"],
     k: Float[Tensor, "B H N C"],
     v: Float[Tensor, "B H N C"],

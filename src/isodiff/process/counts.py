@@ -71,7 +71,7 @@ def known_first(order: Int[Tensor, "B L"], observed: Chosen | None) -> Int[Tenso
     return torch.where(observed, place, len(place) + order.argsort(-1)).argsort(-1)
 
 
-def left_to_right(order: Int[Tensor, "B L"], k: Int[Tensor, " B"]) -> Int[Tensor, "B L"]:
+def tail_left_to_right(order: Int[Tensor, "B L"], k: Int[Tensor, " B"]) -> Int[Tensor, "B L"]:
     """`order` with its last k items sorted by position."""
     length = order.shape[1]
     tail = torch.arange(length, device=order.device) >= (length - k)[:, None]
@@ -136,7 +136,7 @@ def step_weights(length: int, steps: int) -> Float[Tensor, " L"]:
     )
 
 
-def mask_counts(
+def draw_mask_counts(
     rng: Rows, length: int, kept: float = 0.0, observed: Chosen | None = None
 ) -> tuple[Int[Tensor, " B"], Float[Tensor, " B"]]:
     """k masks per row, and the weight of the masked tokens' nats: Eq. (2), or (3) for kept > 0.
@@ -161,7 +161,7 @@ def leftover_counts(
 
 
 def expected_masks(length: int, kept: float = 0.0) -> float:
-    """Mean of the k that `mask_counts` draws."""
+    """Mean of the k that `draw_mask_counts` draws."""
     chance = visited(length, kept)
     k = torch.arange(1, length + 1)
     return float((chance * k).sum() / chance.sum())
