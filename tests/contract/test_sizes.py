@@ -12,7 +12,7 @@ LINES = {m: len(path.read_text("utf-8").splitlines()) for m, path in LIBRARY.fil
 # The aims, and what is still allowed above them; at the end both columns are equal.
 LONGEST, LONGEST_ALLOWED = 300, 320
 MEDIAN = range(60, 151)
-LIBRARY_LINES, LIBRARY_LINES_ALLOWED = 24_362, 27_500
+LIBRARY_LINES, LIBRARY_LINES_ALLOWED = 24_362, 28_200
 PACKAGES = {"scaling": (30, 5_300), "report": (24, 3_000)}
 PACKAGES_ALLOWED = {"scaling": (50, 7_000), "report": (40, 4_500)}
 
