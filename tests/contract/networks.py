@@ -1,93 +1,77 @@
-"""Tiny transformers with every parameter random, and a denoiser that remembers what it was shown."""
+"""Every registered family with its examples and samplers, and tiny networks for them.
+
+Nothing here names a family: the conformance tests of this folder run on whatever is registered.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import math
 
 import torch
 from torch import Tensor
 
-from isodiff.families.autoregressive import Autoregressive
-from isodiff.families.base import Family, Sampler, Stepped
-from isodiff.families.block import BlockDiffusion
-from isodiff.families.gaussian import Gaussian
-from isodiff.families.hybrid import Hybrid
-from isodiff.families.interpolating import Interpolating
-from isodiff.families.masked import Masked
-from isodiff.families.uniform import Uniform
+from isodiff.errors import InputError
+from isodiff.families import FAMILIES as REGISTERED
+from isodiff.families.base import UNDECIDED, Family, Sampler, Stepped, undecided
+from isodiff.families.sampling import sample
 from isodiff.network.shape import Backbone, Shape
 from isodiff.network.transformer import Transformer
-from isodiff.network.view import Latent, Prediction, View
-from isodiff.rng import stream
+from isodiff.network.view import Latent, Prediction, Table, View
+from isodiff.rng import Streams, stream
 
 V = 7
-FAMILIES: dict[str, Family] = {
-    "autoregressive": Autoregressive(vocab_size=V),
-    "masked": Masked(vocab_size=V),
-    "masked-d3pm": Masked(vocab_size=V, objective="d3pm", d3pm_steps=4),
-    "masked-sedd": Masked(vocab_size=V, objective="sedd"),
-    "uniform": Uniform(vocab_size=V),
-    "uniform-untimed": Uniform(vocab_size=V, show_time=False),
-    "interpolating-1": Interpolating(vocab_size=V, alpha_0=1.0),
-    "interpolating-0.5": Interpolating(vocab_size=V, alpha_0=0.5),
-    "interpolating-0": Interpolating(vocab_size=V, alpha_0=0.0),
-    "block-1": BlockDiffusion(vocab_size=V, block_size=1),
-    "block-4": BlockDiffusion(vocab_size=V, block_size=4, objective="nelbo"),
-    "block-5": BlockDiffusion(vocab_size=V, block_size=5),
-    "block-64": BlockDiffusion(vocab_size=V, block_size=64),
-    "block-clipped": BlockDiffusion(vocab_size=V, block_size=4, low=0.3, high=0.8),
-    "hybrid": Hybrid(vocab_size=V),
-    "hybrid-masks": Hybrid(vocab_size=V, p_u=0.0),
-    "hybrid-shift": Hybrid(
-        vocab_size=V, shift=1.0, weighting="elbo", independent_noise=0.5, show_time=False
-    ),
-    "interpolating-A-1": Interpolating(vocab_size=V, alpha_0=1.0, variant="A"),
-    "interpolating-A-0.5": Interpolating(vocab_size=V, alpha_0=0.5, variant="A"),
-    "gaussian": Gaussian(vocab_size=V, embedding_width=4),
-    "gaussian-once": Gaussian(vocab_size=V, embedding_width=4, self_conditioning=False),
-    "gaussian-fixed": Gaussian(
-        vocab_size=V,
-        embedding_width=4,
-        output_prior=False,
-        learned_schedule=False,
-        learned_embeddings=False,
-    ),
-    "gaussian-schedule": Gaussian(vocab_size=V, embedding_width=4, learned_embeddings=False),
-    "gaussian-embeddings": Gaussian(vocab_size=V, embedding_width=4, learned_schedule=False),
+DEFAULTS: dict[str, Family] = {name: cls(vocab_size=V) for name, cls in REGISTERED.items()}
+EXAMPLES: dict[str, Family] = {
+    f"{name}-{example}": cls(vocab_size=V, **options)
+    for name, cls in REGISTERED.items()
+    for example, options in cls.examples.items()
 }
-OPTIONS: dict[str, list[dict[str, Any]]] = {
-    "masked": [
-        {"order": "margin"},
-        {"order": "entropy", "block": 4},
-        {"block": 5},
-        {"remask": 0.3},
-        {"steps": None},
-    ],
-    "uniform": [{"kappa": 0.5}, {"tail": "x_hat"}],
-    "interpolating": [
-        {"order": "strided", "block": 5, "alpha_0": 0.6},
-        {"order": "anchored", "alpha_0": 0.6},
-        {"steps": None, "alpha_0": 0.6},
-        {"block": 5},
-    ],
-    "autoregressive": [{"stop": 3}],
-    "block": [{"steps": None}, {"window": 8}],
-    "hybrid": [{"corrections": 4}],
-}
-"""Samplers worth testing beside the variants that families name."""
+FAMILIES = DEFAULTS | EXAMPLES
+
+
+def samplers_of(name: str, steps: int) -> dict[str, Sampler]:
+    """Variants and examples of a family's samplers, and one that truncates; of an example the plain one."""
+    family, found = FAMILIES[name], {}
+    chosen = [*family.variants.values(), *family.sampler.examples]
+    for options in chosen if name in DEFAULTS else chosen[:1]:
+        words = [name, *(f"{key}={value}" for key, value in options.items())]
+        dial = {"steps": steps} if issubclass(family.sampler, Stepped) else {}
+        found[" ".join(words)] = family.sampler(**dial | dict(options))
+    if name in DEFAULTS:
+        cut = {"temperature": 0.7, "top_p": 0.9, "top_k": 5, "min_p": 0.01}
+        found[f"{name} cut"] = family.sampler_with(steps, **cut)
+    return found
 
 
 def samplers(steps: int) -> dict[str, tuple[Family, Sampler]]:
-    """Every family with every variant of its samplers, cut and uncut."""
-    found: dict[str, tuple[Family, Sampler]] = {}
-    for name, family in FAMILIES.items():
-        for options in [*family.variants.values(), *OPTIONS.get(family.name, [])]:
-            own = {"steps": steps} if issubclass(family.sampler, Stepped) else {}
-            words = [name, *(f"{key}={value}" for key, value in options.items())]
-            found[" ".join(words)] = family, family.sampler(**own | dict(options))
-        cut = family.sampler_with(steps, temperature=0.7, top_p=0.9, top_k=5, min_p=0.01)
-        found[f"{name} cut"] = family, cut
-    return found
+    """Those of every family."""
+    return {
+        label: (family, sampler)
+        for name, family in FAMILIES.items()
+        for label, sampler in samplers_of(name, steps).items()
+    }
+
+
+@functools.cache
+def infills(family: Family) -> bool:
+    """Whether its sampler takes prompts with anything given anywhere, or refuses them."""
+    prompt = undecided(1, 12).index_fill(1, torch.tensor([1, 4, 11]), 0)
+    try:
+        sample(family, tiny(family, depth=1), prompt, family.sampler_with(1), rng=Streams(0, 1))
+    except InputError:
+        return False
+    return True
+
+
+def prompts(family: Family, length: int, given: list[int]) -> Tensor:
+    """A row for each number of given tokens: anywhere if the family takes that, else at the beginning."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(V, (len(given), length), generator=generator)
+    x = x.where(torch.arange(length) < torch.tensor(given)[:, None], UNDECIDED)
+    if not infills(family):
+        return x
+    return x.gather(1, torch.stack([torch.randperm(length, generator=generator) for _ in x]))
 
 
 BACKBONES = {
@@ -143,3 +127,17 @@ class Recorder:
 
 def tokens(batch: int, length: int, vocab_size: int = V) -> Tensor:
     return torch.randint(vocab_size, (batch, length), generator=stream(0, "tokens"))
+
+
+class Uninformed:
+    """Predicts every token alike, whatever it is shown: for tests that look at the views only."""
+
+    vocab_size = V
+
+    def __init__(self, latent: Latent | None) -> None:
+        self.latent = latent
+        self.views: list[View] = []
+
+    def __call__(self, view: View) -> Prediction:
+        self.views.append(view)
+        return Table(torch.full((view.num_read, V), -math.log(V)))

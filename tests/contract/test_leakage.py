@@ -7,8 +7,13 @@ import torch
 from networks import BACKBONES, FAMILIES, Recorder, V, tiny, tokens
 from torch import Tensor
 
+from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.base import Family
+from isodiff.families.block import BlockDiffusion
+from isodiff.families.hybrid import Hybrid
+from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked
+from isodiff.families.uniform import Uniform
 from isodiff.network.attention import (
     Attention,
     BidirectionalPrefix,
@@ -21,7 +26,10 @@ from isodiff.network.view import View
 from isodiff.rng import Rows, stream
 
 pytestmark = pytest.mark.usefixtures("float64")
-MASKING = [name for name in FAMILIES if not name.startswith(("uniform", "hybrid", "gaussian"))]
+MASKING, NOISING = (
+    [name for name, family in FAMILIES.items() if isinstance(family, kinds)]
+    for kinds in ((Autoregressive, Masked, Interpolating, BlockDiffusion), (Uniform, Hybrid))
+)
 PATTERNS = [
     *((Full(), 6), (Causal(), 6), (TwoStream(1), 8), (TwoStream(2), 8), (TwoStream(3), 8)),
     *((TwoStream(3, hidden=2), 8), (TwoStream(2, hidden=2), 8), (BlockCausal(2), 5)),
@@ -34,7 +42,7 @@ def allowed(pattern: Attention, n: int) -> Tensor:
     index = torch.arange(n)
     once = pattern.allowed(index[:, None], index[None, :], n).expand(1, n, n)[0]
     twice = once.double() @ once.double() > 0
-    # The second adds something only to the noisy copies of acquainted clean tokens, which nobody reads.
+    # The second adds something only to the noisy copies of clean tokens, which nobody reads.
     unread = index < (3 if pattern == BidirectionalPrefix(TwoStream(1), (3,)) else 0)
     assert torch.equal(twice[~unread], once[~unread])
     return twice
@@ -120,7 +128,7 @@ def test_families_predict_from_nothing_but_what_they_may_see(name: str) -> None:
             assert torch.equal((old != new).any(-1), seen_tokens(family, view, length)[:, j])
 
 
-@pytest.mark.parametrize("name", [n for n in FAMILIES if n.startswith(("uniform", "hybrid"))])
+@pytest.mark.parametrize("name", NOISING)
 def test_noisy_families_predict_from_the_noisy_tokens_alone(name: str) -> None:
     """A token whose place was taken by noise tells nothing."""
     family, model, x = FAMILIES[name], tiny(FAMILIES[name]), tokens(6, 5)

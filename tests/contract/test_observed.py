@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 import torch
-from networks import FAMILIES, OPTIONS, Recorder, V, tiny, tokens
+from networks import FAMILIES, Recorder, V, infills, samplers_of, tiny, tokens
 from torch import Tensor
 
 from isodiff.errors import InputError
@@ -27,7 +27,6 @@ PROMPTS = torch.tensor([0, 3, 1, 2, 4, 0, 3, 5])  # two rows have nothing to sco
 PLACE = torch.arange(L)
 PADDING = LENGTHS[:, None] <= PLACE
 GIVEN = (PROMPTS[:, None] > PLACE) | PADDING
-HYBRIDS = ("uniform", "hybrid", "masked", "interpolating", "gaussian")
 each_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 
 
@@ -44,7 +43,7 @@ class Cut(Rows):
 
     def uniform(self, *shape: int) -> Tensor:
         generator = stream(0, "cut", next(self.calls))
-        wide = torch.rand(TOTAL, *[12] * len(shape), generator=generator, dtype=torch.float64)
+        wide = torch.rand(TOTAL, *[16] * len(shape), generator=generator, dtype=torch.float64)
         return wide[(self.index, *(slice(size) for size in shape))]
 
     def strata(self) -> Tensor:
@@ -242,14 +241,14 @@ def padded_prompts(family: Family) -> Tensor:
     """Prompts with holes behind them; where a family fills any hole, padding is given."""
     x = tokens(TOTAL, L)
     holes = PROMPTS[:, None] <= PLACE
-    return x.masked_fill(holes if family.name not in HYBRIDS else holes & ~PADDING, UNDECIDED)
+    return x.masked_fill(holes & ~PADDING if infills(family) else holes, UNDECIDED)
 
 
 SAMPLED = {
-    f"{name} {options}": (family, family.sampler_with(4, **options))
+    label: (family, sampler)
     for name, family in FAMILIES.items()
-    for options in [{}, *OPTIONS.get(family.name, [])]
-    if not {"block", "stop", "steps"} & set(options) and options.get("order") != "strided"
+    for label, sampler in samplers_of(name, 4).items()
+    if not any(word in label for word in ("block=", "stop", "steps", "strided", "cut"))
 }
 
 
@@ -275,7 +274,7 @@ def test_each_sequence_has_a_length() -> None:
 
 
 def test_clamped_prompts_are_shown_without_noise() -> None:
-    family = FAMILIES["gaussian"]
+    family = Gaussian(vocab_size=V, embedding_width=4)
     recorder, prompt = Recorder(tiny(family)), padded_prompts(family)
     texts, _ = sample(
         family, recorder, prompt, GaussianSampler(steps=4, condition="clamp"), rng=rows()

@@ -30,20 +30,20 @@ each_case = pytest.mark.parametrize(("name", "sampler"), CASES.values(), ids=CAS
 
 def prompts() -> Tensor:
     """From nothing given to everything."""
-    observed = torch.randint(V, (B, L), generator=torch.Generator().manual_seed(0))
-    return observed.where(torch.arange(L) < torch.tensor([0, 1, 4, 11, L])[:, None], UNDECIDED)
+    x = torch.randint(V, (B, L), generator=torch.Generator().manual_seed(0))
+    return x.where(torch.arange(L) < torch.tensor([0, 1, 4, 11, L])[:, None], UNDECIDED)
 
 
-def replay(start: Tensor, made: Trajectory) -> list[list[int]]:
-    """The canvas with the noise, and after every frame."""
-    canvases = [start.tolist()]
-    for place, token in made.noise:
-        canvases[0][place] = token
-    for frame in made.frames:
-        canvases.append(canvases[-1].copy())
+def replay(start: Tensor, trajectory: Trajectory) -> list[list[int]]:
+    """The state with the noise, and after every frame."""
+    states = [start.tolist()]
+    for place, token in trajectory.noise:
+        states[0][place] = token
+    for frame in trajectory.frames:
+        states.append(states[-1].copy())
         for place, token in frame:
-            canvases[-1][place] = token
-    return canvases
+            states[-1][place] = token
+    return states
 
 
 @each_case
@@ -54,33 +54,35 @@ def test_frames_replay_to_the_tokens(name: str, sampler: Sampler, prompted: bool
     tokens, nfe, rows = sample_trajectories(family, model, start, sampler, rng=Streams(0, B), num=B)
     plain, count = sample(family, model, start, sampler, rng=Streams(0, B))
     assert torch.equal(tokens, plain) and torch.equal(nfe, count)
-    assert [len(made.frames) for made in rows] == nfe.tolist()
+    assert [len(trajectory.frames) for trajectory in rows] == nfe.tolist()
     assert sum(nfe.tolist()) > 0
-    for row, made in enumerate(rows):
-        assert replay(start[row], made)[-1] == tokens[row].tolist()
+    for row, trajectory in enumerate(rows):
+        assert replay(start[row], trajectory)[-1] == tokens[row].tolist()
         observed = {place for place in range(L) if start[row, place] != UNDECIDED}
-        assert not observed & {place for frame in [made.noise, *made.frames] for place, _ in frame}
+        assert not observed & {
+            place for frame in [trajectory.noise, *trajectory.frames] for place, _ in frame
+        }
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("prompted", [False, True])
-def test_noise_fills_every_hole_or_none_and_costs_no_evaluation(name: str, prompted: bool) -> None:
-    """Tokens where the noise has any; what starts from masks starts from holes."""
+def test_noise_fills_all_or_nothing_and_costs_no_evaluation(name: str, prompted: bool) -> None:
+    """Tokens where the noise has any; what starts from masks starts undecided."""
     family, model = FAMILIES[name], tiny(FAMILIES[name])
     start = prompts() if prompted else undecided(B, L)
     seen: list[SampleState] = []
     sampler = family.sampler_with(4)
     _, nfe = sample(family, model, start, sampler, rng=Streams(0, B), watch=seen.append)
     _, _, rows = sample_trajectories(family, model, start, sampler, rng=Streams(0, B), num=B)
-    noisy = family.name in ("uniform", "gaussian")
-    assert any(not canvas.evaluated.any() for canvas in seen) == noisy
-    assert torch.equal(nfe, torch.stack([canvas.evaluated.long() for canvas in seen]).sum(0))
-    for row, made in enumerate(rows):
-        holes = [place for place in range(L) if start[row, place] == UNDECIDED]
-        assert [place for place, _ in made.noise] == (holes if noisy else [])
-        assert all(0 <= token < V for _, token in made.noise)
+    noisy = any(not state.evaluated.any() for state in seen)
+    assert noisy or family.name not in ("uniform", "gaussian")
+    assert torch.equal(nfe, torch.stack([state.evaluated.long() for state in seen]).sum(0))
+    for row, trajectory in enumerate(rows):
+        undecided_at = [place for place in range(L) if start[row, place] == UNDECIDED]
+        assert [place for place, _ in trajectory.noise] == (undecided_at if noisy else [])
+        assert all(0 <= token < V for _, token in trajectory.noise)
     if noisy and not prompted:
-        shown = [tuple(token for _, token in made.noise) for made in rows]
+        shown = [tuple(token for _, token in trajectory.noise) for trajectory in rows]
         assert len(set(shown)) == B  # every text has noise of its own
         assert torch.equal(seen[0].tokens, torch.tensor(shown))
 
@@ -88,11 +90,11 @@ def test_noise_fills_every_hole_or_none_and_costs_no_evaluation(name: str, promp
 def test_uniform_noise_is_uniform() -> None:
     """The noise of 400 texts of 12 tokens, by chi-square: what is shown is what the sampler starts from."""
     family = FAMILIES["uniform"]
-    walk = family.denoise(
+    states = family.denoise(
         tiny(family), undecided(400, L), family.sampler_with(2), rng=Streams(5, 400)
     )
     with torch.no_grad():
-        first = next(walk)
+        first = next(states)
     assert not first.evaluated.any()
     counts = first.tokens.flatten().bincount(minlength=V).double()
     mean = 400 * L / V
@@ -106,11 +108,11 @@ def test_frames_are_the_canvases_of_the_walk(name: str, sampler: Sampler) -> Non
     seen: list[SampleState] = []
     sample(family, model, start, sampler, rng=Streams(1, B), watch=seen.append)
     _, nfe, rows = sample_trajectories(family, model, start, sampler, rng=Streams(1, B), num=B)
-    for row, made in enumerate(rows):
-        canvases = replay(start[row], made)
-        walked = [canvas.tokens[row].tolist() for canvas in seen if canvas.evaluated[row]]
-        assert canvases[1:-1] == walked[:-1] and len(walked) == nfe[row]
-        for before, frame in zip(canvases[:-1], made.frames, strict=True):
+    for row, trajectory in enumerate(rows):
+        states = replay(start[row], trajectory)
+        seen_states = [state.tokens[row].tolist() for state in seen if state.evaluated[row]]
+        assert states[1:-1] == seen_states[:-1] and len(seen_states) == nfe[row]
+        for before, frame in zip(states[:-1], trajectory.frames, strict=True):
             assert all(before[place] != token for place, token in frame)
             assert len({place for place, _ in frame}) == len(frame)
 
@@ -135,8 +137,10 @@ def test_tokens_are_taken_back_and_changed_where_the_sampler_does_so() -> None:
     for name, (family, sampler) in AWKWARD.items():
         found = FAMILIES[family], tiny(FAMILIES[family]), undecided(B, L), sampler
         _, nfe, rows = sample_trajectories(*found, rng=Streams(0, B), num=B)
-        again = [token for made in rows for frame in made.frames[1:] for _, token in frame]
-        filled = sum(len(frame) for made in rows for frame in made.frames)
+        again = [
+            token for trajectory in rows for frame in trajectory.frames[1:] for _, token in frame
+        ]
+        filled = sum(len(frame) for trajectory in rows for frame in trajectory.frames)
         kinds[name] = (UNDECIDED in again, filled > B * L, len(set(nfe.tolist())) > 1)
     assert kinds["masks again"][0] and kinds["noises again"][1]
     assert kinds["stops early"] == (False, False, True)

@@ -13,14 +13,23 @@ from isodiff.units import short
 ROWS = 4  # sequences of a step: enough that every family's shares of them come out even
 
 
-def run(*, shape: ShapeName = "25k", length: NumTokens = 128, vocab_size: Number = 257) -> Answer:
+def run(
+    *,
+    shape: ShapeName = "25k",
+    length: NumTokens = 128,
+    vocab_size: Number = 257,
+    markdown: bool = False,
+) -> Answer:
     """List the families: exact likelihood or bound, training FLOPs per token, reference.
 
     Args:
         shape: Size at which FLOPs are counted, a name of the ladder (25k) or DEPTHxWIDTHxHEADS.
         length: Tokens per sequence.
         vocab_size: Tokens of the vocabulary.
+        markdown: Print the table of docs/families.md instead.
     """
+    if markdown:
+        return Answer({}, _table())
     size, rows = Shape.parse(shape), {}
     for name, cls in sorted(FAMILIES.items()):
         family = cls(vocab_size=vocab_size)  # type: ignore[call-arg]
@@ -46,3 +55,17 @@ def run(*, shape: ShapeName = "25k", length: NumTokens = 128, vocab_size: Number
     ]
     lines.append(f"FLOPs: training, exact, shape {size}, length {length}, vocabulary {vocab_size}")
     return Answer({"families": rows}, "\n".join(lines))
+
+
+def _table() -> str:
+    """What each family says of itself."""
+    lines = [
+        "| family | nickname | likelihood | network sees | head runs on | source |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, cls in FAMILIES.items():
+        source = cls.reference.removeprefix("arXiv ")
+        lines.append(
+            f"| {name} | {cls.nickname} | {cls.kind} | {cls.shows} | {cls.reads} | {source} |"
+        )
+    return "\n".join(lines)
