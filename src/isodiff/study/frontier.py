@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 
 from isodiff.errors import InputError
 from isodiff.files import write_json
+from isodiff.progress import ProgressLine
 from isodiff.provenance import provenance
 from isodiff.record import HeldOutLoss, Record, find_records, identity
 from isodiff.scaling.pareto_result import (
@@ -29,7 +28,6 @@ from isodiff.scaling.points import family_labels
 from isodiff.serialization import from_json, read_result, write_result
 from isodiff.study.study import FrontierSettings, Study
 from isodiff.study.workers import Job, Workers
-from isodiff.units import clock
 
 _CALLS, _SCORING = 7, 0.6
 """Calls of full length that a point takes, and seconds to score its texts: for planning only."""
@@ -207,22 +205,19 @@ def _key(job: Job) -> dict[str, Any]:
 def _measure_points(jobs: Sequence[Job], files: Sequence[Path], pool: Workers) -> None:
     """Every job's answer into its file; the first error ends the measurement."""
     errors: list[Exception] = []
-    began = said = time.monotonic()
-    done = 0
+    line = ProgressLine(
+        lambda line: f"{line.done:.0f}/{len(jobs)} points of the frontier, ETA {line.eta}",
+        len(jobs),
+    )
 
     def finished(index: int, answer: Any) -> None:
-        nonlocal done, said
         if isinstance(answer, Exception):
             errors.append(answer)
             return
         write_json(files[index], answer)
-        done += 1
-        now = time.monotonic()
-        if now - said > 10 or done == len(jobs):
-            said = now
-            left = (now - began) / done * (len(jobs) - done)
-            print(f"{done}/{len(jobs)} points of the frontier, ETA {clock(left)}", file=sys.stderr)
+        line.advance()
 
     pool.share(list(jobs), finished, lambda index, share: None)
+    line.close(leave=bool(jobs) and not errors)
     if errors:
         raise InputError(f"the frontier could not be measured: {errors[0]}")
