@@ -41,7 +41,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
 
 
 def texts(page: Any) -> list[str]:
-    """What the stages show, signs read by their names; holes are left out."""
+    """What the stages show, signs read by their names; undecided positions are left out."""
     shown = page.locator(".stage").evaluate_all(
         "stages => stages.map(stage => [...stage.querySelectorAll('.cell:not(.cut)')].flatMap("
         "cell => [...cell.childNodes].map(node => [node.textContent, node.title ?? ''])))"
@@ -101,7 +101,7 @@ def test_it_is_seen(visit, overflow, shown, theme, width):
     player = page.locator(".player").bounding_box()
     assert player["y"] + player["height"] == pytest.approx(800, abs=1)
     colors = page.evaluate(
-        "['.cell:not(.hole):not(.small)', 'body'].map((selector, i) => getComputedStyle("
+        "['.cell:not(.undecided):not(.small)', 'body'].map((selector, i) => getComputedStyle("
         "document.querySelector(`${i ? '' : '.stage '}${selector}`))[i ? 'backgroundColor' : 'color'])"
     )
     ink, paper = (sum(map(int, re.findall(r"\d+", color)[:3])) / 765 for color in colors)
@@ -112,7 +112,7 @@ def test_it_ends_with_exactly_the_texts(visit, shown):
     page = opened(visit, shown.path, **STILL)
     page.locator("#scrub").fill(str(shown.last))
     assert texts(page) == [one["text"] for one in shown.samples]
-    assert page.locator(".stage .hole").count() == 0
+    assert page.locator(".stage .undecided").count() == 0
     counts = page.locator(".take .count").all_inner_texts()
     assert counts == [f"{one['nfe']} of {one['nfe']} network evaluations" for one in shown.samples]
 
@@ -123,7 +123,7 @@ def test_it_begins_with_what_was_given(visit, shown):
     assert texts(page) == [PROMPT + SUFFIX] * 3
     observed = len((PROMPT + SUFFIX).encode())
     assert page.locator(".stage .given").count() == 3 * observed
-    assert page.locator(".stage .hole").count() == 3 * (120 - observed)
+    assert page.locator(".stage .undecided").count() == 3 * (120 - observed)
     assert page.locator(".stage .filled, .stage .changed").count() == 0
     legend = page.locator(".legend li:visible").all_inner_texts()
     assert [words.split()[0] for words in legend] == ["given", "not", "filled"]
@@ -161,12 +161,12 @@ def test_bytes_become_characters_when_the_last_one_is_there(visit, tmp_path):
 
 
 def test_noise_stands_there_before_the_first_evaluation(visit, tmp_path):
-    """What is drawn over it is changed, not filled, and no hole is spoken of."""
+    """What is drawn over it is changed, not filled, and no undecided position is spoken of."""
     noise = ((1, 120), (2, 121))
     film = planted(tmp_path / "film.html", [97, -1, -1], [[(2, 99)], [(1, 98)]], "abc", noise=noise)
     page = opened(visit, film, **STILL)
     page.locator("#scrub").fill("0")
-    assert texts(page) == ["axy"] and page.locator(".stage .hole").count() == 0
+    assert texts(page) == ["axy"] and page.locator(".stage .undecided").count() == 0
     assert page.locator(".count").inner_text() == "0 of 2 network evaluations"
     page.locator("#scrub").fill("1")
     assert texts(page) == ["axc"] and page.locator(".stage .changed").inner_text() == "c"
@@ -179,10 +179,10 @@ def test_what_an_evaluation_changed_is_marked(visit, tmp_path):
     film = planted(tmp_path / "film.html", [97, -1, -1, -1, -1], frames, "abc", kept=3)
     page = opened(visit, film, **STILL)
     wanted = [
-        ["given", "hole", "hole", "cut hole", "cut hole"],
-        ["given", "filled", "filled", "cut hole", "cut hole"],
-        ["given", "", "changed", "cut hole", "cut hole"],
-        ["given", "hole emptied", "", "cut hole", "cut hole"],
+        ["given", "undecided", "undecided", "cut undecided", "cut undecided"],
+        ["given", "filled", "filled", "cut undecided", "cut undecided"],
+        ["given", "", "changed", "cut undecided", "cut undecided"],
+        ["given", "undecided emptied", "", "cut undecided", "cut undecided"],
         ["given", "filled", "", "cut filled", "cut filled"],
     ]
     names = "cells => cells.map(cell => cell.className.replace(/^cell ?/, ''))"
@@ -300,8 +300,8 @@ def worded(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_moves_while_holes_are_filled(visit, tmp_path, width):
-    """Lines are those of the finished text, and a hole is as wide as what fills it."""
+def test_nothing_moves_while_positions_are_decided(visit, tmp_path, width):
+    """Lines are those of the finished text, and an undecided position is as wide as its text."""
     text = "To fill a hole, take what fits it.\n\nThat is all there is to say of it; " * 4
     order = sorted(range(len(text)), key=lambda i: i * 37 % len(text))
     frames = [[(i, ord(text[i])) for i in order[n : n + 30]] for n in range(0, len(text), 30)]

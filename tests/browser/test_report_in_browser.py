@@ -22,7 +22,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
         if record["status"] != "done":
             record["message"] = EVIL
             write(folder / "runs" / record["id"] / "record.json", record)
-    return Path(build_report(folder)["report"]), records
+    return Path(build_report(folder).report), records
 
 
 def luminance(page, selector: str, part: str) -> float:
@@ -52,9 +52,9 @@ def test_figures_are_seen(visit, overflow, report, theme, width, shown):
 
 def column(page, name: str):
     """The button of a heading and the cells below it."""
-    headings = page.locator("table.runs thead button")
+    headings = page.locator("table.sortable thead button")
     place = headings.all_inner_texts().index(name)
-    return headings.nth(place), page.locator(f"table.runs tbody tr > :nth-child({place + 1})")
+    return headings.nth(place), page.locator(f"table.sortable tbody tr > :nth-child({place + 1})")
 
 
 def keys(cells) -> list[float]:
@@ -127,4 +127,4 @@ def test_text_that_looks_like_markup_is_text(visit, report):
 def test_without_a_script_everything_is_there(visit, report):
     page = visit(report[0], java_script_enabled=False)
     assert page.locator(".drawing.wide svg:visible").count() == FIGURES
-    assert page.locator("table.runs tbody tr").count() == len(report[1])
+    assert page.locator("table.sortable tbody tr").count() == len(report[1])

@@ -70,7 +70,7 @@ def test_the_parametric_law_as_json_and_as_text(capsys: pytest.CaptureFixture[st
     assert fit["num_points"] == 240 and fit["resampling"] == "case"
     assert main(["fit", *options]) == 0
     text = capsys.readouterr().out
-    assert "Left out and foretold: the 24 runs of most compute" in text
+    assert "Left out and predicted: the 24 runs of most compute" in text
     assert "predicted" in text and "observed" in text
     assert "Without one run the exponent of N* moves by at most" in text
     assert main(["fit", "published:2602.15014", "--law", "parametric", "--bootstrap", "0"]) == 0
@@ -85,7 +85,7 @@ def test_conventions_and_hubers_regression(capsys: pytest.CaptureFixture[str]) -
     assert main(["fit", *options]) == 0
     text = capsys.readouterr().out
     assert "The same runs under other conventions of C and N" in text
-    assert "Left out and foretold: the largest budget, 1e+20 FLOPs" in text
+    assert "Left out and predicted: the largest budget, 1e+20 FLOPs" in text
     assert "The form of the parabola moves N* by" in text
     assert "Huber-regression parabola" in text
 

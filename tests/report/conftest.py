@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from isodiff.report.page import build_report
+from isodiff.report.page import BuiltReport, build_report
 from tests.report.planted import write_study
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict], dict[str, Any]]:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict], BuiltReport]:
     """A study's folder, its records, and what `build_report` answered."""
     folder = tmp_path_factory.mktemp("study")
     records = write_study(folder, frontier=True)

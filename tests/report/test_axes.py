@@ -7,9 +7,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from isodiff.report.axes import apart, around, around_log, labels, ticks
-from isodiff.report.format import decimals, interval, listed, plain, ratio, scientific, with_error
-from isodiff.report.schema import Estimated
+from isodiff.record import Mean
+from isodiff.report.charts import apart, around, around_log, labels, ticks
+from isodiff.report.format import decimals, listed, ratio, scientific, with_error, with_interval
+from isodiff.report.text import to_ascii
 from isodiff.scaling.fitting.bootstrap import Quantity
 from isodiff.units import short
 
@@ -66,11 +67,11 @@ def test_numbers_as_people_write_them():
         "6760",
         "2.35e4",
     ]
-    assert with_error(Estimated(value=1.30039, standard_error=0.0077)) == "1.3004 ± 0.0077"
-    assert plain("≤ 1.3 ± 0.1 –") == "<= 1.3 +- 0.1 -"
-    assert interval(None) == "–" == interval(Quantity(reason="too few"))
-    assert interval(Quantity(value=2.0)) == "2"
-    assert interval(Quantity(value=2.0, low=1.5, high=3.25)) == "2 [1.5, 3.25]"
+    assert with_error(Mean(1.30039, 0.0077, 512)) == "1.3004 ± 0.0077"
+    assert to_ascii("≤ 1.3 ± 0.1 –") == "<= 1.3 +- 0.1 -"
+    assert with_interval(None) == "–" == with_interval(Quantity(reason="too few"))
+    assert with_interval(Quantity(value=2.0)) == "2"
+    assert with_interval(Quantity(value=2.0, low=1.5, high=3.25)) == "2 [1.5, 3.25]"
     assert [listed(list(t)) for t in ("a", "ab", "abc")] == ["a", "a and b", "a, b and c"]
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from isodiff.errors import InputError
-from isodiff.report.benchmarks import benchmarks_table, read_benchmarks
-from isodiff.report.folder import read_study
+from isodiff.report.blocks import Table
 from isodiff.report.page import build_report
+from isodiff.report.sections.benchmarks import benchmarks_section
+from isodiff.report.study_folder import StudyFolder, read_study_folder
 from tests.report.planted import write, write_study
 from tests.report.reading import Page
 
@@ -25,7 +26,7 @@ CHOICE = {
     "items": [{"line": 1}],
 }
 WRITTEN = {"accuracy": 0.015, "accuracy_interval": [0.004, 0.05], "num_items": 128}
-FORETOLD = {
+CLOZE = {
     "kind": "exact",
     "accuracy": 0.0,
     "accuracy_interval": [0.0, 0.019],
@@ -35,21 +36,28 @@ FORETOLD = {
 LOSS = {"kind": "bound", "bits_per_byte": 1.913, "bits_per_byte_se": 0.012}
 
 
+def benchmarks_table(study: StudyFolder) -> Table:
+    section = benchmarks_section(study)
+    assert section is not None
+    (table,) = section.blocks
+    assert isinstance(table, Table)
+    return table
+
+
 @pytest.fixture
 def study(tmp_path) -> Path:
     """Two families with results, the others without."""
     write_study(tmp_path, budgets=(1e11,))
-    runs = {run.family: run.path.parent for run in read_study(tmp_path).runs}
+    runs = {run.family: run.file.parent for run in read_study_folder(tmp_path).runs}
     write(runs["masked"] / "tasks" / "piqa.json", CHOICE)
     write(runs["masked"] / "tasks" / "gsm8k.json", WRITTEN)
-    write(runs["autoregressive"] / "tasks" / "lambada.json", FORETOLD)
+    write(runs["autoregressive"] / "tasks" / "lambada.json", CLOZE)
     write(runs["autoregressive"] / "tasks" / "novels.json", LOSS)
     return tmp_path
 
 
 def test_runs_and_tasks_side_by_side(study):
-    table = benchmarks_table(read_benchmarks(read_study(study)))
-    assert table is not None
+    table = benchmarks_table(read_study_folder(study))
     names = [column.name for column in table.columns]
     assert names == ["family", "budget", "size", "gsm8k", "lambada", "novels", "piqa"]
     assert table.columns[-1].unit == "chance 50.0%" and table.columns[3].unit == ""
@@ -65,20 +73,22 @@ def test_runs_and_tasks_side_by_side(study):
 
 
 def test_fine_tuned_runs_stand_after_the_others(study):
-    (record,) = [run.record.id for run in read_study(study).runs if run.family == "masked"][:1]
+    (record,) = [run.record.id for run in read_study_folder(study).runs if run.family == "masked"][
+        :1
+    ]
     one = json.loads((study / "runs" / record / "record.json").read_text()) | {"id": "0123456789ab"}
     write(study / "tuned" / "0123456789ab" / "record.json", one)
     write(study / "tuned" / "0123456789ab" / "tasks" / "gsm8k.json", WRITTEN)
-    found = read_study(study)
-    table = benchmarks_table(read_benchmarks(found))
-    assert table is not None and len(table.rows) == 3
+    found = read_study_folder(study)
+    table = benchmarks_table(found)
+    assert len(table.rows) == 3
     assert (table.rows[-1][0].text, table.rows[-1][0].note) == ("masked", "fine-tuned")
     assert "0123456789ab" not in {run.record.id for run in found.runs}
-    assert "fine-tuned" in Page(Path(build_report(study)["report"]).read_text()).words
+    assert "fine-tuned" in Page(Path(build_report(study).report).read_text()).words
 
 
 def test_the_section_stands_in_the_page(study):
-    page = Page(Path(build_report(study)["report"]).read_text())
+    page = Page(Path(build_report(study).report).read_text())
     headings = [text for tag, text in page.texts if tag == "h2"]
     assert headings.index("Benchmarks") == headings.index("Samples") - 1
     assert "51.2% [44.3%, 58.0%]" in page.words
@@ -87,8 +97,8 @@ def test_the_section_stands_in_the_page(study):
 
 def test_no_section_where_nothing_was_scored(tmp_path):
     write_study(tmp_path, budgets=(1e11,))
-    assert "Benchmarks" not in Page(Path(build_report(tmp_path)["report"]).read_text()).words
-    assert benchmarks_table([]) is None
+    assert "Benchmarks" not in Page(Path(build_report(tmp_path).report).read_text()).words
+    assert benchmarks_section(read_study_folder(tmp_path)) is None
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 
-from isodiff.report.film import SHOWN, Film, Take, html, piece
+from isodiff.report.film import SHOWN, Film, Take, film_page, piece
 from tests.report.reading import Page
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;"
@@ -37,8 +37,8 @@ def reel(page: Page) -> dict:
     return json.loads(data)
 
 
-def test_the_reel_holds_the_canvas_given_and_the_changes():
-    found = reel(Page(html(film())))
+def test_the_reel_holds_the_initial_state_and_the_changes():
+    found = reel(Page(film_page(film())))
     (take,) = found["takes"]
     tokens = list(take["start"])
     assert tokens == START and take["frames"][2][4:] == [1, -1]
@@ -54,11 +54,11 @@ def test_the_reel_holds_the_canvas_given_and_the_changes():
     assert len(pieces) == len(WORDS)
 
 
-def test_noise_stands_in_the_holes_before_the_first_evaluation():
+def test_noise_stands_at_undecided_positions_before_the_first_evaluation():
     take = Take(start=START, noise=[(1, 2), (3, 0)], frames=[[(1, 1)]], text="The cat", kept=5)
-    (found,) = reel(Page(html(film(takes=[take]))))["takes"]
+    (found,) = reel(Page(film_page(film(takes=[take]))))["takes"]
     words = [WORDS[token] for token in (2, 0, 1)]
-    pieces = reel(Page(html(film(takes=[take]))))["pieces"]
+    pieces = reel(Page(film_page(film(takes=[take]))))["pieces"]
     shown = [found["noise"][1], found["noise"][3], found["frames"][0][1]]
     assert [pieces[token] for token in shown] == [list(words[0]), *(w.decode() for w in words[1:])]
     assert found["noise"][::2] == [1, 3] and found["start"][1] == found["start"][3] == -1
@@ -66,7 +66,7 @@ def test_noise_stands_in_the_holes_before_the_first_evaluation():
 
 def test_a_film_without_an_end_of_document_names_none():
     take = Take(start=[0, -1], frames=[[(1, 1)]], text="The cat", kept=2)
-    assert reel(Page(html(film(takes=[take]))))["end"] not in (-1, 0, 1)
+    assert reel(Page(film_page(film(takes=[take]))))["end"] not in (-1, 0, 1)
 
 
 def test_pieces_are_text_where_they_are_whole():
@@ -76,7 +76,7 @@ def test_pieces_are_text_where_they_are_whole():
 
 
 def test_text_is_never_markup():
-    page = Page(html(film(family=EVIL, run=EVIL)))
+    page = Page(film_page(film(family=EVIL, run=EVIL)))
     assert page.count("script") == 2 and page.count("img") == 0
     assert not [a for _, a in page.elements for name in a if name.startswith("on")]
     assert page.words.count(EVIL) >= 4  # title, heading, sampler, run, text
@@ -84,7 +84,7 @@ def test_text_is_never_markup():
 
 
 def test_only_the_page_s_own_script_may_run_and_nothing_is_loaded():
-    source = html(film())
+    source = film_page(film())
     page = Page(source)
     data, script = [text for tag, text in page.texts if tag == "script"]
     types = [a.get("type") for tag, a in page.elements if tag == "script"]
@@ -99,14 +99,14 @@ def test_only_the_page_s_own_script_may_run_and_nothing_is_loaded():
 
 
 def test_the_page_says_what_it_shows():
-    words = Page(html(film(num=100))).words
+    words = Page(film_page(film(num=100))).words
     assert f"The first {SHOWN} of 100 texts · run 0123456789ab · seed 3" in words
     assert "steps 4 · top p 1 · order" in words and "top k" not in words
     assert "4 network evaluations" in words
-    assert "1 text · run" in Page(html(film())).words
-    assert "2 texts · run" in Page(html(film(num=2))).words
+    assert "1 text · run" in Page(film_page(film())).words
+    assert "2 texts · run" in Page(film_page(film(num=2))).words
 
 
 def test_without_a_script_the_finished_text_is_there():
-    page = Page(html(film()))
+    page = Page(film_page(film()))
     assert [text for tag, text in page.texts if tag == "pre"] == ["The cat\u00e9" + EVIL]

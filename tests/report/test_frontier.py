@@ -7,12 +7,17 @@ from pathlib import Path
 import pytest
 
 from isodiff.errors import InputError
-from isodiff.report.folder import read_study
-from isodiff.report.frontier import chart, row, write_figure
-from isodiff.report.frontier_tables import points_table, sentence, terminal, wins_table
+from isodiff.report.charts import specification
+from isodiff.report.frontier_chart import drawn_point, frontier_chart, write_frontier
 from isodiff.report.page import build_report
-from isodiff.report.panels import specification
-from isodiff.report.verdict import verdict
+from isodiff.report.sections.frontier import (
+    frontier_sentence,
+    frontier_text,
+    points_table,
+    wins_table,
+)
+from isodiff.report.sections.verdict import study_verdict
+from isodiff.report.study_folder import read_study_folder
 from isodiff.scaling.pareto_result import FrontierResult
 from isodiff.serialization import from_json
 from tests.report.planted import FAMILIES, write, write_study
@@ -30,8 +35,8 @@ def found(value):
 
 
 def test_the_verdict_names_every_range_and_its_confidence(whole, value, found):
-    said = sentence(found)
-    assert said in verdict(read_study(whole[0])).sentences
+    said = frontier_sentence(found)
+    assert said in study_verdict(read_study_folder(whole[0])).sentences
     every = value["verdict"] + value["verdict_alone"]
     assert said.count("up to") == len(every) >= 4
     assert said.index("in batches") < said.index("One text at a time")
@@ -55,12 +60,12 @@ def test_the_tables_hold_every_point_and_its_errors(value, found):
     entropy = names.index("entropy")
     assert all("±" in row[entropy].text for row in points.rows)
     assert points.rows[-1][0].text == "held-out text"
-    text = terminal(found)
+    text = frontier_text(found)
     assert text.isascii() and value["protocol"] in text and "held-out text" in text
 
 
 def test_the_page_shows_entropy_beside_every_perplexity(whole, value):
-    page = Page(Path(whole[2]["report"]).read_text())
+    page = Page(Path(whole[2].report).read_text())
     notes = [a["aria-label"] for _, a in page.elements if "tokens/s" in a.get("aria-label", "")]
     # Three panels, two widths; every note gives both numbers.
     assert len(notes) == 6 * len(value["points"])
@@ -71,18 +76,18 @@ def test_the_page_shows_entropy_beside_every_perplexity(whole, value):
 
 def test_points_are_drawn_where_they_were_measured(found):
     point = found.points[0]
-    drawn = row(point, "generative_perplexity")
+    drawn = drawn_point(point, "generative_perplexity")
     assert drawn["speed"] == point.tokens_per_second
     assert drawn["high"] - drawn["low"] == pytest.approx(2 * point.generative_perplexity_se)
-    in_bits = row(point, "bits_per_byte")
+    in_bits = drawn_point(point, "bits_per_byte")
     assert in_bits["loss"] == point.bits_per_byte
 
 
 def test_a_frontier_of_one_point_is_drawn(found, tmp_path):
     alone = replace(found, points=found.points[:1], held_out=None)
     for narrow in (False, True):
-        assert specification(chart(alone, list(FAMILIES), narrow))["concat"]
-    written = write_figure(replace(found, points=found.points[:1]), tmp_path)
+        assert specification(frontier_chart(alone, list(FAMILIES), narrow))["concat"]
+    written = write_frontier(replace(found, points=found.points[:1]), tmp_path)
     assert [path.name for path in written] == ["frontier.svg", "frontier.png"]
     assert all(path.stat().st_size > 1000 for path in written)
 
@@ -96,7 +101,7 @@ def test_a_reason_stands_where_the_frontier_would(tmp_path):
 
 
 def words(folder: Path) -> str:
-    return Page(Path(build_report(folder)["report"]).read_text()).words
+    return Page(Path(build_report(folder).report).read_text()).words
 
 
 def test_a_damaged_frontier_is_one_line(tmp_path):

@@ -6,28 +6,39 @@ from pathlib import Path
 import pytest
 
 from isodiff.errors import InputError
-from isodiff.report.curves import isoflop
-from isodiff.report.figures import FIGURES, multipliers_missing
-from isodiff.report.folder import read_study
-from isodiff.report.laws import laws, multipliers
-from isodiff.report.page import build_report
-from isodiff.report.panels import specification
-from isodiff.report.render import svg
+from isodiff.report.blocks import Figure, Section, Text
+from isodiff.report.charts import specification, svg
+from isodiff.report.page import build_report, verdict_text
+from isodiff.report.sections.isoflop import isoflop_section
+from isodiff.report.sections.laws import laws_section
+from isodiff.report.sections.multipliers import multipliers_section
+from isodiff.report.sections.verdict import study_verdict
+from isodiff.report.study_folder import read_study_folder
 from isodiff.report.theme import color, dash, shape
-from isodiff.report.verdict import verdict
 from tests.report.planted import write, write_study
 from tests.report.reading import Page
 
 
 def words(answer):
-    return Page(Path(answer["report"]).read_text()).words
+    return Page(Path(answer.report).read_text()).words
+
+
+def figure(section: Section) -> Figure:
+    (found,) = [block for block in section.blocks if isinstance(block, Figure)]
+    return found
+
+
+def why_missing(section: Section) -> str:
+    (text,) = section.blocks
+    assert isinstance(text, Text) and text.style == "missing"
+    return " ".join(text.lines)
 
 
 def test_a_study_without_runs(tmp_path):
     write_study(tmp_path, families={})
     answer = build_report(tmp_path)
-    assert "No run has finished, so there is nothing to compare yet." in answer["verdict"]
-    assert answer["figures"] == [] and not (tmp_path / "figures").exists()
+    assert "No run has finished, so there is nothing to compare yet." in answer.verdict
+    assert answer.figures == () and not (tmp_path / "figures").exists()
     said = words(answer)
     for text in (
         "1 not run",
@@ -49,7 +60,7 @@ def test_a_study_of_failures_only(tmp_path):
         write(tmp_path / "runs" / record["id"] / "record.json", record)
     answer = build_report(tmp_path)
     said = words(answer)
-    assert "0 of 7 runs finished; 6 failed, 1 not run" in said and answer["figures"] == []
+    assert "0 of 7 runs finished; 6 failed, 1 not run" in said and answer.figures == ()
     assert said.count("killed") == 6
 
 
@@ -58,7 +69,7 @@ def test_runs_without_fits(tmp_path):
     (tmp_path / "samples.json").unlink()
     answer = build_report(tmp_path)
     said = words(answer)
-    assert [Path(p).name for p in answer["figures"]] == [
+    assert [Path(p).name for p in answer.figures] == [
         "isoflop.svg",
         "isoflop.png",
         "training.svg",
@@ -77,26 +88,24 @@ def test_a_single_run(tmp_path):
         record["curve"] = [{"step": 0, "flops": 0.0, "nats_per_token": 5.0}]
         write(tmp_path / "runs" / record["id"] / "record.json", record)
     answer = build_report(tmp_path)
-    assert "one reaches" in answer["verdict"] and len(answer["figures"]) == 4
+    assert "one reaches" in answer.verdict and len(answer.figures) == 4
 
 
 def test_fits_that_refused_everything_say_why(tmp_path):
     write_study(tmp_path, families={"autoregressive": 1.0}, budgets=(1e11,), sizes=(9000, 21000))
-    study = read_study(tmp_path)
-    isoflop_figure, laws_figure, *_ = FIGURES
+    study = read_study_folder(tmp_path)
     refused = "Refused, and dashed: autoregressive at 1e11 (fewer than three sizes)."
-    assert refused in isoflop_figure.caption(study)
-    assert laws_figure.draw(study, False) is None
-    assert "trusted minima at two budgets or more" in laws_figure.missing(study)
-    assert "No IsoFLOP curve has a minimum that can be trusted" in verdict(study).text
+    assert refused in figure(isoflop_section(study)).caption
+    assert "trusted minima at two budgets or more" in why_missing(laws_section(study))
+    assert "No IsoFLOP curve has a minimum that can be trusted" in verdict_text(study)
 
 
 def test_fits_that_could_not_be_made_give_their_warning(tmp_path):
     write_study(tmp_path, families={"one": 1.0}, budgets=(1e11,), fits=False)
     write(tmp_path / "fits.json", {"law": "isoflop", "families": {}, "warnings": ["too few"]})
-    study = read_study(tmp_path)
-    missing = {figure.name: figure.missing(study) for figure in FIGURES}
-    assert missing["laws"] == missing["multipliers"] == "too few"
+    study = read_study_folder(tmp_path)
+    sections = laws_section(study), multipliers_section(study)
+    assert [why_missing(section) for section in sections] == ["too few", "too few"]
 
 
 def test_nulls_stand_for_what_is_not_known(tmp_path):
@@ -105,16 +114,18 @@ def test_nulls_stand_for_what_is_not_known(tmp_path):
     for family in fits["families"].values():
         family.update(N_exponent=None, multiplier_vs_autoregressive=None, curves=[], bands={})
     write(tmp_path / "fits.json", fits)
-    study = read_study(tmp_path)
-    assert laws(study, narrow=False) is None and multipliers(study, narrow=False) is None
-    assert multipliers_missing(study) == "No multiplier is known: the fits hold none."
-    assert all(row.multiplier is None for row in verdict(study).rows)
+    study = read_study_folder(tmp_path)
+    assert "trusted minima at two budgets or more" in why_missing(laws_section(study))
+    why = why_missing(multipliers_section(study))
+    assert why == "No multiplier is known: the fits hold none."
+    families = study_verdict(study).families
+    assert all(one.multiplier_vs_autoregressive is None for one in families)
 
 
 def test_more_families_than_colors(tmp_path):
     families = {f"family-{i}": 1 + 0.1 * i for i in range(9)}
     write_study(tmp_path, families=families, budgets=(1e11,), sizes=(9000, 21000, 50000))
-    drawn = svg(specification(isoflop(read_study(tmp_path), narrow=False)))
+    drawn = svg(specification(figure(isoflop_section(read_study_folder(tmp_path))).wide))
     assert all(f">family-{i}</text>" in drawn for i in range(9))
     looks = {(color(place), shape(place), tuple(dash(place))) for place in range(64)}
     assert len(looks) == 64
@@ -127,15 +138,15 @@ def test_several_studies_on_one_page(tmp_path):
             folder, families={"one": 1.0}, budgets=(1e11,), fits=False, name=f"study {name}"
         )
     answer = build_report([tmp_path / "a", tmp_path / "b"], tmp_path / "both.html")
-    page = Page(Path(answer["report"]).read_text())
+    page = Page(Path(answer.report).read_text())
     assert [text for tag, text in page.texts if tag == "h1"] == ["study a", "study b"]
     identifiers = [a["id"] for _, a in page.elements if "id" in a]
     assert len(identifiers) == len(set(identifiers))
-    assert {Path(path).parent for path in answer["figures"]} == {
+    assert {Path(path).parent for path in answer.figures} == {
         tmp_path / "figures" / "1",
         tmp_path / "figures" / "2",
     }
-    assert [one["study"] for one in answer["studies"]] == ["study a", "study b"]
+    assert [one.study for one in answer.studies] == ["study a", "study b"]
 
 
 DAMAGE = [
@@ -159,7 +170,7 @@ def test_damaged_files_are_named(tmp_path, name, damage, message):
         file = tmp_path / "runs" / records[0]["id"] / "record.json"
     file.write_text(damage(file.read_text()))
     with pytest.raises(InputError) as caught:
-        read_study(tmp_path)
+        read_study_folder(tmp_path)
     assert message in str(caught.value) and "\n" not in str(caught.value)
     assert str(file) in str(caught.value)
 

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from isodiff.report import render
-from isodiff.report.figures import FIGURES
-from isodiff.report.folder import read_study
-from isodiff.report.page import build_report
-from isodiff.report.panels import specification
+from isodiff.report.blocks import Figure
+from isodiff.report.charts import specification, svg
+from isodiff.report.page import build_report, report_sections
+from isodiff.report.study_folder import read_study_folder
 from isodiff.report.theme import INKS, PALETTE
 from tests.report.planted import FAMILIES, PROVENANCE, write, write_study
 from tests.report.reading import Page
@@ -38,14 +37,14 @@ HEADINGS = [
 
 @pytest.fixture(scope="module")
 def source(whole):
-    return Path(whole[2]["report"]).read_text(encoding="utf-8")
+    return Path(whole[2].report).read_text(encoding="utf-8")
 
 
 def test_everything_is_there_in_order(whole, source):
     page = Page(source)
     assert [text for tag, text in page.texts if tag == "h2"] == HEADINGS
     words = page.words
-    for sentence in whole[2]["studies"][0]["sentences"]:
+    for sentence in whole[2].studies[0].sentences:
         assert sentence in words
     for text in (
         "Presidents, small",
@@ -67,9 +66,9 @@ def test_everything_is_there_in_order(whole, source):
     assert page.count("pre") == 2 * len(FAMILIES) + 1  # two texts each, and the study
 
 
-def test_the_laws_are_told_with_what_they_foretold(whole, source):
+def test_the_laws_are_told_with_what_they_predicted(whole, source):
     words = Page(source).words
-    assert "Foretold: the law of all budgets but the largest, read at the largest." in words
+    assert "Predicted: the law of all budgets but the largest, read at the largest." in words
     fits = json.loads((whole[0] / "fits.json").read_text())
     for family in FAMILIES:
         found = fits["families"][family]["validation"]["L"]
@@ -81,7 +80,7 @@ def test_the_laws_are_told_with_what_they_foretold(whole, source):
             assert text in words
 
 
-def test_laws_of_two_budgets_say_why_nothing_was_foretold(tmp_path):
+def test_laws_of_two_budgets_say_why_nothing_was_predicted(tmp_path):
     write_study(tmp_path, budgets=(1e11, 1e12))
     build_report(tmp_path)
     words = Page((tmp_path / "report.html").read_text(encoding="utf-8")).words
@@ -172,7 +171,7 @@ def test_figures_are_written_as_svg_and_png(whole):
     folder, _, answer = whole
     names = ["isoflop", "laws", "multipliers", "frontier", "training"]
     expected = [folder / "figures" / f"{n}.{kind}" for n in names for kind in ("svg", "png")]
-    assert [Path(path) for path in answer["figures"]] == expected
+    assert [Path(path) for path in answer.figures] == expected
     for path in expected[::2]:
         root = ElementTree.fromstring(path.read_text())
         png = path.with_suffix(".png").read_bytes()
@@ -207,7 +206,7 @@ def test_text_from_files_is_never_markup(tmp_path):
             record["message"] = EVIL
         record["device"] = record["provenance"]["cpu"] = EVIL
         write(tmp_path / "runs" / record["id"] / "record.json", record)
-    page = Page(Path(build_report(tmp_path)["report"]).read_text())
+    page = Page(Path(build_report(tmp_path).report).read_text())
     assert page.count("script") == 1 and page.count("img") == 0
     assert not [a for _, a in page.elements for name in a if name.startswith("on")]
     assert page.words.count(EVIL) >= 15
@@ -217,9 +216,12 @@ def test_text_from_files_is_never_markup(tmp_path):
 
 
 def test_the_same_study_gives_the_same_drawings(whole):
-    folder, study = whole[0], read_study(whole[0])
-    for figure in FIGURES:
-        again = render.svg(specification(figure.draw(study, False)))
+    folder, study = whole[0], read_study_folder(whole[0])
+    blocks = [block for section in report_sections(study) for block in section.blocks]
+    figures = [block for block in blocks if isinstance(block, Figure)]
+    assert len(figures) == 5
+    for figure in figures:
+        again = svg(specification(figure.wide))
         assert (folder / "figures" / f"{figure.name}.svg").read_text() == again + "\n"
 
 
@@ -227,9 +229,9 @@ def test_the_same_study_gives_the_same_bytes(tmp_path):
     write_study(tmp_path, families={"one": 1.0, "two": 2.0}, budgets=(1e11,), sizes=(9000, 21000))
     first = build_report(tmp_path, tmp_path / "a" / "page.html")
     again = build_report(tmp_path, tmp_path / "b" / "page.html")
-    assert Path(first["report"]).read_bytes() == Path(again["report"]).read_bytes()
-    assert len(again["figures"]) == len(first["figures"]) == 4
-    for one, two in zip(first["figures"], again["figures"], strict=True):
+    assert Path(first.report).read_bytes() == Path(again.report).read_bytes()
+    assert len(again.figures) == len(first.figures) == 4
+    for one, two in zip(first.figures, again.figures, strict=True):
         assert Path(one).read_bytes() == Path(two).read_bytes()
 
 

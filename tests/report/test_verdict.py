@@ -5,11 +5,12 @@ import math
 
 import pytest
 
-from isodiff.report.folder import read_study
-from isodiff.report.ranking import Row
-from isodiff.report.sentences import errors_sentence, multiplier_sentence
-from isodiff.report.verdict import verdict
+from isodiff.report.page import verdict_text
+from isodiff.report.ranking import FamilyStanding
+from isodiff.report.sections.verdict import errors_sentence, multiplier_sentence, study_verdict
+from isodiff.report.study_folder import read_study_folder
 from isodiff.scaling.fitting.bootstrap import Quantity
+from isodiff.serialization import to_json
 from tests.report.planted import FAMILIES, write, write_study
 
 
@@ -28,8 +29,8 @@ def best_by_hand(records, family, budget):
 
 def test_numbers_are_those_of_the_records_and_the_fits(whole):
     folder, records, _ = whole
-    found = verdict(read_study(folder))
-    value = found.to_json()
+    found = study_verdict(read_study_folder(folder))
+    value = to_json(found)
     fits = json.loads((folder / "fits.json").read_text())["families"]
     assert [row["family"] for row in value["families"]] == list(FAMILIES)
     for row in value["families"]:
@@ -53,10 +54,10 @@ def test_numbers_are_those_of_the_records_and_the_fits(whole):
 
 def test_the_difference_carries_its_standard_error(whole):
     folder, records, _ = whole
-    found = verdict(read_study(folder))
+    found = study_verdict(read_study_folder(folder))
     ranked = sorted((best_by_hand(records, f, 1e13), f) for f in FAMILIES)
     (one, first), (two, second) = ranked[:2]
-    lead = found.to_json()["lead"]
+    lead = to_json(found)["lead"]
     assert (lead["first"], lead["second"]) == (first, second)
     assert lead["difference"]["value"] == pytest.approx(two[0] - one[0])
     assert lead["difference"]["standard_error"] == pytest.approx(math.hypot(one[1], two[1]))
@@ -97,7 +98,7 @@ def test_words_follow_noise_and_bounds(tmp_path, kind, shift, said):
     families = {"autoregressive": 1.0, "masked": 2.0}
     records = write_study(tmp_path, families=families, budgets=(1e12,), fits=False)
     move(tmp_path, records, "masked", kind, shift)
-    found = verdict(read_study(tmp_path))
+    found = study_verdict(read_study_folder(tmp_path))
     assert said in found.sentences[0]
     # two standard errors of 0.01 each: 2 x 0.0141 = 0.028
     assert found.lead.told_apart == (abs(shift) > 2 * math.sqrt(2) * 0.01)
@@ -106,7 +107,7 @@ def test_words_follow_noise_and_bounds(tmp_path, kind, shift, said):
 
 
 def test_text_is_ascii_and_its_table_is_aligned(whole):
-    text = verdict(read_study(whole[0])).text
+    text = verdict_text(read_study_folder(whole[0]))
     assert text.isascii()
     lines = text.splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("family"))
@@ -122,16 +123,16 @@ def test_variants_of_a_family_are_kept_apart(tmp_path):
         if record["spec"]["family"]["name"] == "other":
             record["spec"]["family"] = {"name": "masked", "option": "plain"}
             write(tmp_path / "runs" / record["id"] / "record.json", record)
-    found = read_study(tmp_path)
+    found = read_study_folder(tmp_path)
     assert found.families == ("masked(option=low_variance)", "masked(option=plain)")
-    assert all(len(row.best) == 3 for row in verdict(found).rows)
+    assert all(len(one.best) == 3 for one in study_verdict(found).families)
 
 
 def test_a_lone_family_is_judged_alone(tmp_path):
     write_study(tmp_path, families={"masked": 2.0}, budgets=(1e11,))
-    found = verdict(read_study(tmp_path))
+    found = study_verdict(read_study_folder(tmp_path))
     assert "no other family has a finished run there" in found.sentences[0]
-    assert found.to_json()["lead"]["difference"] is None
+    assert to_json(found)["lead"]["difference"] is None
     assert "not known: no autoregressive runs to compare with" in found.sentences[1]
 
 
@@ -142,13 +143,13 @@ def test_far_extrapolation_is_said(whole, tmp_path, factor, said):
     write(tmp_path / "fits.json", fits)
     write(tmp_path / "study.json", json.loads((whole[0] / "study.json").read_text()))
     (tmp_path / "runs").symlink_to(whole[0] / "runs")
-    found = verdict(read_study(tmp_path))
+    found = study_verdict(read_study_folder(tmp_path))
     assert ("For masked that law is read more than 10 times below" in found.sentences[1]) == said
 
 
 def test_what_the_intervals_hold_is_said() -> None:
-    def rows(*known: bool) -> list[Row]:
-        return [Row("masked", {}, None, None, None, scatter_known) for scatter_known in known]
+    def rows(*known: bool) -> list[FamilyStanding]:
+        return [FamilyStanding(family="masked", scatter_known=one) for one in known]
 
     assert "is not in it" in errors_sentence(rows(True, True))
     assert "[low, high] hold nothing else" in errors_sentence(rows(True, False))
@@ -160,7 +161,10 @@ def test_families_without_a_price_have_a_reason() -> None:
         value=None, low=None, high=None, reason="too few accepted budgets of uniform"
     )
     prices = {"autoregressive": None, "masked": known, "uniform": refused}
-    rows = [Row(name, {}, None, price, None, False) for name, price in prices.items()]
+    rows = [
+        FamilyStanding(family=name, multiplier_vs_autoregressive=price)
+        for name, price in prices.items()
+    ]
     said = multiplier_sentence(rows)
     assert "20 [10, 40] for masked." in said
     assert said.endswith(" Not known elsewhere: too few accepted budgets of uniform.")

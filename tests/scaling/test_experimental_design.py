@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from surfaces import ALPHA, BETA, A, B, E, planted_surface
 
+from isodiff.cli.plan_text import next_text
 from isodiff.errors import InputError
 from isodiff.network.shape import Shape
-from isodiff.report.next_text import next_text
 from isodiff.scaling import Point, fit_parametric
 from isodiff.scaling.fitting.newton import minimize
 from isodiff.scaling.laws.loss_surface import Surface

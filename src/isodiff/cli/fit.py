@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 from tyro.conf import Positional
 
 from isodiff.cli import Answer
+from isodiff.cli.law_text import law_text
 from isodiff.cli.options import File, Number, Seed, Source
 from isodiff.errors import InputError
 from isodiff.record import Convention
-from isodiff.report.law_text import law_text
 from isodiff.scaling import fit_isoflop, fit_parametric, fit_repeated, read_points
 from isodiff.scaling.fitting.resample import Resampling
 from isodiff.scaling.laws.isoflop_result import IsoflopFamily, IsoflopResult

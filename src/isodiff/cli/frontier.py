@@ -79,12 +79,12 @@ def run(
         found = measure_frontier(
             runs, place, settings, pool, judge=reference_model, floor=entropy_floor, device=device
         )
-    from isodiff.report.frontier import write_figure
-    from isodiff.report.frontier_tables import terminal
+    from isodiff.report.frontier_chart import write_frontier
+    from isodiff.report.sections.frontier import frontier_text
 
     value: dict[str, Any] = {**to_json(found), "frontier": str(place / "frontier.json")}
-    value["figures"] = [str(path) for path in write_figure(found, place / "figures")]
-    text = terminal(found)
+    value["figures"] = [str(path) for path in write_frontier(found, place / "figures")]
+    text = frontier_text(found)
     if throughput is not None:
         best = found.recommend(throughput, budget, alone=alone)
         value["recommendation"] = to_json(best)

@@ -91,7 +91,7 @@ def _budget(
         vocab_size: Tokens of the vocabulary, likewise; 32000 by default.
         sampler_steps: Steps of the samplers that have that dial, for writing; 128 by default.
     """
-    from isodiff.report.plan_text import plan_text
+    from isodiff.cli.plan_text import plan_text
     from isodiff.scaling.laws.load import known_laws
     from isodiff.scaling.planning.hardware import Devices, Setting
     from isodiff.scaling.planning.recommend import plan
@@ -131,7 +131,7 @@ def _next(
             multiplier: the compute of the best family over that of autoregressive for equal loss.
         out: Folder of the study, where its YAML file is given; runs/<name> by default.
     """
-    from isodiff.report.next_text import next_text
+    from isodiff.cli.plan_text import next_text
     from isodiff.scaling import read_points
     from isodiff.scaling.planning.candidate_runs import shape_sizes
     from isodiff.scaling.planning.experimental_design import next_runs

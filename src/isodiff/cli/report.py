@@ -26,6 +26,7 @@ def run(
         figures: Folder for the figures as SVG and PNG; figures beside the page by default.
     """
     from isodiff.report.page import build_report
+    from isodiff.serialization import to_json
 
-    value = build_report(studies, out, figures)
-    return Answer(value, f"{value['verdict']}\n\n{value['report']}")
+    found = build_report(studies, out, figures)
+    return Answer(to_json(found), f"{found.verdict}\n\n{found.report}")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from isodiff.cli import Answer, resumable
 from isodiff.cli.options import Folder, Minutes, Number, StudyFile, Workers, WorkerThreads
+from isodiff.report.page import build_report
+from isodiff.serialization import to_json
 from isodiff.study.runner import run_study
 from isodiff.study.study import read_study
 from isodiff.units import clock
@@ -35,8 +37,7 @@ def run(
     began = time.monotonic()
     wanted = read_study(study)
     place = out or Path("runs") / wanted.name
-    answer = run_study(
-        wanted, place, minutes=minutes, workers=workers, threads=threads, bootstrap=bootstrap
-    )
+    run_study(wanted, place, minutes=minutes, workers=workers, threads=threads, bootstrap=bootstrap)
+    found = build_report(place)
     print(f"study took {clock(time.monotonic() - began)}", file=sys.stderr)
-    return Answer(answer, f"{answer['verdict']}\n{answer['report']}")
+    return Answer(to_json(found), f"{found.verdict}\n{found.report}")

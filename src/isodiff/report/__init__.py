@@ -1,1 +1,1 @@
-"""The report of a study: verdict, figures, tables, one self-contained page. No torch."""
+"""Reports: a study as one page that needs no network; tables and texts for a terminal."""

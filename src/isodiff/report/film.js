@@ -1,11 +1,12 @@
 "use strict";
-// The reel: pieces of text (or bytes, where a token is not whole characters), numbered; of each text the canvas that
-// was given, the noise in its holes, and per network evaluation the positions that changed, each followed by its new piece or a hole.
+// The reel: pieces of text (or bytes, where a token is not whole characters), numbered; of each text the state that
+// was given, the noise at its undecided positions, and per network evaluation the positions that changed, each followed by its
+// new piece or UNDECIDED.
 const reel = JSON.parse(document.getElementById("reel").textContent);
-const HOLE = -1;
+const UNDECIDED = -1;
 const last = Math.max(...reel.takes.map((take) => take.frames.length));
 
-function canvas(take, count) {
+function stateAfter(take, count) {
   const tokens = Int32Array.from(take.start);
   for (const frame of [take.noise, ...take.frames.slice(0, count)]) {
     for (let i = 0; i < frame.length; i += 2) tokens[frame[i]] = frame[i + 1];
@@ -13,14 +14,14 @@ function canvas(take, count) {
   return tokens;
 }
 
-// What each evaluation did, by position: filled a hole, changed a token, emptied a position.
-function deeds(take) {
-  const tokens = canvas(take, 0);
+// What each evaluation did, by position: filled an undecided position, changed a token, emptied a position.
+function changes(take) {
+  const tokens = stateAfter(take, 0);
   return take.frames.map((frame) => {
     const found = new Map();
     for (let i = 0; i < frame.length; i += 2) {
       const [place, token] = [frame[i], frame[i + 1]];
-      found.set(place, token === HOLE ? "emptied" : tokens[place] === HOLE ? "filled" : "changed");
+      found.set(place, token === UNDECIDED ? "emptied" : tokens[place] === UNDECIDED ? "filled" : "changed");
       tokens[place] = token;
     }
     return found;
@@ -49,7 +50,7 @@ function shown(text) {
   });
 }
 
-// What stands in each cell of a canvas. A character of several tokens stands in the first of them.
+// What stands in each cell of a state. A character of several tokens stands in the first of them.
 function looks(take, tokens) {
   const parts = Array.from(tokens, () => []);
   let bytes = [], owners = [];
@@ -70,7 +71,7 @@ function looks(take, tokens) {
     }
     join();
     if (token === reel.end) parts[i] = i > take.kept ? [] : [{ text: "∎", name: "end of document" }];
-    else if (token !== HOLE) parts[i] = shown(piece);
+    else if (token !== UNDECIDED) parts[i] = shown(piece);
   });
   join();
   return parts;
@@ -91,12 +92,12 @@ function write(cell, parts) {
 class Stage {
   constructor(take, section) {
     this.take = take;
-    this.deeds = deeds(take);
+    this.changes = changes(take);
     this.count = section.querySelector(".count");
     this.place = section.querySelector(".stage");
     this.cells = Array.from(take.start, () => document.createElement("span"));
     this.names = Array.from(take.start, (token, i) =>
-      `cell${token === HOLE ? "" : " given"}${i < take.kept ? "" : " cut"}`);
+      `cell${token === UNDECIDED ? "" : " given"}${i < take.kept ? "" : " cut"}`);
     this.turned = [];
     this.written = [];
     this.strip(section.querySelector(".strip"));
@@ -104,14 +105,14 @@ class Stage {
 
   paint(count) {
     const { take, cells, written } = this;
-    const tokens = canvas(take, count), parts = looks(take, tokens), done = this.deeds[count - 1];
+    const tokens = stateAfter(take, count), parts = looks(take, tokens), done = this.changes[count - 1];
     cells.forEach((cell, i) => {
       const key = JSON.stringify(parts[i]);
       if (written[i] !== key) write(cell, parts[i]);
       written[i] = key;
-      const hole = tokens[i] === HOLE;
-      const turned = this.turned[i] && (hole || cell.textContent.startsWith(" "));
-      const name = [this.names[i], hole && "hole", done?.get(i), turned && "turned"].filter(Boolean).join(" ");
+      const undecided = tokens[i] === UNDECIDED;
+      const turned = this.turned[i] && (undecided || cell.textContent.startsWith(" "));
+      const name = [this.names[i], undecided && "undecided", done?.get(i), turned && "turned"].filter(Boolean).join(" ");
       if (cell.className !== name) cell.className = name;
     });
     const total = take.frames.length;
@@ -119,7 +120,7 @@ class Stage {
     this.ahead.setAttribute("x", Math.min(count, total));
   }
 
-  // The lines of the finished text are kept throughout, and a hole is as wide as what fills it: nothing jumps.
+  // The lines of the finished text are kept throughout, and an undecided position is as wide as its text: nothing jumps.
   lay() {
     const { take, cells, place } = this;
     this.turned = [];
@@ -158,9 +159,9 @@ class Stage {
     const paths = { filled: "", changed: "", emptied: "" };
     totals.forEach((total, i) => {
       let top = 1;
-      const done = [...this.deeds[i].values()];
+      const done = [...this.changes[i].values()];
       for (const kind of Object.keys(paths)) {
-        const share = done.filter((deed) => deed === kind).length / total;
+        const share = done.filter((change) => change === kind).length / total;
         const height = share && (share * Math.log1p(total)) / Math.log1p(most);
         if (height) paths[kind] += `M${i + 0.1} ${top}v${-height}h.8v${height}z`;
         top -= height;
@@ -183,7 +184,7 @@ class Stage {
   }
 }
 
-// The player moves all texts together: each shows its canvas after as many evaluations, or its last.
+// The player moves all texts together: each shows its state after as many evaluations, or its last.
 const [player, scrub, now, button, speed] = [".player", "#scrub", "#now", "#play", "#speed"]
   .map((selector) => document.querySelector(selector));
 const sections = document.querySelectorAll(".take");
@@ -255,8 +256,8 @@ scrub.max = last;
 player.hidden = false;
 
 const met = new Set(stages.flatMap((stage) => [
-  ...stage.deeds.flatMap((found) => [...found.values()]), ...stage.names.flatMap((name) => name.split(" ")),
-  ...(canvas(stage.take, 0).includes(HOLE) ? ["open"] : [])]));
+  ...stage.changes.flatMap((found) => [...found.values()]), ...stage.names.flatMap((name) => name.split(" ")),
+  ...(stateAfter(stage.take, 0).includes(UNDECIDED) ? ["open"] : [])]));
 for (const item of document.querySelectorAll(".legend li")) item.hidden = !met.has(item.dataset.kind);
 document.querySelector(".legend").hidden = false;
 

@@ -1,6 +1,6 @@
 """The film of a sample: one HTML page that plays how its texts came about, evaluation by evaluation.
 
-It holds the canvas that was given, the noise put into its holes and, for every network evaluation, the
+It holds the initial state, the noise at its undecided positions and, for every network evaluation, the
 positions that changed with their new tokens. A token is its text; where it is part of a character only, its
 bytes, which the page joins with those beside it.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from isodiff.files import write_text
-from isodiff.report.document import document
+from isodiff.report.theme import document
 
 SHOWN = 8
 """Texts in a film; more would not be looked at."""
@@ -21,14 +21,14 @@ SHOWN = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Take:
-    """One text in the making.
+    """How one text came about. A negative token stands for an undecided position.
 
     Attributes:
-        start: tokens that were given; negative for a hole.
-        noise: what stood in the holes before the first evaluation, if not holes.
-        frames: what each network evaluation changed: positions, each with its new token or a hole.
+        start: the initial state: tokens that were given by the prompt, the rest undecided.
+        noise: what stood at undecided positions before the first evaluation.
+        frames: what each network evaluation changed: positions, each with its new token.
         text: what was drawn.
-        kept: how many tokens of the last canvas `text` has; the rest was cut off.
+        kept: how many tokens of the last state `text` has; the rest was cut off.
     """
 
     start: Sequence[int]
@@ -62,27 +62,21 @@ class Film:
 
 def write_film(path: Path, film: Film) -> None:
     """Write the page."""
-    write_text(path, html(film))
+    write_text(path, film_page(film))
 
 
-def html(film: Film) -> str:
+def film_page(film: Film) -> str:
     """The page."""
-    return document(
-        "film", "page", "film", film=film, sampler=sampler(film.sampler), reel=reel(film)
-    )
-
-
-def sampler(options: Mapping[str, Any]) -> str:
-    """The sampler's options in a line."""
-    return " · ".join(
+    options = " · ".join(
         f"{name.replace('_', ' ')} {f'{value:g}' if isinstance(value, float) else value}"
-        for name, value in options.items()
+        for name, value in film.sampler.items()
         if value is not None
     )
+    return document("film", "page", "film", film=film, sampler=options, reel=_reel(film))
 
 
-def reel(film: Film) -> dict[str, Any]:
-    """What the page's script is given: tokens numbered in the order in which they appear, -1 for a hole."""
+def _reel(film: Film) -> dict[str, Any]:
+    """What the page's script is given: tokens numbered in the order in which they appear, -1 for none."""
     number: dict[int, int] = {}
 
     def numbered(token: int) -> int:

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from isodiff.report.schema import Estimated
 from isodiff.scaling.fitting.bootstrap import Quantity
-from isodiff.scaling.laws.isoflop_result import Minimum
 from isodiff.units import short
 
 MARKS = {"exact": "=", "bound": "≤"}
-PLAIN = str.maketrans({"±": "+-", "≤": "<=", "×": "x", "–": "-", "−": "-"})
+
+
+class _Uncertain(Protocol):
+    @property
+    def value(self) -> float: ...
+
+    @property
+    def standard_error(self) -> float: ...
 
 
 def scientific(value: float) -> str:
     """1e12, 3.16e12: three significant digits, as studies are written."""
     mantissa, exponent = f"{value:.2e}".split("e")
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
-
-
-def plain(text: str) -> str:
-    """The same text in ASCII marks: +-, <=. For terminals of any encoding."""
-    return text.translate(PLAIN)
 
 
 def decimals(error: float) -> int:
@@ -32,7 +33,7 @@ def decimals(error: float) -> int:
     return min(5, max(2, 1 - math.floor(math.log10(error))))
 
 
-def with_error(mean: Estimated) -> str:
+def with_error(mean: _Uncertain) -> str:
     """2.314 ± 0.0081: value and standard error."""
     digits = decimals(mean.standard_error)
     return f"{mean.value:.{digits}f} ± {mean.standard_error:.{digits}f}"
@@ -45,26 +46,42 @@ def ratio(value: float) -> str:
     return f"{value:.3g}" if value < 1000 else f"{float(f'{value:.3g}'):.0f}"
 
 
-def interval(quantity: Quantity | None, show: Callable[[float], str] = ratio) -> str:
-    """`value [low, high]`; the interval only where there is one; a dash where nothing is."""
+def with_interval(quantity: Quantity | None, show: Callable[[float], str] | str = ratio) -> str:
+    """`value [low, high]`; the interval only where there is one; a dash where nothing is.
+
+    `show` is a function or a format.
+    """
     if quantity is None or quantity.value is None:
         return "–"
+
+    def said(x: float) -> str:
+        return f"{x:{show}}" if isinstance(show, str) else show(x)
+
     if quantity.low is None or quantity.high is None:
-        return show(quantity.value)
-    return f"{show(quantity.value)} [{show(quantity.low)}, {show(quantity.high)}]"
+        return said(quantity.value)
+    return f"{said(quantity.value)} [{said(quantity.low)}, {said(quantity.high)}]"
 
 
-def shown(value: float | None, ends: Sequence[float] | None, form: str) -> str:
-    """`value [low, high]` of a law's JSON, in a format."""
+def spread(
+    value: float | None,
+    ends: Sequence[float | None] | None,
+    show: Callable[[float], str] | str = short,
+) -> str:
+    """The same of a value and both ends of its interval, in counts with metric prefixes unless told."""
     low, high = ends or (None, None)
-    return interval(Quantity(value=value, low=low, high=high), lambda x: f"{x:{form}}")
+    return with_interval(Quantity(value=value, low=low, high=high), show)
 
 
-def size_interval(minimum: Minimum) -> str:
-    """N* with its interval: 85k [70k, 100k]."""
-    return interval(Quantity(value=minimum.N_opt, low=minimum.N_low, high=minimum.N_high), short)
-
-
-def listed(parts: list[str]) -> str:
+def listed(parts: Sequence[str]) -> str:
     """a, b and c."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def sentence(text: str) -> str:
+    """`text` with a capital and a full stop."""
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
+def decay(r: float) -> str:
+    """R_D or R_N of repeated data; without decay it grows beyond all bounds."""
+    return "inf" if r > 1e6 else f"{r:.4g}"

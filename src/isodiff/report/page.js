@@ -28,7 +28,7 @@ document.addEventListener("pointerdown", show);
 document.addEventListener("scroll", () => { note.hidden = true; }, { passive: true });
 document.addEventListener("click", follow);
 
-// Tables of runs sort by the column whose heading is pressed; pressed again, the other way. What is missing stays last.
+// Sortable tables sort by the column whose heading is pressed; pressed again, the other way. What is missing stays last.
 function sort(button) {
   const heading = button.closest("th");
   const place = [...heading.parentNode.children].indexOf(heading);
@@ -49,6 +49,6 @@ function sort(button) {
   body.append(...[...body.rows].sort(compare));
 }
 
-for (const button of document.querySelectorAll("table.runs thead button")) {
+for (const button of document.querySelectorAll("table.sortable thead button")) {
   button.addEventListener("click", () => sort(button));
 }

@@ -1,70 +1,80 @@
-"""The report: one HTML page that needs no network and no script, and its figures as SVG and PNG.
-
-Figures are inline SVG; what may enter the page and how is said in document.py.
-"""
+"""The report of studies: their sections as one HTML page by a template, its figures as SVG and PNG."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from urllib.parse import quote
 
 from markupsafe import Markup
 
 from isodiff.errors import InputError
 from isodiff.files import write_text
-from isodiff.report import render
-from isodiff.report.benchmarks import benchmarks_table, protocols, read_benchmarks
-from isodiff.report.document import document
-from isodiff.report.figures import FIGURES, Figure
-from isodiff.report.folder import StudyFolder, read_study
-from isodiff.report.frontier_tables import points_table, wins_table
-from isodiff.report.laws_table import laws_table
-from isodiff.report.panels import specification
-from isodiff.report.protocol import protocol, provenance
-from isodiff.report.scaling import scaling
-from isodiff.report.schema import Samples
-from isodiff.report.tables import Part, Table, runs_table
-from isodiff.report.theme import PALETTE
-from isodiff.report.verdict import Verdict, verdict
-from isodiff.scaling.fitting.bootstrap import LEVEL
+from isodiff.report.blocks import Figure, Section
+from isodiff.report.charts import inline, specification, svg, write_drawing
+from isodiff.report.sections.benchmarks import benchmarks_section
+from isodiff.report.sections.frontier import frontier_section
+from isodiff.report.sections.isoflop import isoflop_section
+from isodiff.report.sections.laws import laws_section
+from isodiff.report.sections.multipliers import multipliers_section
+from isodiff.report.sections.protocol import protocol_section, versions_section
+from isodiff.report.sections.runs import runs_section
+from isodiff.report.sections.samples import samples_section
+from isodiff.report.sections.scaling import scaling_section
+from isodiff.report.sections.training import training_section
+from isodiff.report.sections.verdict import Verdict, study_verdict, verdict_section
+from isodiff.report.study_folder import StudyFolder, read_study_folder
+from isodiff.report.text import terminal
+from isodiff.report.theme import PALETTE, document
+
+SECTIONS: list[Callable[[StudyFolder], Section | None]] = [
+    verdict_section,
+    isoflop_section,
+    laws_section,
+    multipliers_section,
+    scaling_section,
+    frontier_section,
+    training_section,
+    benchmarks_section,
+    samples_section,
+    runs_section,
+    protocol_section,
+    versions_section,
+]
+"""Each says what it finds in a study's folder, or None where it has no place in this report."""
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """A figure as the page shows it: two inline drawings, or why there are none."""
+class _Article:
+    """One study of the page; `key` sets its anchors apart from those of other studies.
 
-    figure: Figure
-    caption: str
-    wide: Markup | None = None
-    narrow: Markup | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One study of the page; `key` sets its anchors apart from those of other studies."""
+    `families` are those that have a color, by their order; `drawings` the SVG of each figure by its name,
+    for a page and for a telephone.
+    """
 
     key: str
-    study: StudyFolder
-    verdict: Verdict
-    figures: tuple[Drawn, ...]
-    laws: Table | None
-    scaling: tuple[Part, ...]
-    frontier: tuple[Table, Table] | None
-    benchmarks: Table | None
-    scored_by: list[str]
-    runs: Table | None
-    samples: tuple[tuple[str, int | None, Samples], ...]
-    protocol: list[tuple[str, str]]
-    provenance: list[tuple[str, str]]
-    asked: str
+    title: str
+    description: str
+    families: Sequence[str]
+    sections: Sequence[Section]
+    drawings: Mapping[str, tuple[Markup, Markup]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltReport:
+    """Where the page and its figures are, and what each study found: for people, and as a result."""
+
+    report: str
+    verdict: str
+    figures: tuple[str, ...]
+    studies: tuple[Verdict, ...]
 
 
 def build_report(
     study_dir: Path | Sequence[Path], out: Path | None = None, figures: Path | None = None
-) -> dict[str, Any]:
+) -> BuiltReport:
     """Write the report of a study, or of several one below the other.
 
     Args:
@@ -73,87 +83,61 @@ def build_report(
         figures: folder of the SVG and PNG files; `figures` beside the page by default. Of several
             studies each has a folder of its own in it.
 
-    Returns:
-        `report` (path), `verdict` (text), `figures` (paths), `studies` (verdicts as JSON).
-
     Raises:
         InputError: no study's folder, or a damaged file in it.
     """
     folders = [study_dir] if isinstance(study_dir, Path) else list(study_dir)
     if not folders:
         raise InputError("nothing to report; give the folder of a study")
-    studies = [read_study(folder) for folder in folders]
+    studies = [read_study_folder(folder) for folder in folders]
     page = out or folders[0] / "report.html"
     place = figures or page.parent / "figures"
     written: list[Path] = []
-    sections = []
-    for i, study in enumerate(studies):
-        stem = place if len(studies) == 1 else place / f"{i + 1}"
-        drawn = tuple(draw(study, figure, stem, f"s{i + 1}", written) for figure in FIGURES)
-        sections.append(section(study, f"s{i + 1}", drawn, page.parent))
-    write_text(page, html(sections))
-    return {
-        "report": str(page),
-        "verdict": "\n\n".join(one.verdict.text for one in sections),
-        "figures": [str(path) for path in written],
-        "studies": [one.verdict.to_json() for one in sections],
-    }
-
-
-def draw(study: StudyFolder, figure: Figure, place: Path, key: str, written: list[Path]) -> Drawn:
-    """Draw a figure at both widths and write the wide one under `place`."""
-    wide, narrow = figure.draw(study, False), figure.draw(study, True)
-    if wide is None or narrow is None:
-        return Drawn(figure, figure.missing(study))
-    drawing, small = render.svg(specification(wide)), render.svg(specification(narrow))
-    written += render.write(drawing, place / figure.name)
-    return Drawn(
-        figure,
-        figure.caption(study),
-        Markup(render.inline(drawing, f"{key}-{figure.name}-wide")),
-        Markup(render.inline(small, f"{key}-{figure.name}-narrow")),
+    articles = [
+        _article(study, f"s{i}", place if len(studies) == 1 else place / f"{i}", written)
+        for i, study in enumerate(studies, 1)
+    ]
+    write_text(page, _html(articles, page.parent))
+    return BuiltReport(
+        report=str(page),
+        verdict="\n\n".join(map(verdict_text, studies)),
+        figures=tuple(map(str, written)),
+        studies=tuple(map(study_verdict, studies)),
     )
 
 
-def section(study: StudyFolder, key: str, figures: tuple[Drawn, ...], base: Path) -> Section:
-    """Everything the page says of one study."""
-    benchmarks = read_benchmarks(study)
-    places = {family: i for i, family in enumerate(study.families)}
-    samples = sorted(
-        ((name, places.get(name), found) for name, found in study.samples.items()),
-        key=lambda entry: (len(places) if entry[1] is None else entry[1], entry[0]),
-    )
-    return Section(
-        key=key,
-        study=study,
-        verdict=verdict(study),
-        figures=figures,
-        laws=laws_table(study),
-        scaling=scaling(study),
-        frontier=frontier_tables(study),
-        benchmarks=benchmarks_table(benchmarks),
-        scored_by=protocols(benchmarks),
-        runs=runs_table(study, base),
-        samples=tuple(samples),
-        protocol=protocol(study),
-        provenance=provenance(study),
-        asked=json.dumps(study.study.study, indent=2, ensure_ascii=False),
-    )
+def report_sections(study: StudyFolder) -> list[Section]:
+    """All that a report says of a study, in order."""
+    return [section for make in SECTIONS if (section := make(study)) is not None]
 
 
-def frontier_tables(study: StudyFolder) -> tuple[Table, Table] | None:
-    """Who wins which throughputs, and every point; None where nothing was measured."""
-    found = study.frontier
-    return (wins_table(found), points_table(found)) if found and found.points else None
+def verdict_text(study: StudyFolder) -> str:
+    """The verdict of a study for a terminal."""
+    return terminal(study.study.name, *verdict_section(study).blocks)
 
 
-def html(sections: Sequence[Section]) -> str:
-    """The page."""
-    return document(
-        "page",
-        "page",
-        sections=sections,
-        title=", ".join(one.study.study.name for one in sections),
-        num_colors=len(PALETTE),
-        level=f"{LEVEL:.0%}",
-    )
+def _article(study: StudyFolder, key: str, place: Path, written: list[Path]) -> _Article:
+    """Every section of a study; its figures are drawn, and the wide ones written under `place`."""
+    sections = report_sections(study)
+    drawings = {}
+    for figure in (block for section in sections for block in section.blocks):
+        if isinstance(figure, Figure):
+            wide, narrow = svg(specification(figure.wide)), svg(specification(figure.narrow))
+            written += write_drawing(wide, place / figure.name)
+            drawings[figure.name] = (
+                Markup(inline(wide, f"{key}-{figure.name}-wide")),
+                Markup(inline(narrow, f"{key}-{figure.name}-narrow")),
+            )
+    about = study.study
+    return _Article(key, about.name, about.description, study.families, sections, drawings)
+
+
+def _html(articles: Sequence[_Article], base: Path) -> str:
+    """The page; links to files lead from `base`, its folder."""
+
+    def link(file: Path) -> str:
+        return quote(Path(os.path.relpath(file, base)).as_posix())
+
+    title = ", ".join(article.title for article in articles)
+    about = {"title": title, "num_colors": len(PALETTE), "link": link}
+    return document("page", "page", articles=articles, **about)

@@ -1,148 +1,152 @@
-"""Where each family stands: its best run at each budget, its optimum, its price."""
+"""Where each family stands: its best run at each budget, its optimum, its price; and who is ahead."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from isodiff.report.folder import Run, StudyFolder
-from isodiff.report.schema import Estimated, Validation
+from pydantic import Field, PlainSerializer
+
+from isodiff.record import Kind, Mean
+from isodiff.report.study_folder import StudyFolder
 from isodiff.scaling.fitting.bootstrap import Quantity
 from isodiff.scaling.laws.isoflop_result import Minimum
 
-TOLD_APART = 2.0
+_TOLD_APART = 2.0
 """Standard errors that a difference must exceed before a family is called better."""
 FAR = 10.0
 """A multiplier that reads the reference law this many times below its budgets is extrapolated."""
+_Unwritten = Field(exclude=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Best:
+def _whole(quantity: Quantity | None) -> dict[str, Any] | None:
+    return None if quantity is None else vars(quantity)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BestRun:
     """The run of lowest bits per byte among a family's `num_runs` finished ones at a budget."""
 
-    run: Run
-    validation: Validation
+    budget: float
+    run: str
     num_runs: int
+    kind: Kind
+    bits_per_byte: Mean
+    nats_per_token: Mean
 
     @property
     def bits(self) -> float:
         """Bits per byte."""
-        return self.validation.bits_per_byte.value
-
-    def to_json(self) -> dict[str, Any]:
-        """Its id, kind, and both losses with their standard errors."""
-        return {
-            "run": self.run.record.id,
-            "num_runs": self.num_runs,
-            "kind": self.validation.kind,
-            "bits_per_byte": self.validation.bits_per_byte.model_dump(),
-            "nats_per_token": self.validation.nats_per_token.model_dump(),
-        }
+        return self.bits_per_byte.value
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A family: its best run at each budget, its optimum at the largest fitted one, its price.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyStanding:
+    """A family: its best runs by budget, its optimum at the largest fitted one, its price.
 
-    `extrapolation` is how many times below its smallest budget the reference law is read. `scatter_known` is
-    whether the intervals hold how runs scatter, and not only how well each is evaluated.
+    Attributes:
+        extrapolation: how many times below its smallest budget the reference law is read.
+        scatter_known: whether intervals hold how runs scatter, and not only how well each is evaluated.
     """
 
     family: str
-    best: dict[float, Best]
-    optimum: Minimum | None
-    multiplier: Quantity | None
-    extrapolation: float | None
-    scatter_known: bool
+    best: tuple[BestRun, ...] = ()
+    optimum: Minimum | None = None
+    multiplier_vs_autoregressive: Annotated[Quantity | None, PlainSerializer(_whole)] = None
+    extrapolation: float | None = None
+    scatter_known: Annotated[bool, _Unwritten] = False
 
     @property
     def extrapolated(self) -> bool:
         """Whether the multiplier rests on the reference law far outside its budgets."""
         return (self.extrapolation or 0.0) > FAR
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON; budgets as a list."""
-        return {
-            "family": self.family,
-            "best": [{"budget": budget, **best.to_json()} for budget, best in self.best.items()],
-            "optimum": self.optimum and asdict(self.optimum),
-            "multiplier_vs_autoregressive": self.multiplier and asdict(self.multiplier),
-            "extrapolation": self.extrapolation,
-        }
+    def at(self, budget: float) -> BestRun | None:
+        """The best run at a budget."""
+        return next((best for best in self.best if best.budget == budget), None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Of two means, bits per byte."""
+
+    value: float
+    standard_error: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lead:
     """The best family at a budget, the next best, and the bits per byte between them.
 
     The standard error takes the two evaluations as independent. Runs meet the same windows, which
     makes their difference sharper than that, so it errs on the side of caution.
+    `told_apart`: whether the difference exceeds its noise.
     """
 
     budget: float
     first: str
-    best: Best
     second: str | None = None
-    next_best: Best | None = None
-    difference: Estimated | None = None
-
-    @property
-    def told_apart(self) -> bool:
-        """Whether the difference exceeds its noise."""
-        gap = self.difference
-        return gap is not None and gap.value > TOLD_APART * gap.standard_error
-
-    def to_json(self) -> dict[str, Any]:
-        """Names, difference in bits per byte, and whether it exceeds its noise."""
-        return {
-            "budget": self.budget,
-            "first": self.first,
-            "second": self.second,
-            "difference": self.difference
-            and {
-                "value": self.difference.value,
-                "standard_error": self.difference.standard_error,
-            },
-            "told_apart": self.told_apart,
-        }
+    difference: Difference | None = None
+    told_apart: bool = False
+    best: Annotated[BestRun, _Unwritten]
+    next_best: Annotated[BestRun | None, _Unwritten] = None
 
 
-def lead(rows: Sequence[Row], budget: float) -> Lead:
-    """Who is ahead at `budget`, where at least one family has a finished run."""
-    there = [(row.family, row.best[budget]) for row in rows if budget in row.best]
-    there.sort(key=lambda pair: pair[1].bits)
-    (first, best), others = there[0], there[1:]
-    if not others:
-        return Lead(budget, first, best)
-    second, next_best = others[0]
-    errors = [one.validation.bits_per_byte.standard_error for one in (best, next_best)]
-    gap = Estimated(value=next_best.bits - best.bits, standard_error=math.hypot(*errors))
-    return Lead(budget, first, best, second, next_best, gap)
-
-
-def row(study: StudyFolder, family: str) -> Row:
+def standing(study: StudyFolder, family: str) -> FamilyStanding:
     """What the study found of one family."""
-    found: dict[float, Best] = {}
     fit = study.fit(family)
-    for budget in study.budgets:
-        runs = [
-            (run, run.record.validation)
-            for run in study.finished
-            if run.family == family and run.budget == budget
-        ]
-        pairs = [(run, validation) for run, validation in runs if validation is not None]
-        if pairs:
-            best = min(pairs, key=lambda pair: pair[1].bits_per_byte.value)
-            found[budget] = Best(*best, num_runs=len(pairs))
-    optimum = max(fit.budgets, key=lambda minimum: minimum.compute, default=None)
-    scatter_known = fit.noise is None or fit.noise.nats is not None
-    price = fit.multiplier_vs_autoregressive
-    return Row(family, found, optimum, price, fit.extrapolation, scatter_known)
+    return FamilyStanding(
+        family=family,
+        best=tuple(best for budget in study.budgets if (best := _best(study, family, budget))),
+        optimum=max(fit.budgets, key=lambda minimum: minimum.compute, default=None),
+        multiplier_vs_autoregressive=fit.multiplier_vs_autoregressive,
+        extrapolation=fit.extrapolation,
+        scatter_known=fit.noise is None or fit.noise.nats is not None,
+    )
 
 
-def counts(study: StudyFolder) -> dict[str, int]:
+def _best(study: StudyFolder, family: str, budget: float) -> BestRun | None:
+    found = [
+        (validation.bits_per_byte.value, run.record.id, validation)
+        for run in study.finished
+        if run.family == family and run.budget == budget and (validation := run.record.validation)
+    ]
+    if not found:
+        return None
+    _, run, validation = min(found, key=lambda one: one[0])
+    return BestRun(
+        budget=budget,
+        run=run,
+        num_runs=len(found),
+        kind=validation.kind,
+        bits_per_byte=validation.bits_per_byte,
+        nats_per_token=validation.nats_per_token,
+    )
+
+
+def lead(standings: Sequence[FamilyStanding], budget: float) -> Lead:
+    """Who is ahead at `budget`, where at least one family has a finished run."""
+    there = [(one.family, best) for one in standings if (best := one.at(budget))]
+    (first, best), *others = sorted(there, key=lambda pair: pair[1].bits)
+    if not others:
+        return Lead(budget=budget, first=first, best=best)
+    second, other = others[0]
+    error = math.hypot(best.bits_per_byte.standard_error, other.bits_per_byte.standard_error)
+    gap = other.bits - best.bits
+    return Lead(
+        budget=budget,
+        first=first,
+        second=second,
+        difference=Difference(value=gap, standard_error=error),
+        told_apart=gap > _TOLD_APART * error,
+        best=best,
+        next_best=other,
+    )
+
+
+def run_counts(study: StudyFolder) -> dict[str, int]:
     """Runs by status; `missing` were planned and have no record."""
     by_status = {"done": 0, "diverged": 0, "failed": 0}
     for run in study.runs:

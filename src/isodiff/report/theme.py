@@ -1,14 +1,23 @@
-"""Colors, shapes and dashes of the figures, one of each per family by its order in the study.
+"""How pages look: their frame and style sheets; colors, shapes and dashes, one of each per family in order.
+
+Text enters a page through Jinja's autoescape only. A content security policy forbids everything that the page
+does not bring itself; its one script is named there by hash.
 
 A figure is drawn once, in the light colors, as a plain SVG. Inside the page a rule per color
-(`style_rules`) gives each its dark counterpart, so the same drawing serves both themes without a
+(`_style_rules`) gives each its dark counterpart, so the same drawing serves both themes without a
 script. Colors keep a contrast of 3:1 or more to their background; the first five are Okabe and
 Ito's (jfly.uni-koeln.de/color, 2008), two of them darkened for that.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
+from importlib.resources import files
 from typing import Any
+
+import jinja2
+from markupsafe import Markup
 
 INK, MUTED, GRID, PAPER = "#1c1f24", "#5c636e", "#e4e6e9", "#ffffff"
 INKS = {
@@ -27,18 +36,12 @@ PALETTE = (
     ("#7a4b2a", "#c79d7d"),
     ("#5b6470", "#b4bcc7"),
 )
-SHAPES = (
-    "circle",
-    "square",
-    "triangle-up",
-    "diamond",
-    "cross",
-    "triangle-down",
-    "triangle-right",
-    "triangle-left",
+_SHAPES = (
+    *("circle", "square", "triangle-up", "diamond"),
+    *("cross", "triangle-down", "triangle-right", "triangle-left"),
 )
-DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [10, 4], [4, 2], [2, 4], [8, 2, 2, 2, 2, 2])
-FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
+_DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [10, 4], [4, 2], [2, 4], [8, 2, 2, 2, 2, 2])
+_FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
 
 
 def color(place: int) -> str:
@@ -48,15 +51,15 @@ def color(place: int) -> str:
 
 def shape(place: int) -> str:
     """Point shape of the family at this place; shifted on each repeat of the colors."""
-    return SHAPES[(place + place // len(PALETTE)) % len(SHAPES)]
+    return _SHAPES[(place + place // len(PALETTE)) % len(_SHAPES)]
 
 
 def dash(place: int) -> list[int]:
     """Line dash of the family at this place; shifted on each repeat of the colors."""
-    return DASHES[(place + place // len(PALETTE)) % len(DASHES)]
+    return _DASHES[(place + place // len(PALETTE)) % len(_DASHES)]
 
 
-def style_rules() -> str:
+def _style_rules() -> str:
     """CSS: a variable per color with its dark value, and the rules that put them on drawings."""
     names = [(name, light, dark) for light, (name, dark) in INKS.items()]
     names += [(f"family-{i}", light, dark) for i, (light, dark) in enumerate(PALETTE)]
@@ -70,6 +73,25 @@ def style_rules() -> str:
     return (
         f":root{{{light}}}\n@media (prefers-color-scheme:dark){{:root{{{dark}}}}}\n"
         f"@media print{{:root{{{light}}}}}\n{rules}\n"
+    )
+
+
+def document(name: str, *styles: str, **values: Any) -> str:
+    """NAME.html with NAME.js, and the sheets `styles` below the colors of the theme."""
+
+    def read(file: str) -> str:
+        return files("isodiff.report").joinpath(file).read_text(encoding="utf-8")
+
+    script = read(f"{name}.js")
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    return environment.from_string(read(f"{name}.html")).render(
+        style=Markup(_style_rules() + "".join(read(f"{sheet}.css") for sheet in styles)),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        **values,
     )
 
 
@@ -91,7 +113,7 @@ def config() -> dict[str, Any]:
     }
     return {
         "background": PAPER,
-        "font": FONT,
+        "font": _FONT,
         "view": {"stroke": None},
         "axis": axis,
         "axisX": {"grid": False, "tickSize": 4},

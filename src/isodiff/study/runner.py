@@ -47,8 +47,8 @@ def run_study(
     workers: int | None = None,
     threads: int = 1,
     bootstrap: int = 1000,
-) -> dict[str, Any]:
-    """Everything from text to report; returns the verdict and the report's path.
+) -> None:
+    """Everything from text to the files that a report is made of.
 
     Raises:
         InputError: the study cannot run as written, or `out` holds another one.
@@ -63,9 +63,6 @@ def run_study(
         _measure_samplers(study, out, pool)
         _write_study(study, out, corpus, made, time.monotonic() - began)
     fit_all(out, bootstrap)
-    from isodiff.report.page import build_report
-
-    return build_report(out)
 
 
 def _settled(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from isodiff.report.folder import StudyFolder
+from isodiff.report.blocks import Block, Section, Table, Text
+from isodiff.report.study_folder import StudyFolder
 from isodiff.scaling.fitting.bootstrap import LEVEL
+from isodiff.serialization import to_json
 from isodiff.units import clock
 
-Entries = list[tuple[str, str]]
-
-CONVENTIONS = {
+_Entries = list[tuple[str, str]]
+_CONVENTIONS = {
     "budget": "the budget each run was given",
     "exact": "matrix products and attended pairs of the views a family trains on, forward and "
     "backward",
@@ -21,13 +23,22 @@ CONVENTIONS = {
 }
 
 
-def protocol(study: StudyFolder) -> Entries:
-    """Terms and what they mean in this study, in reading order."""
+def protocol_section(study: StudyFolder) -> Section:
+    """Terms and what they mean in this study, in reading order; warnings; the study as asked for."""
+    blocks: list[Block] = [Table.of_terms(_entries(study))]
+    if study.fits and study.fits.warnings:
+        blocks.append(Text(study.fits.warnings, "list", title="Warnings of the fits"))
+    asked = json.dumps(study.study.study, indent=2, ensure_ascii=False)
+    blocks.append(Text([asked], "verbatim", fold="The study as it was asked for"))
+    return Section("Protocol", blocks, "protocol")
+
+
+def _entries(study: StudyFolder) -> _Entries:
     entries = [
-        ("Corpus", describe(study.study.corpus)),
-        ("Matched compute", matched(study)),
-        *shared(study),
-        ("Validation", validation(study)),
+        ("Corpus", _describe(to_json(study.study.corpus))),
+        ("Matched compute", _matched(study)),
+        *_shared(study),
+        ("Validation", _validation(study)),
         (
             "= and ≤",
             "= is an exact loss, ≤ an upper bound (a negative evidence lower bound): the true loss "
@@ -48,16 +59,16 @@ def protocol(study: StudyFolder) -> Entries:
     ]
     if study.frontier is not None and study.frontier.protocol:
         entries.append(("Speed and quality", study.frontier.protocol))
-    return entries + fit_entries(study)
+    return entries + _fit_entries(study)
 
 
-def fit_entries(study: StudyFolder) -> Entries:
+def _fit_entries(study: StudyFolder) -> _Entries:
     """The fit's own protocol, its conventions, its bootstrap."""
     fits = study.fits
     if fits is None:
         return [("Fits", "None: the folder holds no fits.json.")]
     entries = [("Fits", fits.protocol)] if fits.protocol else []
-    meaning = CONVENTIONS.get(fits.flops)
+    meaning = _CONVENTIONS.get(fits.flops)
     counted = f"C: {fits.flops}" + (f" ({meaning})" if meaning else "")
     entries.append(
         ("Conventions of the fits", f"{counted}. N: {fits.parameters_convention} parameters.")
@@ -74,58 +85,52 @@ def fit_entries(study: StudyFolder) -> Entries:
     return entries
 
 
-def describe(values: dict[str, Any]) -> str:
+def _describe(values: dict[str, Any]) -> str:
     """A JSON object as `key value; key value`."""
-    return "; ".join(f"{key.replace('_', ' ')} {spoken(value)}" for key, value in values.items())
+    known = {
+        key.replace("_", " "): value for key, value in values.items() if value not in (None, [])
+    }
+    return "; ".join(f"{key} {_spoken(value)}" for key, value in known.items())
 
 
-def spoken(value: Any) -> str:
+def _spoken(value: Any) -> str:
     """A JSON value in words: thousands apart, lists joined."""
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "unknown"}[value]
-    if isinstance(value, int):
-        return f"{value:,}"
     if isinstance(value, list):
-        return ", ".join(map(spoken, value))
-    if isinstance(value, dict):
-        return f"({describe(value)})"
-    return str(value)
+        return ", ".join(map(_spoken, value))
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def matched(study: StudyFolder) -> str:
+def _matched(study: StudyFolder) -> str:
     """How compute is counted, and how far finished runs are from their budgets."""
     text = (
         "Every run of a budget is given the same training FLOPs in the convention “exact”: "
-        f"{CONVENTIONS['exact']}, 2 FLOPs a multiply-add."
+        f"{_CONVENTIONS['exact']}, 2 FLOPs a multiply-add."
     )
-    spent = [
-        run.record.flops["exact"] / run.budget
-        for run in study.finished
-        if "exact" in run.record.flops
-    ]
+    spent = [exact / run.budget for run in study.finished if (exact := run.record.flops.exact)]
     if not spent:
         return text
     furthest = max(abs(share - 1) for share in spent)
     return f"{text} The runs spent their budgets to within {furthest:.2%}."
 
 
-def shared(study: StudyFolder) -> Entries:
-    """What trunks saved; nothing where every run was trained from its first step."""
-    runs = [run.record.flops for run in study.finished if "trained" in run.record.flops]
-    exact, trained = (sum(flops[name] for flops in runs) for name in ("exact", "trained"))
-    branches = sum(flops["trained"] < flops["exact"] for flops in runs)
+def _shared(study: StudyFolder) -> _Entries:
+    """What shared prefixes saved; nothing where every run was trained from its first step."""
+    pairs = [(run.record.flops.exact, run.record.flops.trained) for run in study.finished]
+    known = [(exact, trained) for exact, trained in pairs if exact and trained]
+    branches = sum(trained < exact for exact, trained in known)
     if not branches:
         return []
+    exact, trained = map(sum, zip(*known, strict=True))
     text = (
         "Runs that differ in their budgets alone are one run until the cooldown of the shorter one, so the "
         f"longest was trained and {branches} others began at their cooldowns, with the same results as if "
         f"each had been trained alone: {trained:.3g} FLOPs were spent on {exact:.3g} "
         f"({1 - trained / exact:.0%} saved)."
     )
-    return [("Trunks", text)]
+    return [("Shared prefixes", text)]
 
 
-def validation(study: StudyFolder) -> str:
+def _validation(study: StudyFolder) -> str:
     """The protocols of the final evaluations, with how many runs followed each."""
     found = [
         f"{one.kind}: {one.protocol or 'not recorded'}"
@@ -137,22 +142,25 @@ def validation(study: StudyFolder) -> str:
     return "; ".join(f"{text} ({number} runs)" for text, number in sorted(Counter(found).items()))
 
 
-def provenance(study: StudyFolder) -> Entries:
+def versions_section(study: StudyFolder) -> Section:
     """Versions and machines; where runs differ, every value that occurs."""
     sources = [study.study.provenance, *(run.record.provenance for run in study.runs)]
-    keys = dict.fromkeys(key for source in sources for key in source)
-    entries = [
-        (key.replace("_", " "), distinct(s[key] for s in sources if key in s)) for key in keys
-    ]
-    devices = distinct(run.record.device for run in study.runs if run.record.device)
-    entries += [("device", devices)] if devices else []
+    entries: dict[str, list[Any]] = {}
+    for source in sources:
+        for key, value in to_json(source).items():
+            entries.setdefault(key.replace("_", " "), []).extend([] if value is None else [value])
+    entries["device"] = [run.record.device for run in study.runs if run.record.device]
+    rows = [(key, _distinct(values)) for key, values in entries.items() if values]
     if study.study.wall_seconds is not None:
-        entries.append(("wall time of the study", clock(study.study.wall_seconds)))
+        rows.append(("wall time of the study", clock(study.study.wall_seconds)))
     if study.study.minutes is not None:
-        entries.append(("time asked for", f"{study.study.minutes:g} minutes"))
-    return entries + ([("study id", study.study.id)] if study.study.id else [])
+        rows.append(("time asked for", f"{study.study.minutes:g} minutes"))
+    if study.study.id:
+        rows.append(("study id", study.study.id))
+    rows = rows or [("unknown", "No file of the study names them.")]
+    return Section("Versions and machine", [Table.of_terms(rows)], "versions")
 
 
-def distinct(values: Iterable[Any]) -> str:
+def _distinct(values: Iterable[Any]) -> str:
     """Every different value once."""
-    return ", ".join(sorted({spoken(value) for value in values}))
+    return ", ".join(sorted({_spoken(value) for value in values}))

@@ -1,0 +1,209 @@
+"""Plans for a terminal: a budget by laws; which runs to train next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from isodiff.report.blocks import Section, Table, Text
+from isodiff.report.format import spread
+from isodiff.report.text import terminal
+from isodiff.scaling.planning.candidate_runs import ProposedRun
+from isodiff.scaling.planning.experimental_design import Proposal
+from isodiff.units import short
+
+_SURE = 0.999  # confidence from which more runs hardly change a verdict
+_NEEDS = (
+    "memory: weights, gradients, moments and one sequence; devices: fewest among which it fits; "
+    "tokens/s: at most, one text alone, and in batches"
+)
+
+
+def plan_text(found: dict[str, Any]) -> str:
+    """A table of families, what each needs, the recommendation with its reasons, what to beware of."""
+    best = found["recommendation"]
+    rules = sorted({line for family in found["families"].values() for line in _rules(family)})
+    warnings = [Section("Warnings", [Text(found["warnings"])])] if found["warnings"] else []
+    return terminal(
+        _head(found),
+        _by_law(found),
+        f"{_setting(found)}\n{terminal(_needs(found))}",
+        Section(f"Recommended: {best['family'] or 'nothing'}", [Text(best["reasons"], "list")]),
+        *([Section("Rules", [Text(rules)])] if rules else []),
+        *warnings,
+        found["protocol"],
+    )
+
+
+def _head(found: dict[str, Any]) -> str:
+    limit = (
+        "" if found["data_limit"] is None else f" and a text of {short(found['data_limit'])} tokens"
+    )
+    head = (
+        f"{found['budget']:.3g} FLOPs{limit}, by the {found['law']} law of {found['source']} "
+        f"(C: {found['flops']}, N: {found['parameters_convention']})"
+    )
+    errors = [
+        f"{law['law']} {law['held_out_error']:.2%}"
+        for law in found["laws"]
+        if law["held_out_error"] is not None
+    ]
+    if not errors:
+        return head
+    return (
+        f"{head}\nerror of loss at the largest budgets when these are left out: {', '.join(errors)}"
+    )
+
+
+def _ranked(found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """By loss, unknown ones last."""
+
+    def rank(item: tuple[str, dict[str, Any]]) -> tuple[float, str]:
+        name, family = item
+        return (float("inf") if family["loss"] is None else family["loss"], name)
+
+    return sorted(found["families"].items(), key=rank)
+
+
+def _by_law(found: dict[str, Any]) -> Table:
+    """Size, tokens, loss and recipe of each family."""
+    limited = found["data_limit"] is not None
+    rows = []
+    for name, family in _ranked(found):
+        mark = "<= " if family["kind"] == "bound" else ""
+        loss = mark + spread(family["loss"], family["loss_interval"], ".3f")
+        batch, rate = family["batch_tokens"]["value"], family["learning_rate"]["value"]
+        rows.append(
+            (
+                name,
+                spread(family["N"], family["N_interval"]),
+                spread(family["D"], family["D_interval"]),
+                *([f"{family['epochs']:.3g}"] if limited else []),
+                "unknown" if family["loss"] is None else loss,
+                "-" if batch is None else short(batch),
+                "-" if rate is None else f"{rate:.2g}",
+            )
+        )
+    epochs = ["epochs"] if limited else []
+    return Table.of(("family", "N*", "D*", *epochs, "loss", "batch", "rate"), rows)
+
+
+def _setting(found: dict[str, Any]) -> str:
+    setting = found["setting"]
+    device = setting["device"]
+    count = f"{device['count']} " if device["count"] > 1 else ""
+    pace = (
+        f"{setting['utilisation']:.0%} of their peak"
+        if setting["throughput"] is None
+        else f"{short(setting['throughput'])} tokens/s in training"
+    )
+    return (
+        f"On {count}{device['name']}, {pace}, texts of {setting['length']} tokens, a vocabulary of "
+        f"{setting['vocab_size']}, samplers of {setting['sampler_steps']} steps"
+    )
+
+
+def _needs(found: dict[str, Any]) -> Table:
+    """What training and sampling take."""
+    names = (
+        "family",
+        "hours",
+        "memory",
+        "devices",
+        "FLOPs/token",
+        "evaluations",
+        "tokens/s",
+        "in batches",
+    )
+    return Table.of(names, [_needs_row(*item) for item in _ranked(found)], caption=_NEEDS)
+
+
+def _needs_row(name: str, family: dict[str, Any]) -> Sequence[str]:
+    memory, sampling = family["memory"], family["inference"]
+    least = memory["devices_needed"]
+    cells = ["-"] * 4
+    if sampling["flops_per_token"] is not None:
+        cells = [
+            short(sampling["flops_per_token"]),
+            f"{sampling['evaluations']:.0f}",
+            short(sampling["tokens_per_second_alone"]),
+            short(sampling["tokens_per_second"]),
+        ]
+    size = short(memory["states_bytes"] + memory["activations_bytes"], "B")
+    needed = "none" if least is None else str(least)
+    return (name, f"{family['training']['hours']:.3g}", size, needed, *cells)
+
+
+def _rules(family: dict[str, Any]) -> list[str]:
+    """Where the numbers of one family that no law gives come from."""
+    advice = {"batch, tokens": family["batch_tokens"], "rate": family["learning_rate"]}
+    found = [
+        f"{name}: {rule['statement']} ({rule['source']})"
+        for name, rule in advice.items()
+        if rule["value"] is not None
+    ]
+    if "loss_cooled" in family:
+        found.append("losses are at a constant learning rate; a cooldown lowers them by 2.4 %")
+    return found
+
+
+def next_text(found: Proposal) -> str:
+    """The verdict as it stands, the runs in order of importance, and what they leave."""
+    done = (
+        f"Of {found.candidates} runs with budgets and sizes up to {found.reach:g} times the largest of "
+        f"{found.source}; parametric laws, {found.replicates} replicates; C: {found.flops_convention}, N: "
+        f"{found.parameters_convention}."
+    )
+    warnings = [Section("Warnings", [Text(found.warnings)])] if found.warnings else []
+    return terminal(_known(found), _next_runs(found), _outlook(found), *warnings, done)
+
+
+def _known(found: Proposal) -> str:
+    first, second = found.families
+    where = f"At {found.target:.3g} FLOPs {first}"
+    if found.verdict == "multiplier":
+        factor, either_way = math.exp(found.value), math.exp(found.error)
+        known = f"{factor:.3g} times (a factor of {either_way:.3g} either way)"
+        return f"{where} needs the compute of {second} for equal loss {known}."
+    known = f"{found.value:.4f} ± {found.error:.4f} nats per token"
+    said = f"{where} is ahead of {second} by {known}: {found.confidence:.1%} sure."
+    return f"{said} More runs will hardly change that." if found.confidence > _SURE else said
+
+
+def _next_runs(found: Proposal) -> Table:
+    rows = []
+    for run in found.runs:
+        after = run.error_after
+        rows.append(
+            (
+                run.family,
+                f"{run.flops:.3g}",
+                run.shape or "-",
+                short(run.parameters),
+                short(run.tokens),
+                f"{after:.4f}" if found.verdict == "lead" else f"x {math.exp(after):.3g}",
+                _why(run),
+            )
+        )
+    return Table.of(("family", "budget", "shape", "params", "tokens", "error after", "why"), rows)
+
+
+def _why(run: ProposedRun) -> str:
+    seed = ", another seed of a run there is" if run.again else ""
+    return (
+        f"its loss, known to {run.known:.2%}, goes with the verdict ({run.correlation:+.2f}); "
+        f"a run's noise is {run.noise:.2%}{seed}"
+    )
+
+
+def _outlook(found: Proposal) -> str:
+    """What the runs cost and leave."""
+    share = 1 - found.error_after / found.error if found.error else 0.0
+    said = (
+        f"{found.flops:.3g} FLOPs in all, of {found.allowance:.3g}: the standard error of the verdict should "
+        f"fall by {share:.0%}"
+    )
+    if found.verdict == "lead":
+        said += f"; if the lead stays as it is, it will be {found.confidence_after:.1%} sure"
+    return f"{said}."

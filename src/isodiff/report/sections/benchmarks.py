@@ -1,0 +1,140 @@
+"""Benchmarks of a study's runs, side by side: what lies in `tasks/*.json` of each run's folder.
+
+Runs fine-tuned from those of the study may lie in its folder `tuned`; they stand in this table only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from isodiff.record import Kind, Mean, Record
+from isodiff.report.blocks import MISSING, Cell, Column, Section, Table
+from isodiff.report.format import MARKS, ratio, scientific, with_error
+from isodiff.report.study_folder import StudyFolder, StudyRun
+from isodiff.serialization import read_result
+from isodiff.units import short
+
+_Share = Annotated[float, Field(ge=0, le=1)]
+_CAPTION = (
+    "Share of items answered rightly, with its 95% interval (Wilson); intervals that overlap do "
+    "not tell two runs apart, and small runs are near chance. Per byte: by nats per byte of the "
+    "answer. "
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TaskScore:
+    """What a run reached on one task: a share of items, a loss, or both."""
+
+    task: str = ""
+    kind: Kind | Literal[""] = ""
+    num_items: int = 0
+    accuracy: _Share | None = None
+    accuracy_interval: tuple[_Share, _Share] | None = None
+    accuracy_per_byte: _Share | None = None
+    perplexity: float | None = None
+    bits_per_byte: float | None = None
+    bits_per_byte_se: float = 0.0
+    undecided: int | None = None
+    chance: _Share | None = None
+    protocol: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _ScoredRun:
+    """A run and its scores, by task."""
+
+    run: StudyRun
+    scores: dict[str, _TaskScore]
+    fine_tuned: bool
+
+
+def benchmarks_section(study: StudyFolder) -> Section | None:
+    """Runs x tasks; None where no run has a result.
+
+    Raises:
+        InputError: a file of the results is damaged.
+    """
+    found = _scored_runs(study)
+    return Section("Benchmarks", [_table(found)], "benchmarks") if found else None
+
+
+def _scored_runs(study: StudyFolder) -> list[_ScoredRun]:
+    """The runs that have results, fine-tuned ones after the others."""
+    files = sorted(study.path.glob("tuned/*/record.json"))
+    records = [read_result(Record, file) for file in files]
+    tuned = [
+        StudyRun(one, str(one.spec.family["name"]), file)
+        for one, file in zip(records, files, strict=True)
+    ]
+    runs = [(run, False) for run in study.runs]
+    runs += [(run, True) for run in sorted(tuned, key=lambda run: run.family)]
+    found = []
+    for run, fine_tuned in runs:
+        files = sorted((run.file.parent / "tasks").glob("*.json"))
+        scores = {file.stem: read_result(_TaskScore, file) for file in files}
+        if scores:
+            found.append(_ScoredRun(run, scores, fine_tuned))
+    return found
+
+
+def _table(found: Sequence[_ScoredRun]) -> Table:
+    tasks = sorted({task for one in found for task in one.scores})
+    columns = (
+        Column("family", numeric=False),
+        Column("budget", "FLOPs"),
+        Column("size", "parameters, non-embedding"),
+        *(Column(task, _chance([one.scores.get(task) for one in found])) for task in tasks),
+    )
+    protocols = {score.protocol for one in found for score in one.scores.values()} - {""}
+    rows = tuple(_row(one, tasks) for one in found)
+    return Table(
+        columns, rows, caption=f"{_CAPTION}{'; '.join(sorted(protocols))}.", style="sortable"
+    )
+
+
+def _chance(scores: Sequence[_TaskScore | None]) -> str:
+    """What guessing would reach, where the results agree on it."""
+    known = {round(score.chance, 3) for score in scores if score and score.chance is not None}
+    return f"chance {known.pop():.1%}" if len(known) == 1 else ""
+
+
+def _row(one: _ScoredRun, tasks: Sequence[str]) -> tuple[Cell, ...]:
+    size = one.run.record.parameters.non_embedding
+    return (
+        Cell(one.run.family, note="fine-tuned" if one.fine_tuned else ""),
+        Cell(scientific(one.run.budget), key=one.run.budget),
+        MISSING if size is None else Cell(short(size), key=size),
+        *(_cell(one.scores.get(task)) for task in tasks),
+    )
+
+
+def _cell(score: _TaskScore | None) -> Cell:
+    """Accuracy with its interval before a loss; the rest as a note."""
+    if score is None:
+        return MISSING
+    notes = []
+    text, key = MISSING.text, MISSING.key
+    if score.bits_per_byte is not None:
+        mean = Mean(score.bits_per_byte, score.bits_per_byte_se, 0)
+        text = f"{MARKS.get(score.kind, '')} {with_error(mean)} bits per byte".strip()
+        key = mean.value
+    if score.accuracy is not None:
+        notes += [text] * (score.bits_per_byte is not None)
+        text, key = f"{score.accuracy:.1%}", score.accuracy
+        if score.accuracy_interval is not None:
+            low, high = score.accuracy_interval
+            text += f" [{low:.1%}, {high:.1%}]"
+    if score.accuracy_per_byte is not None:
+        notes.append(f"per byte {score.accuracy_per_byte:.1%}")
+    if score.perplexity is not None:
+        notes.append(f"perplexity {MARKS.get(score.kind, '')} {ratio(score.perplexity)}")
+    if score.num_items:
+        notes.append(f"{score.num_items} items")
+    if score.undecided:
+        notes.append(f"{score.undecided} undecided")
+    return Cell(text, key=key, note=", ".join(notes))

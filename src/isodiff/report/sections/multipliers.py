@@ -1,0 +1,74 @@
+"""Compute multipliers: what each family pays for the loss of the reference family."""
+
+from __future__ import annotations
+
+import altair as alt
+
+from isodiff.report import charts
+from isodiff.report.blocks import Figure, Section, missing
+from isodiff.report.charts import Chart, Rows
+from isodiff.report.format import ratio, with_interval
+from isodiff.report.sections.laws import why_no_laws
+from isodiff.report.study_folder import StudyFolder
+from isodiff.report.theme import MUTED
+from isodiff.scaling.fitting.bootstrap import LEVEL
+from isodiff.scaling.laws.isoflop import REFERENCE
+
+_CAPTION = (
+    f"How many times the training compute of {REFERENCE} a family needs for the same loss: the "
+    f"{REFERENCE} law read at the family's lowest losses. Left of 1 is cheaper. Intervals: "
+    f"{LEVEL:.0%}, bootstrap."
+)
+
+
+def multipliers_section(study: StudyFolder) -> Section:
+    """A bar per family, or why no multiplier is known."""
+    title, anchor = "Compute multipliers", "multipliers"
+    wide, narrow = (_chart(study, narrow) for narrow in (False, True))
+    if wide is None:
+        return missing(title, anchor, _why_none(study))
+    return Section(title, [Figure(anchor, wide, narrow, _CAPTION)], anchor)
+
+
+def _why_none(study: StudyFolder) -> str:
+    if study.fits is None or not study.fits.families:
+        return why_no_laws(study)
+    found = [study.fit(family).multiplier_vs_autoregressive for family in study.families]
+    reasons = sorted({one.reason for one in found if one is not None and one.reason})
+    return f"No multiplier is known: {'; '.join(reasons) or 'the fits hold none'}."
+
+
+def _chart(study: StudyFolder, narrow: bool) -> Chart | None:
+    """Training compute for equal loss, as a multiple of the reference family's."""
+    rows: Rows = []
+    for family in study.families:
+        found = study.fit(family).multiplier_vs_autoregressive
+        if found is not None and found.value and family != REFERENCE:
+            low, high = found.low or found.value, found.high or found.value
+            note = f"{family}: {with_interval(found)} times the compute of {REFERENCE}"
+            where = {"family": family, "value": found.value, "low": low, "high": high}
+            rows.append({**where, "note": note, "label": with_interval(found)})
+    if not rows:
+        return None
+    shown = [row["family"] for row in rows]
+    ends = [row[end] for row in rows for end in ("low", "high")]
+    title = f"compute for equal loss, relative to {REFERENCE}"
+    x = charts.logarithmic(
+        "value", title, charts.around_log([*ends, 1.0], 0.08, 0.7 if narrow else 0.3), ratio
+    )
+    y = alt.Y("family:N", sort=shown, title=None, axis=alt.Axis(labelLimit=160))
+    ink, _, forms = charts.family_channels(study.families, shown, narrow, named=False)
+    base = alt.Chart(charts.data(rows)).encode(y=y)
+    one = alt.Chart(charts.data([{"value": 1.0}]))
+    return alt.layer(
+        one.mark_rule(color=MUTED, strokeDash=[3, 3], aria=False).encode(x=alt.X(**x)),
+        base.mark_rule(strokeWidth=2, aria=False).encode(
+            x=alt.X(**{**x, "shorthand": "low:Q"}), x2="high:Q", color=ink
+        ),
+        base.mark_point(filled=True, opacity=1, size=70).encode(
+            x=alt.X(**x), color=ink, shape=forms, description="note:N"
+        ),
+        base.mark_text(dx=10, align="left", color=MUTED, fontSize=11, aria=False).encode(
+            x=alt.X(**{**x, "shorthand": "high:Q"}), text="label:N"
+        ),
+    ).properties(width=(charts.NARROW if narrow else 720) - 110, height=46 * len(rows) + 14)

@@ -1,0 +1,183 @@
+"""A study's folder read whole: the study, its runs, its laws, its frontier, its samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from isodiff.errors import InputError
+from isodiff.files import read_json
+from isodiff.record import Record, canonical
+from isodiff.scaling.laws.isoflop_result import IsoflopFamily, IsoflopResult
+from isodiff.scaling.laws.law import LawResult
+from isodiff.scaling.laws.load import LAWS
+from isodiff.scaling.pareto_result import FrontierResult
+from isodiff.scaling.points import family_labels
+from isodiff.serialization import from_json, read_result
+from isodiff.study_record import SampledTexts, StudyRecord
+
+_Result = TypeVar("_Result")
+_FILES = {"isoflop": "fits.json"}  # of the laws whose file has another name
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRun:
+    """A record, the family it counts for, and its file."""
+
+    record: Record
+    family: str
+    file: Path
+
+    @property
+    def budget(self) -> float:
+        """Training FLOPs that the study gave it."""
+        return self.record.spec.budget
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """Everything a report says, as read.
+
+    Attributes:
+        runs: by family, budget, size and seed.
+        fits: the IsoFLOP law.
+        laws: every law whose file is there, by its name; one that could not be fitted has no family.
+        families: names in the order of the study; a family keeps its color by this order.
+    """
+
+    path: Path
+    study: StudyRecord
+    runs: tuple[StudyRun, ...]
+    laws: Mapping[str, LawResult]
+    samples: Mapping[str, SampledTexts]
+    frontier: FrontierResult | None
+    families: tuple[str, ...] = ()
+
+    @property
+    def fits(self) -> IsoflopResult | None:
+        """The IsoFLOP law."""
+        found = self.laws.get("isoflop")
+        return found if isinstance(found, IsoflopResult) else None
+
+    @property
+    def finished(self) -> tuple[StudyRun, ...]:
+        """The runs that have a validation loss."""
+        return tuple(run for run in self.runs if run.record.validation is not None)
+
+    @property
+    def budgets(self) -> tuple[float, ...]:
+        """Budgets of all runs, FLOPs, ascending."""
+        return tuple(sorted({run.budget for run in self.runs}))
+
+    @property
+    def parameters_convention(self) -> str:
+        """How sizes are counted: as in the fits, or without embeddings."""
+        return self.fits.parameters_convention if self.fits else "non_embedding"
+
+    def parameters(self, run: StudyRun) -> int | None:
+        """Size of a run under that convention."""
+        return getattr(run.record.parameters, self.parameters_convention, None)
+
+    def fit(self, family: str) -> IsoflopFamily:
+        """The IsoFLOP law of a family; an empty one where there is none."""
+        return (self.fits.families.get(family) if self.fits else None) or IsoflopFamily()
+
+    def place(self, family: str) -> int:
+        """Where a family stands; last if the study has no run of it."""
+        return self.families.index(family) if family in self.families else len(self.families)
+
+
+def read_study_folder(path: Path) -> StudyFolder:
+    """Read the folder of a study.
+
+    Raises:
+        InputError: it is no study's folder, or a file of it is damaged.
+    """
+    if not (path / "study.json").is_file():
+        raise InputError(f"{path} holds no study.json; give a folder made by isodiff study")
+    study = read_result(StudyRecord, path / "study.json")
+    files = sorted(path.glob("runs/*/record.json"))
+    records = [read_result(Record, file) for file in files]
+    found = StudyFolder(
+        path=path,
+        study=study,
+        runs=tuple(map(StudyRun, records, _labels(records), files)),
+        laws=_laws(path),
+        samples=_samples(path / "samples.json"),
+        frontier=_optional(FrontierResult, path / "frontier.json"),
+    )
+    return _ordered(found)
+
+
+def _optional(kind: type[_Result], file: Path) -> _Result | None:
+    return read_result(kind, file) if file.exists() else None
+
+
+def _samples(file: Path) -> dict[str, SampledTexts]:
+    found = read_json(file) if file.exists() else {}
+    if not isinstance(found, dict):
+        raise InputError(f"{file} must hold an object; restore or delete it")
+    return {
+        name: from_json(SampledTexts, value, f"{file}: {name}") for name, value in found.items()
+    }
+
+
+def _laws(path: Path) -> dict[str, LawResult]:
+    found = {}
+    for name, kind in LAWS.items():
+        file = path / _FILES.get(name, f"{name}.json")
+        if file.exists():
+            found[name] = _law(file, name, kind)
+    return found
+
+
+def _law(file: Path, name: str, kind: type[LawResult]) -> LawResult:
+    """The law of a file; where another version wrote it, one without families that says so."""
+    value = read_json(file)
+    if not isinstance(value, dict) or not isinstance(value.get("families", {}), dict):
+        raise InputError(f"{file} is no {name} law; restore or delete it")
+    try:
+        return from_json(kind, value, file)
+    except InputError as error:
+        if kind is IsoflopResult:
+            raise
+        why = f"{file.name} cannot be read ({error}); fit it again, or delete it"
+        return LawResult(law=name, warnings=(why,))
+
+
+def _labels(records: Sequence[Record]) -> list[str]:
+    """The family each run counts for, under the names that a fit of the finished runs gives."""
+    every = family_labels([record.spec.family for record in records])
+    done = [record.spec.family for record in records if record.status == "done"]
+    fitted = {
+        canonical(family): label for family, label in zip(done, family_labels(done), strict=True)
+    }
+    return [
+        fitted.get(canonical(record.spec.family), label)
+        for record, label in zip(records, every, strict=True)
+    ]
+
+
+def _ordered(found: StudyFolder) -> StudyFolder:
+    """The same folder with families as the study lists them and runs by family, budget and size."""
+    listed = found.study.study.get("families")
+    items = listed if isinstance(listed, list) else []
+    names = [str(item.get("name") if isinstance(item, dict) else item) for item in items]
+    fitted = list(found.fits.families) if found.fits else []
+    families = {*(run.family for run in found.runs), *fitted}
+
+    def place(family: str) -> tuple[int, str]:
+        name = family.split("(", 1)[0]
+        return (names.index(name) if name in names else len(names), family)
+
+    def order(run: StudyRun) -> tuple[Any, ...]:
+        spec, size = run.record.spec, run.record.parameters.non_embedding
+        return (place(run.family), spec.budget, size or 0, spec.seed, run.record.id)
+
+    return replace(
+        found,
+        runs=tuple(sorted(found.runs, key=order)),
+        families=tuple(sorted(families, key=place)),
+    )
