@@ -10,6 +10,7 @@ import torch
 from tyro.conf import Positional, arg
 
 from isodiff.cli import Answer, Commands, resumable
+from isodiff.cli.evaluation_text import documents_text, harness_text, task_text
 from isodiff.cli.options import (
     Corpus,
     Device,
@@ -25,24 +26,15 @@ from isodiff.cli.options import (
 )
 from isodiff.data.documents import documents
 from isodiff.errors import InputError
-from isodiff.evaluate.documents import DocumentsLikelihood, evaluate_documents
+from isodiff.evaluate.documents import evaluate_documents
 from isodiff.evaluate.tasks import TASKS, TaskSettings, run_task, task_named
 from isodiff.runs.build import Trained, load
 from isodiff.runs.resumable import Kept
 from isodiff.runs.validation import evaluate
 from isodiff.serialization import to_json
-from isodiff.task_results import (
-    ChoiceResult,
-    ClozeResult,
-    HarnessResult,
-    Interval,
-    TaskResult,
-    TextLikelihood,
-    TextResult,
-)
-from isodiff.units import perplexity, short
+from isodiff.task_results import ChoiceResult, ClozeResult
+from isodiff.units import perplexity
 
-_SHOWN = 20  # documents in the table
 _MARK = {"exact": "=", "bound": "<="}
 _TaskName = Annotated[
     str, arg(metavar="NAME", help_behavior_hint=lambda _: f"(one of {', '.join(TASKS)})")
@@ -140,7 +132,7 @@ def _text(
         batch_size=batch_size,
         device=device,
     )
-    return Answer(to_json(found), _table(trained, found))
+    return Answer(to_json(found), documents_text(trained.family.name, found))
 
 
 @resumable
@@ -195,7 +187,7 @@ def _task(
     if isinstance(result, ChoiceResult | ClozeResult):
         for one in result.malformed:
             print(f"isodiff evaluate: {file} line {one.line}: {one.reason}", file=sys.stderr)
-    return Answer(to_json(result), _task_text(result))
+    return Answer(to_json(result), task_text(result))
 
 
 def _harness(
@@ -239,7 +231,7 @@ def _harness(
         num_fewshot=num_fewshot,
         device=device,
     )
-    return Answer(to_json(result), _harness_text(result))
+    return Answer(to_json(result), harness_text(result))
 
 
 COMMANDS = Commands(functions={"split": _split, "text": _text, "task": _task, "harness": _harness})
@@ -250,62 +242,3 @@ def _loaded(folder: Path, corpus: Path | None, device: str, threads: int) -> Tra
     if threads:
         torch.set_num_threads(threads)
     return load(folder, corpus=corpus, device=device)
-
-
-def _table(trained: Trained, found: DocumentsLikelihood) -> str:
-    """A line for each document, then all together."""
-    head = f"{'nats/token':>20} {'bits/byte':>20} {'perplexity':>11} {'tokens':>8} {'forwards':>9}"
-    lines = [f"{head}  document"]
-    lines += [_row(one, one.document) for one in found.documents[:_SHOWN]]
-    if found.num_documents > _SHOWN:
-        lines.append(f"... and {found.num_documents - _SHOWN} more; --json lists all")
-    lines.append(_row(found, f"all {found.num_documents}"))
-    means = {"exact": "the likelihood itself", "bound": "an upper bound"}[found.kind]
-    return "\n".join([*lines, f"{trained.family.name}, {means}: {found.protocol}"])
-
-
-def _row(one: TextLikelihood, name: str) -> str:
-    nats = f"{one.nats_per_token:.4f} +- {one.nats_per_token_se:.4f}"
-    bits = f"{one.bits_per_byte:.4f} +- {one.bits_per_byte_se:.4f}"
-    size = f"{one.perplexity:>11.4g} {one.num_tokens:>8} {one.num_forwards:>9}"
-    return f"{nats:>20} {bits:>20} {size}  {name}"
-
-
-def _task_text(result: TaskResult) -> str:
-    """A result for people to read."""
-    mark = "=" if result.kind == "exact" else "<="
-    where = f"{result.family} on {result.task}"
-    if isinstance(result, TextResult):
-        parts = [
-            f"{mark} {result.nats_per_token:.4f} +- {result.nats_per_token_se:.4f} nats per token",
-            f"{mark} {result.bits_per_byte:.4f} +- {result.bits_per_byte_se:.4f} bits per byte",
-            f"perplexity {mark} {result.perplexity:.4g}",
-        ]
-        return f"{where}: {', '.join(parts)} ({result.protocol})"
-    parts = [f"accuracy {_rate(result.accuracy, result.accuracy_interval)}"]
-    if result.perplexity is not None:
-        parts.append(f"perplexity of a target {mark} {result.perplexity:.4g}")
-    if isinstance(result, ChoiceResult):
-        per_byte = _rate(result.accuracy_per_byte, result.accuracy_per_byte_interval)
-        parts.append(f"per byte {per_byte}")
-        if result.accuracy_pmi is not None:
-            parts.append(f"PMI {_rate(result.accuracy_pmi, result.accuracy_pmi_interval)}")
-        parts.append(f"chance {result.chance:.1%}, {result.undecided} undecided")
-    parts.append(f"{result.num_items} items, {short(result.num_forwards or 0)} forwards")
-    if isinstance(result, ChoiceResult | ClozeResult) and (count := result.num_malformed):
-        parts.append(f"{count} malformed line{'s' * (count > 1)} skipped")
-    return f"{where}: {'; '.join(parts)} ({result.protocol})"
-
-
-def _rate(value: float | None, interval: Interval | None) -> str:
-    low, high = interval or (0, 1)
-    return f"{value or 0:.1%} [{low:.1%}, {high:.1%}]"
-
-
-def _harness_text(result: HarnessResult) -> str:
-    """The metrics of a harness task, a line each."""
-    lines = [
-        f"{result.family} on {result.task} by lm-evaluation-harness {result.harness_version}",
-        *(f"  {name}: {number}" for name, number in result.metrics.items()),
-    ]
-    return "\n".join(lines)

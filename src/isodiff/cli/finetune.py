@@ -12,9 +12,7 @@ import torch
 from tyro.conf import arg
 
 from isodiff.cli import Answer, WorkFailed, resumable
-from isodiff.cli.options import (
-    Corpus as CorpusFolder,
-)
+from isodiff.cli.options import Corpus as CorpusFolder
 from isodiff.cli.options import (
     Device,
     File,
@@ -49,7 +47,7 @@ _SAMPLER_DEFAULTS = {"condition": "clamp"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
+class _Options:
     """What `isodiff finetune` needs beside the sampler's own options.
 
     Attributes:
@@ -84,7 +82,7 @@ class Options:
 @resumable
 def run(
     folder: RunFolder,
-    options: Annotated[Options, arg(name="")],
+    options: Annotated[_Options, arg(name="")],
     recipe: Annotated[dict[str, Any], Parsed(settings_of(Recipe), dict)],
     validation: Validation,
     sampler_options: SamplerOptions,
@@ -175,7 +173,7 @@ def _planned(
     base: RunSpec,
     examples: Examples,
     init: WeightsSource,
-    options: Options,
+    options: _Options,
     recipe: Recipe,
     validation: Validation,
 ) -> RunSpec:

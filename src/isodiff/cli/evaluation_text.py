@@ -1,0 +1,76 @@
+"""Results of `isodiff evaluate` for people to read."""
+
+from __future__ import annotations
+
+from isodiff.evaluate.documents import DocumentsLikelihood
+from isodiff.task_results import (
+    ChoiceResult,
+    ClozeResult,
+    HarnessResult,
+    Interval,
+    TaskResult,
+    TextLikelihood,
+    TextResult,
+)
+from isodiff.units import short
+
+_SHOWN = 20  # documents in the table
+
+
+def documents_text(family: str, found: DocumentsLikelihood) -> str:
+    """A line for each document, then all together."""
+    head = f"{'nats/token':>20} {'bits/byte':>20} {'perplexity':>11} {'tokens':>8} {'forwards':>9}"
+    lines = [f"{head}  document"]
+    lines += [_row(one, one.document) for one in found.documents[:_SHOWN]]
+    if found.num_documents > _SHOWN:
+        lines.append(f"... and {found.num_documents - _SHOWN} more; --json lists all")
+    lines.append(_row(found, f"all {found.num_documents}"))
+    means = {"exact": "the likelihood itself", "bound": "an upper bound"}[found.kind]
+    return "\n".join([*lines, f"{family}, {means}: {found.protocol}"])
+
+
+def _row(one: TextLikelihood, name: str) -> str:
+    nats = f"{one.nats_per_token:.4f} +- {one.nats_per_token_se:.4f}"
+    bits = f"{one.bits_per_byte:.4f} +- {one.bits_per_byte_se:.4f}"
+    size = f"{one.perplexity:>11.4g} {one.num_tokens:>8} {one.num_forwards:>9}"
+    return f"{nats:>20} {bits:>20} {size}  {name}"
+
+
+def task_text(result: TaskResult) -> str:
+    """A result for people to read."""
+    mark = "=" if result.kind == "exact" else "<="
+    where = f"{result.family} on {result.task}"
+    if isinstance(result, TextResult):
+        parts = [
+            f"{mark} {result.nats_per_token:.4f} +- {result.nats_per_token_se:.4f} nats per token",
+            f"{mark} {result.bits_per_byte:.4f} +- {result.bits_per_byte_se:.4f} bits per byte",
+            f"perplexity {mark} {result.perplexity:.4g}",
+        ]
+        return f"{where}: {', '.join(parts)} ({result.protocol})"
+    parts = [f"accuracy {_rate(result.accuracy, result.accuracy_interval)}"]
+    if result.perplexity is not None:
+        parts.append(f"perplexity of a target {mark} {result.perplexity:.4g}")
+    if isinstance(result, ChoiceResult):
+        per_byte = _rate(result.accuracy_per_byte, result.accuracy_per_byte_interval)
+        parts.append(f"per byte {per_byte}")
+        if result.accuracy_pmi is not None:
+            parts.append(f"PMI {_rate(result.accuracy_pmi, result.accuracy_pmi_interval)}")
+        parts.append(f"chance {result.chance:.1%}, {result.undecided} undecided")
+    parts.append(f"{result.num_items} items, {short(result.num_forwards or 0)} forwards")
+    if isinstance(result, ChoiceResult | ClozeResult) and (count := result.num_malformed):
+        parts.append(f"{count} malformed line{'s' * (count > 1)} skipped")
+    return f"{where}: {'; '.join(parts)} ({result.protocol})"
+
+
+def _rate(value: float | None, interval: Interval | None) -> str:
+    low, high = interval or (0, 1)
+    return f"{value or 0:.1%} [{low:.1%}, {high:.1%}]"
+
+
+def harness_text(result: HarnessResult) -> str:
+    """The metrics of a harness task, a line each."""
+    lines = [
+        f"{result.family} on {result.task} by lm-evaluation-harness {result.harness_version}",
+        *(f"  {name}: {number}" for name, number in result.metrics.items()),
+    ]
+    return "\n".join(lines)
