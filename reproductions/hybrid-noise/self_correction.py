@@ -27,7 +27,7 @@ from isodiff.provenance import provenance
 from isodiff.rng import Streams
 from isodiff.runs.build import Trained, load
 from isodiff.serialization import to_json
-from isodiff.study.sampling import as_texts, held_out_texts, judge_named
+from isodiff.study.sampling import as_texts, held_out_texts, reference_model_named
 
 TEMPERATURES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 CORRECTIONS = (16, 64, 128)
@@ -53,7 +53,7 @@ def drawn(run: Trained, reference: str, texts: int, **options: Any) -> dict[str,
 def scored(run: Trained, reference: str, ids: np.ndarray) -> dict[str, np.ndarray]:
     """Entropy and the reference model's nats per token of every text."""
     said = as_texts(ids, run.corpus.tokenizer)
-    scores = judge_named(reference, run.corpus.tokenizer, "cpu").score(
+    scores = reference_model_named(reference, run.corpus.tokenizer, "cpu").score(
         [one.ids for one in said], [one.text for one in said]
     )
     return {

@@ -21,7 +21,7 @@ from isodiff.record import Mean
 
 
 class Fixed:
-    """A judge that finds every token equally likely, one in eight."""
+    """A reference model that finds every token equally likely, one in eight."""
 
     name = "fixed"
 

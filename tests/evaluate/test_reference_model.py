@@ -1,4 +1,4 @@
-"""Judges: a run's own likelihood, piece by piece; another tokenizer; a Hugging Face model."""
+"""Reference models: a run's own likelihood, piece by piece; another tokenizer; a Hugging Face model."""
 
 import math
 
@@ -8,7 +8,7 @@ import torch
 
 from isodiff.data.tokenizer import Bytes, Text8
 from isodiff.errors import InputError
-from isodiff.evaluate.reference_model import HuggingFaceJudge, RunJudge
+from isodiff.evaluate.reference_model import HuggingFaceReference, RunReference
 from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.masked import Masked
 from isodiff.network.shape import Backbone, Shape
@@ -26,7 +26,7 @@ def network(states: int) -> Transformer:
     return made.eval()
 
 
-def judge(**changes) -> RunJudge:
+def reference(**changes) -> RunReference:
     options = {
         "run": "abc",
         "family": Autoregressive(vocab_size=257),
@@ -34,19 +34,19 @@ def judge(**changes) -> RunJudge:
         "tokenizer": Bytes(),
         "context": 8,
     }
-    return RunJudge(**{**options, **changes})
+    return RunReference(**{**options, **changes})
 
 
-def nats(one: RunJudge, ids: np.ndarray) -> float:
+def nats(one: RunReference, ids: np.ndarray) -> float:
     x = torch.from_numpy(ids)[None]
     with torch.no_grad():
         return float(one.family.nelbo(one.denoiser, x, rng=Rows.of(stream(0), 1)).nats)
 
 
-def test_texts_are_judged_piece_by_piece_whatever_their_company():
+def test_texts_are_scored_piece_by_piece_whatever_their_company():
     rng = np.random.default_rng(0)
     ids = [rng.integers(0, 257, n) for n in (8, 3, 0, 20, 8)]
-    one = judge()
+    one = reference()
     found = one.score(ids, ["" for _ in ids])
     wanted = [sum(nats(one, text[i : i + 8]) for i in range(0, len(text), 8)) for text in ids]
     np.testing.assert_allclose(found.nats, wanted, rtol=1e-5)
@@ -58,18 +58,18 @@ def test_another_tokenizer_reads_the_text():
     texts = ["the state", "of the union"]
     strange = Text8()
     ids = [strange.encode(text) for text in texts]
-    other = judge(own=False)
+    other = reference(own=False)
     found = other.score(ids, texts)
-    again = judge().score([Bytes().encode(text) for text in texts], texts)
+    again = reference().score([Bytes().encode(text) for text in texts], texts)
     np.testing.assert_allclose(found.nats, again.nats)
     assert found.num_bytes.tolist() == [9, 12]
     with pytest.raises(InputError, match="is not a space or a-z"):
-        judge(own=False, tokenizer=strange).score(ids, ["The State!", "b"])
+        reference(own=False, tokenizer=strange).score(ids, ["The State!", "b"])
 
 
-def test_a_bound_cannot_judge():
+def test_a_bound_is_no_reference():
     with pytest.raises(InputError, match="its likelihood is a bound"):
-        judge(family=Masked(vocab_size=257))
+        reference(family=Masked(vocab_size=257))
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +95,8 @@ def tiny_gpt2(tmp_path_factory):
 
 
 @pytest.mark.filterwarnings("default")
-def test_a_hugging_face_model_judges(tiny_gpt2):
-    found = HuggingFaceJudge.open(str(tiny_gpt2))
+def test_a_hugging_face_model_scores(tiny_gpt2):
+    found = HuggingFaceReference.open(str(tiny_gpt2))
     texts = ["the state of", "", "é"]
     scores = found.score([np.zeros(0, np.int64)] * 3, texts)
     assert scores.num_tokens.tolist() == [12, 0, 2]
@@ -115,8 +115,10 @@ def test_a_hugging_face_model_judges(tiny_gpt2):
 def test_a_missing_hugging_face_model_is_one_line(tmp_path, monkeypatch):
     pytest.importorskip("transformers")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(InputError, match=r"judge hf:.*nothing cannot be loaded") as caught:
-        HuggingFaceJudge.open(str(tmp_path / "nothing"))
+    with pytest.raises(
+        InputError, match=r"reference model hf:.*nothing cannot be loaded"
+    ) as caught:
+        HuggingFaceReference.open(str(tmp_path / "nothing"))
     assert "\n" not in str(caught.value)
 
 
@@ -132,4 +134,4 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(InputError, match=r"pip install 'isodiff\[hf\]'"):
-        HuggingFaceJudge.open("gpt2")
+        HuggingFaceReference.open("gpt2")

@@ -1,6 +1,6 @@
-r"""Quality of generated text: likely under a judge, varied, like held-out text; each with a standard error.
+r"""Quality of generated text, each number with a standard error.
 
-    generative perplexity   exp of the judge's nats per token of the texts                (judge.py)
+    generative perplexity   exp of the reference model's nats per token       (reference_model.py)
     entropy                 unigram entropy of a text's tokens in nats, averaged over texts: low
                             perplexity is cheap for text that repeats itself (arXiv 2409.02908)
     distinct_n              different n-grams of words over all of them, within a text
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from isodiff.errors import InputError
 from isodiff.evaluate.ngram_mmd import distance, profiles
-from isodiff.evaluate.reference_model import Judge
+from isodiff.evaluate.reference_model import ReferenceModel
 from isodiff.record import Mean
 from isodiff.runs.validation import mean
 
@@ -48,7 +48,7 @@ class Text:
 class Quality:
     """What a set of texts is worth; see the module for each name."""
 
-    judge: str
+    reference_model: str
     num_texts: int
     num_empty: int
     nats_per_token: Mean
@@ -64,8 +64,10 @@ class Quality:
         return asdict(self)
 
 
-def quality(texts: Sequence[Text], held_out: Sequence[Text], judge: Judge) -> Quality:
-    """Judge `texts`, and compare them with `held_out`.
+def quality(
+    texts: Sequence[Text], held_out: Sequence[Text], reference_model: ReferenceModel
+) -> Quality:
+    """Score `texts`, and compare them with `held_out`.
 
     Raises:
         InputError: fewer than two texts on either side, or nothing but empty ones.
@@ -74,13 +76,13 @@ def quality(texts: Sequence[Text], held_out: Sequence[Text], judge: Judge) -> Qu
         raise InputError(
             f"{len(texts)} generated and {len(held_out)} held-out texts; quality needs two or more"
         )
-    scores = judge.score([one.ids for one in texts], [one.text for one in texts])
+    scores = reference_model.score([one.ids for one in texts], [one.text for one in texts])
     if not scores.num_tokens.sum():
-        raise InputError("every generated text is empty; nothing can be judged")
+        raise InputError("every generated text is empty; nothing can be scored")
     nats = per(scores.nats, scores.num_tokens)
     bits = per(scores.nats / math.log(2), scores.num_bytes)
     return Quality(
-        judge=judge.name,
+        reference_model=reference_model.name,
         num_texts=len(texts),
         num_empty=sum(not len(one.ids) for one in texts),
         nats_per_token=nats,

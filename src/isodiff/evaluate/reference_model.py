@@ -1,8 +1,8 @@
-"""Who judges generated text: an autoregressive run of one's own, or any causal model of Hugging Face.
+"""The model that scores generated text: an autoregressive run, or any causal model of Hugging Face.
 
-A judge must have an exact likelihood; a bound would reward texts for which it happens to be tight. Texts
-longer than the judge's context are cut into pieces of that length, each judged from its beginning. A judge
-with the tokenizer of the run scores the tokens as drawn; another one reads the decoded text, and then only
+It must have an exact likelihood; a bound would reward texts for which it happens to be tight. Texts longer
+than its context are cut into pieces of that length, each scored from its beginning. A reference model with
+the tokenizer of the run scores the tokens as drawn; another one reads the decoded text, and then only
 bits per byte compare runs.
 """
 
@@ -28,19 +28,19 @@ Ids = NDArray[np.int64]
 BATCH = 64
 CONTEXT = 1024  # of a model that does not say
 HUGGING_FACE = "hf:"
-"""Prefix of a judge that is a Hugging Face model: hf:gpt2, hf:/path/to/model."""
+"""Prefix of the name of a Hugging Face model: hf:gpt2, hf:/path/to/model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Of each text: nats under the judge, tokens it was judged on, bytes of the text."""
+    """Of each text: nats under the reference model, tokens it was scored on, bytes of the text."""
 
     nats: NDArray[np.float64]
     num_tokens: NDArray[np.float64]
     num_bytes: NDArray[np.float64]
 
 
-class Judge(Protocol):
+class ReferenceModel(Protocol):
     """Somebody who says how likely a text is."""
 
     @property
@@ -54,7 +54,7 @@ class Judge(Protocol):
 
 
 @dataclass(frozen=True)
-class RunJudge:
+class RunReference:
     """A run with an exact likelihood.
 
     Attributes:
@@ -74,8 +74,8 @@ class RunJudge:
     def __post_init__(self) -> None:
         if self.family.kind != "exact":
             raise InputError(
-                f"run {self.run} ({self.family.name}) cannot judge: its likelihood is a bound; "
-                "give a run of a family with an exact one"
+                f"run {self.run} ({self.family.name}) cannot be the reference model: "
+                "its likelihood is a bound; give a run of a family with an exact one"
             )
 
     @property
@@ -123,7 +123,7 @@ def num_bytes(texts: Sequence[str]) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class HuggingFaceJudge:
+class HuggingFaceReference:
     """A causal language model of the `transformers` library, on the text as it reads.
 
     Texts begin after the model's beginning-of-sequence token; without one the first token is not scored.
@@ -137,7 +137,7 @@ class HuggingFaceJudge:
     device: torch.device | str = "cpu"
 
     @classmethod
-    def open(cls, name: str, device: torch.device | str = "cpu") -> HuggingFaceJudge:
+    def open(cls, name: str, device: torch.device | str = "cpu") -> HuggingFaceReference:
         """The model at a path, or in the local cache or the hub by name.
 
         Raises:
@@ -147,7 +147,7 @@ class HuggingFaceJudge:
             import transformers
         except ImportError:
             raise InputError(
-                f"judge {HUGGING_FACE}{name} needs the transformers library: pip install 'isodiff[hf]'"
+                f"reference model {HUGGING_FACE}{name} needs transformers: pip install 'isodiff[hf]'"
             ) from None
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(name)
@@ -155,7 +155,7 @@ class HuggingFaceJudge:
             model = loader.from_pretrained(name, use_safetensors=True)
         except (OSError, ValueError) as error:
             raise InputError(
-                f"judge {HUGGING_FACE}{name} cannot be loaded: {reason(error)}"
+                f"reference model {HUGGING_FACE}{name} cannot be loaded: {reason(error)}"
             ) from None
         length = getattr(model.config, "max_position_embeddings", None) or CONTEXT
 

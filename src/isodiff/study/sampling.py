@@ -1,4 +1,4 @@
-"""What a worker does with samplers: list a family's, measure a point of a frontier, judge held-out text."""
+"""What a worker does with samplers: list a family's, measure a point of a frontier, score held-out text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ import torch
 
 from isodiff.data.tokenizer import Tokenizer
 from isodiff.evaluate.generation import Quality, Text, quality
-from isodiff.evaluate.reference_model import HUGGING_FACE, HuggingFaceJudge, Judge, RunJudge
+from isodiff.evaluate.reference_model import (
+    HUGGING_FACE,
+    HuggingFaceReference,
+    ReferenceModel,
+    RunReference,
+)
 from isodiff.evaluate.speed import Drawn, measure
 from isodiff.families import family_named, sample, undecided
 from isodiff.families.base import Stepped
@@ -49,12 +54,12 @@ def opened(folder: str, device: str) -> Trained:
     return load(Path(folder), device=device)
 
 
-def judge_named(name: str, tokenizer: Tokenizer, device: str) -> Judge:
+def reference_model_named(name: str, tokenizer: Tokenizer, device: str) -> ReferenceModel:
     """A run by its folder, or a Hugging Face model by hf:NAME, for texts of `tokenizer`."""
     if name.startswith(HUGGING_FACE):
         return hugging_face(name.removeprefix(HUGGING_FACE), device)
     run = opened(name, device)
-    return RunJudge(
+    return RunReference(
         run=run.spec.id,
         family=run.family,
         denoiser=run.network,
@@ -66,9 +71,9 @@ def judge_named(name: str, tokenizer: Tokenizer, device: str) -> Judge:
 
 
 @lru_cache(maxsize=1)
-def hugging_face(name: str, device: str) -> HuggingFaceJudge:
-    """A Hugging Face judge, loaded once."""
-    return HuggingFaceJudge.open(name, device)
+def hugging_face(name: str, device: str) -> HuggingFaceReference:
+    """A Hugging Face model, loaded once."""
+    return HuggingFaceReference.open(name, device)
 
 
 def frontier_point(job: dict[str, Any]) -> dict[str, Any]:
@@ -90,11 +95,11 @@ def frontier_point(job: dict[str, Any]) -> dict[str, Any]:
         call_seconds=job["call_seconds"],
         device=device,
     )
-    judge = judge_named(job["judge"], run.corpus.tokenizer, job["device"])
+    reference_model = reference_model_named(job["judge"], run.corpus.tokenizer, job["device"])
     found = quality(
         as_texts(drawn.tokens.numpy(), run.corpus.tokenizer),
         held_out_texts(run, job["held_out"]),
-        judge,
+        reference_model,
     )
     return to_json(
         MeasuredSampler(
@@ -119,7 +124,7 @@ def frontier_point(job: dict[str, Any]) -> dict[str, Any]:
             dtype=str(next(run.network.parameters()).dtype).removeprefix("torch."),
             threads=torch.get_num_threads(),
             workers=job["workers"],
-            reads_tokens=isinstance(judge, RunJudge) and judge.own,
+            reads_tokens=isinstance(reference_model, RunReference) and reference_model.own,
             **statistics(found),
         )
     )
@@ -129,8 +134,8 @@ def held_out(job: dict[str, Any]) -> dict[str, Any]:
     """The same statistics of held-out text: every other window against the rest."""
     run = opened(job["folder"], job["device"])
     texts = held_out_texts(run, 2 * job["texts"])
-    judge = judge_named(job["judge"], run.corpus.tokenizer, job["device"])
-    return to_json(TextStatistics(**statistics(quality(texts[::2], texts[1::2], judge))))
+    reference_model = reference_model_named(job["judge"], run.corpus.tokenizer, job["device"])
+    return to_json(TextStatistics(**statistics(quality(texts[::2], texts[1::2], reference_model))))
 
 
 def held_out_texts(run: Trained, number: int) -> list[Text]:
@@ -149,7 +154,7 @@ def as_texts(ids: np.ndarray, tokenizer: Tokenizer) -> list[Text]:
 def statistics(found: Quality) -> dict[str, Any]:
     """Fields of `TextStatistics`: every mean as two, NAME and NAME_se."""
     means = {name: getattr(found, name) for name in Quality.__slots__}
-    values: dict[str, Any] = {"reference_model": means.pop("judge")}
+    values: dict[str, Any] = {"reference_model": means.pop("reference_model")}
     means |= {f"distinct_{n}": mean for n, mean in means.pop("distinct").items()}
     for name, value in means.items():
         if isinstance(value, Mean):
