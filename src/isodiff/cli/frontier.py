@@ -77,7 +77,13 @@ def run(
     count = workers or (max(1, num_cores() // threads) if device == "cpu" else 1)
     with Workers(count, threads, place) as pool:
         found = measure_frontier(
-            runs, place, settings, pool, judge=reference_model, floor=entropy_floor, device=device
+            runs,
+            place,
+            settings,
+            pool,
+            reference_model=reference_model,
+            floor=entropy_floor,
+            device=device,
         )
     from isodiff.report.frontier_chart import write_frontier
     from isodiff.report.sections.frontier import frontier_text

@@ -92,7 +92,7 @@ def measure_frontier(
     settings: FrontierSettings,
     pool: Workers,
     *,
-    judge: str | None = None,
+    reference_model: str | None = None,
     floor: float = ENTROPY_FLOOR,
     device: str = "cpu",
 ) -> FrontierResult:
@@ -103,7 +103,7 @@ def measure_frontier(
         out: folder of the results.
         settings: samplers' steps, texts and time per point.
         pool: workers.
-        judge: a run's folder or hf:NAME; the strongest exact run by default.
+        reference_model: a run's folder or hf:NAME; the strongest exact run by default.
         floor: see `frontier_result`.
         device: where to sample.
 
@@ -111,11 +111,11 @@ def measure_frontier(
         InputError: no finished run, no reference model, or a point that cannot be measured.
     """
     chosen, strongest = runs_to_sample(paths)
-    if judge is None and strongest is None:
+    if reference_model is None and strongest is None:
         raise InputError(
             "no run here has an exact likelihood to score texts with; give --reference-model RUN or hf:NAME"
         )
-    name = judge or str(strongest.folder if strongest else "")
+    name = reference_model or str(strongest.folder if strongest else "")
     runs, jobs = _point_jobs(chosen, name, settings, pool, device)
     files = [out / "frontier" / f"{identity(_key(job))}.json" for job in jobs]
     waiting = [i for i, file in enumerate(files) if not file.exists()]
