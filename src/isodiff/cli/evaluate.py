@@ -238,7 +238,6 @@ COMMANDS = Commands(functions={"split": _split, "text": _text, "task": _task, "h
 
 
 def _loaded(folder: Path, corpus: Path | None, device: str, threads: int) -> Trained:
-    """The run, after the number of threads is set."""
     if threads:
         torch.set_num_threads(threads)
     return load(folder, corpus=corpus, device=device)

@@ -131,7 +131,10 @@ def option(hint: Any, default: Any, *, help_text: str | None = None, absent: boo
     metavar = _metavar(hint, marks, Positional in marks and default == ())
     if metavar and optional and default is not None:
         metavar += "|None"
-    if default is inspect.Parameter.empty or default is MISSING:
+    own = [hints for mark in marks if (hints := getattr(mark, "help_behavior_hint", None))]
+    if own:
+        said = own[-1]
+    elif default is inspect.Parameter.empty or default is MISSING:
         said = "(one or more)" if get_origin(hint) is tuple else None
     elif default is None or default is False or default in ((), ""):
         said = ""

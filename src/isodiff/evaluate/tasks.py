@@ -8,6 +8,7 @@ Nothing is fetched: the files are the user's.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -165,110 +166,49 @@ def score_text(file: TaskFile) -> TextResult:
     )
 
 
-_ONE_CONTEXT = "query, choices, gold"
+def _items(
+    name: str, about: str, source: str, joiner: str, format: str = "query, choices, gold"
+) -> Task:
+    return Task(
+        name=name, about=about, source=source, format=format, joiner=joiner, measure=score_items
+    )
+
+
+def _text(
+    name: str, about: str, source: str = "", detokenizer: str = "none", separator: str | None = None
+) -> Task:
+    return Task(
+        name=name,
+        about=about,
+        source=source,
+        format="text",
+        detokenizer=detokenizer,
+        separator=separator,
+        measure=score_text,
+    )
+
+
 _ANSWER = "\nAnswer: "  # as in llm-foundry, whose files these formats are
+_CONTEXTS = "context_options, continuation, gold"
+_CLOZE = "context, continuation"
+_PTB = "Marcus et al., Computational Linguistics 19, 1993"
 
 TASKS = {
     task.name: task
     for task in (
-        Task(
-            name="arc_easy",
-            about="school science, the easier part",
-            source="arXiv 1803.05457",
-            format=_ONE_CONTEXT,
-            joiner=_ANSWER,
-            measure=score_items,
-        ),
-        Task(
-            name="arc_challenge",
-            about="school science, the harder part",
-            source="arXiv 1803.05457",
-            format=_ONE_CONTEXT,
-            joiner=_ANSWER,
-            measure=score_items,
-        ),
-        Task(
-            name="piqa",
-            about="two ways to a goal",
-            source="arXiv 1911.11641",
-            format=_ONE_CONTEXT,
-            joiner=_ANSWER,
-            measure=score_items,
-        ),
-        Task(
-            name="siqa",
-            about="social situations",
-            source="arXiv 1904.09728",
-            format=_ONE_CONTEXT,
-            joiner=" ",
-            measure=score_items,
-        ),
-        Task(
-            name="winogrande",
-            about="who is meant",
-            source="arXiv 1907.10641",
-            format="context_options, continuation, gold",
-            joiner=" ",
-            measure=score_items,
-        ),
-        Task(
-            name="boolq",
-            about="passage and question, yes or no",
-            source="arXiv 1905.10044",
-            format=_ONE_CONTEXT,
-            joiner=_ANSWER,
-            measure=score_items,
-        ),
-        Task(
-            name="openbook_qa",
-            about="elementary science",
-            source="arXiv 1809.02789",
-            format=_ONE_CONTEXT,
-            joiner=" ",
-            measure=score_items,
-        ),
-        Task(
-            name="hellaswag",
-            about="how a story goes on",
-            source="arXiv 1905.07830",
-            format=_ONE_CONTEXT,
-            joiner=" ",
-            measure=score_items,
-        ),
-        Task(
-            name="lambada",
-            about="the last word of a passage",
-            source="arXiv 1606.06031",
-            format="context, continuation",
-            joiner=" ",
-            measure=score_items,
-        ),
-        Task(
-            name="wikitext",
-            about="WikiText-2 or -103",
-            source="arXiv 1609.07843",
-            format="text",
-            detokenizer="wikitext",
-            measure=score_text,
-        ),
-        Task(
-            name="ptb",
-            about="Penn Treebank, as preprocessed by Mikolov",
-            source="Marcus et al., Computational Linguistics 19, 1993",
-            format="text",
-            detokenizer="ptb",
-            measure=score_text,
-        ),
-        Task(
-            name="lm1b",
-            about="One Billion Words, a document a line",
-            source="arXiv 1312.3005",
-            format="text",
-            detokenizer="lm1b",
-            separator="\n",
-            measure=score_text,
-        ),
-        Task(name="plain_text", about="any text, as it is", format="text", measure=score_text),
+        _items("arc_easy", "school science, the easier part", "arXiv 1803.05457", _ANSWER),
+        _items("arc_challenge", "school science, the harder part", "arXiv 1803.05457", _ANSWER),
+        _items("piqa", "two ways to a goal", "arXiv 1911.11641", _ANSWER),
+        _items("siqa", "social situations", "arXiv 1904.09728", " "),
+        _items("winogrande", "who is meant", "arXiv 1907.10641", " ", _CONTEXTS),
+        _items("boolq", "passage and question, yes or no", "arXiv 1905.10044", _ANSWER),
+        _items("openbook_qa", "elementary science", "arXiv 1809.02789", " "),
+        _items("hellaswag", "how a story goes on", "arXiv 1905.07830", " "),
+        _items("lambada", "the last word of a passage", "arXiv 1606.06031", " ", _CLOZE),
+        _text("wikitext", "WikiText-2 or -103", "arXiv 1609.07843", "wikitext"),
+        _text("ptb", "Penn Treebank, as preprocessed by Mikolov", _PTB, "ptb"),
+        _text("lm1b", "One Billion Words, a document a line", "arXiv 1312.3005", "lm1b", "\n"),
+        _text("plain_text", "any text, as it is"),
     )
 }
 
@@ -288,7 +228,7 @@ def task_table() -> str:
     """The tasks as docs/benchmarks.md shows them."""
     rows = ["| task | about | source | file | joined by |", "|---|---|---|---|---|"]
     for task in TASKS.values():
-        joiner = "" if task.joiner is None else f"`{task.joiner!r}`".replace("'", '"')
+        joiner = "" if task.joiner is None else f"`{json.dumps(task.joiner)}`"
         cells = (f"`{task.name}`", task.about, task.source, task.format, joiner)
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
