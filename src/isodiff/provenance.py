@@ -69,7 +69,6 @@ def _git_revision() -> str | None:
 
 
 def _cpu_name() -> str:
-    """Model name of the processor, as the system gives it."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():

@@ -124,7 +124,7 @@ class RunResults:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CurvePoint:
+class ValidationPoint:
     """Validation on the way: nats per token after so many steps and FLOPs."""
 
     step: int
@@ -166,7 +166,7 @@ class Record:
     epochs: IfAny[float] = None
     steps: IfAny[int] = None
     results: RunResults = field(default_factory=RunResults)
-    curve: tuple[CurvePoint, ...] = ()
+    curve: tuple[ValidationPoint, ...] = ()
     wall_seconds: IfAny[float] = None
     tokens_per_second: IfAny[float] = None
     precision: IfAny[str] = None

@@ -94,7 +94,7 @@ def test_the_minutes_that_are_asked_for_are_enough(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(plan, "calibrated", lambda *_: seconds)
     unused: Any = SimpleNamespace(members=[None])
     with pytest.raises(InputError, match=r"1 minutes, 0\.0 of them for calibration") as refused:
-        plan.plan(unused, Path(), unused, 1.0)
+        plan.plan_study(unused, Path(), unused, 1.0)
     asked = re.search(r"allow (\d+) minutes", str(refused.value))
     assert asked and int(asked[1]) == 2
     assert fit_to(runs, seconds, 1, int(asked[1]) * 60 * SLACK) * 1000 >= 100

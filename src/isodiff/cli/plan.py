@@ -49,7 +49,7 @@ def _study(
     """
     from isodiff.provenance import num_cores
     from isodiff.serialization import to_json
-    from isodiff.study.plan import corpus_folder, plan, plan_table
+    from isodiff.study.plan import corpus_folder, plan_study, plan_table
     from isodiff.study.study import read_study
     from isodiff.study.workers import Workers
 
@@ -57,7 +57,7 @@ def _study(
     place = out or Path("runs") / wanted.name
     count = workers or max(1, num_cores() // threads)
     with Workers(count, threads, place) as pool:
-        scaled, runs = plan(wanted, corpus_folder(wanted, place), pool, minutes)
+        scaled, runs = plan_study(wanted, corpus_folder(wanted, place), pool, minutes)
     rows = [{**to_json(run), "memory_bytes": run.memory_bytes} for run in runs]
     return Answer({"study": scaled.to_json(), "runs": rows}, plan_table(runs, count))
 

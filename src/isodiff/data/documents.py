@@ -53,7 +53,6 @@ def documents(
 
 
 def _read_source(source: str | Path, separator: str | None, field: str) -> Iterator[Document]:
-    """The documents of one source."""
     path = Path(source).expanduser()
     if path.is_dir():
         for file in _files_in(path):

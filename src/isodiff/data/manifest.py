@@ -32,7 +32,7 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class SplitFiles:
     """One split: its shards in order, its document index, its counts.
 
     `index` is an int64 .npy [num_documents, 2]: first token of the document, its UTF-8 bytes.
@@ -68,7 +68,7 @@ class Manifest:
     eos: NonNegativeInt
     dtype: Literal["<u2", "<u4"]
     exact_bytes: bool
-    splits: dict[SplitName, Split]
+    splits: dict[SplitName, SplitFiles]
 
     @property
     def hash(self) -> str:

@@ -9,7 +9,7 @@ from typing import IO
 
 import numpy as np
 
-from isodiff.data.manifest import Shard, Split, SplitName
+from isodiff.data.manifest import Shard, SplitFiles, SplitName
 
 
 class ShardWriter:
@@ -67,10 +67,10 @@ class ShardWriter:
         self.shards.append(Shard(self.next_name(), self.num_in_file))
         self.file, self.num_in_file = None, 0
 
-    def finish(self) -> Split:
+    def finish(self) -> SplitFiles:
         """Close the last shard, write the index, and say what was written."""
         self.close_shard()
         name = f"{self.split}.index.npy"
         table = np.array(self.index, "<i8").reshape(-1, 2)
         np.save(self.folder / name, table, allow_pickle=False)
-        return Split(tuple(self.shards), name, self.num_tokens, self.num_bytes, len(table))
+        return SplitFiles(tuple(self.shards), name, self.num_tokens, self.num_bytes, len(table))

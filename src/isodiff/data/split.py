@@ -157,7 +157,6 @@ def split_documents(
 
 
 def _hash_documents(source: DocumentSource) -> DocumentHashes:
-    """Read every document once."""
     keys, num_bytes = array("Q"), array("q")
     total = hashlib.sha256()
     for _, size, digest in _hashed(source, "reading"):
@@ -199,7 +198,6 @@ def _hashed(documents: Iterable[Document], what: str) -> Iterator[tuple[Document
 
 
 def _key(digest: bytes) -> int:
-    """The first 64 bits of a hash."""
     return int.from_bytes(digest[:8], "big")
 
 

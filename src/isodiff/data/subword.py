@@ -53,7 +53,6 @@ class SubwordTokenizer(Tokenizer):
         self.token_bytes = self._count_bytes() if self._byte_level else None
 
     def _count_bytes(self) -> np.ndarray:
-        """Bytes per id of a byte-level vocabulary."""
         count = np.zeros(self.vocab_size, np.int64)
         for token, index in self.inner.get_vocab().items():
             count[index] = len(_bytes_of(token))
@@ -188,7 +187,6 @@ def gpt2(folder: Path | None) -> SubwordTokenizer:
 
 
 def _gpt2_from_hub() -> SubwordTokenizer:
-    """GPT-2's tokenizer from the Hugging Face hub or its local cache."""
     try:
         inner = tokenizers.Tokenizer.from_pretrained("openai-community/gpt2")
     except Exception as error:  # whatever the hub or the network raises

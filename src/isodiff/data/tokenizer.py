@@ -101,11 +101,9 @@ class Bytes(Tokenizer):
         return np.frombuffer(text.encode(), np.uint8).astype(np.int64)
 
     def _decode_plain(self, ids: np.ndarray) -> str:
-        """UTF-8 with U+FFFD for what is not."""
         return ids.astype(np.uint8).tobytes().decode(errors="replace")
 
     def _plain_spelling(self, index: int) -> bytes:
-        """The byte itself."""
         return bytes([index])
 
 
@@ -144,11 +142,9 @@ class Text8(Tokenizer):
         return np.where(codes == ord(" "), 0, codes - ord("a") + 1)
 
     def _decode_plain(self, ids: np.ndarray) -> str:
-        """The inverse of `encode`."""
         return "".join(map(" abcdefghijklmnopqrstuvwxyz".__getitem__, ids))
 
     def _plain_spelling(self, index: int) -> bytes:
-        """The symbol."""
         return self._decode_plain(np.array([index])).encode()
 
 

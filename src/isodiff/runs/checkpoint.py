@@ -168,7 +168,6 @@ def _advice(checkpoint: Path) -> str:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file."""
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
@@ -176,6 +175,5 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

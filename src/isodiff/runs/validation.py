@@ -12,6 +12,8 @@ from functools import partial
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from isodiff.data.tokens import Tokens as TokenStream
 from isodiff.families.base import Family
@@ -19,6 +21,7 @@ from isodiff.network.view import Denoiser
 from isodiff.record import HeldOutLoss, Mean
 from isodiff.rng import Rows, stream
 from isodiff.runs.resumable import Pieces, anew
+from isodiff.types import Chosen, Tokens
 
 SEED = 0  # of the choice of windows and of the noise: the same for every run
 
@@ -43,11 +46,7 @@ def evaluate(
     def scored(rows: range) -> list[tuple[float, int]]:
         ids = tokens.gather(chosen[rows.start : rows.stop], length)
         x = torch.from_numpy(ids).to(device)
-        nats = torch.zeros(len(rows), dtype=torch.float64)
-        with torch.no_grad():
-            for d in range(draws):
-                rng = Rows.of(stream(SEED, "evaluation", d), windows, rows, device)
-                nats += family.nelbo(denoiser, x, rng=rng).nats.double().cpu() / draws
+        nats = mean_nats(family, denoiser, x, rows=rows, num_rows=windows, draws=draws)
         return list(zip(nats.tolist(), [int(tokens.bytes_in(row)) for row in ids], strict=True))
 
     each: list[tuple[float, int]] = []
@@ -55,13 +54,40 @@ def evaluate(
         rows = range(start, min(start + batch_size, windows))
         each += pieces(len(rows), partial(scored, rows))
     nats, num_bytes = np.array(each).T
-    per_token = mean(nats / length)
-    scale = length * windows / num_bytes.sum() / math.log(2)
+    return held_out_loss(family, nats, num_bytes.sum(), length, "windows", draws)
+
+
+def mean_nats(
+    family: Family,
+    denoiser: Denoiser,
+    x: Tokens,
+    *,
+    rows: range,
+    num_rows: int,
+    draws: int,
+    observed: Chosen | None = None,
+) -> Float[Tensor, " B"]:
+    """Nats of each text in float64 on the CPU, averaged over noise draws; `x` is `rows` of `num_rows`."""
+    nats = torch.zeros(len(rows), dtype=torch.float64)
+    with torch.no_grad():
+        for d in range(draws):
+            rng = Rows.of(stream(SEED, "evaluation", d), num_rows, rows, x.device)
+            answer = family.nelbo(denoiser, x, rng=rng, observed=observed)
+            nats += answer.nats.double().cpu() / draws
+    return nats
+
+
+def held_out_loss(
+    family: Family, nats: np.ndarray, num_bytes: float, length: int, texts: str, draws: int
+) -> HeldOutLoss:
+    """The loss from the nats of texts of `length` scored tokens, which stand for `num_bytes` in all."""
+    per_token, num = mean(nats / length), len(nats)
+    scale = length * num / num_bytes / math.log(2)
     return HeldOutLoss(
         kind=family.kind,
         nats_per_token=per_token,
-        bits_per_byte=Mean(per_token.value * scale, per_token.standard_error * scale, windows),
-        protocol=f"{windows} windows of {length} tokens, {draws} noise draws each, seed {SEED}",
+        bits_per_byte=Mean(per_token.value * scale, per_token.standard_error * scale, num),
+        protocol=f"{num} {texts} of {length} tokens, {draws} noise draws each, seed {SEED}",
     )
 
 

@@ -122,7 +122,7 @@ def corpus_folder(study: Study, out: Path) -> Path:
     return folder
 
 
-def plan(
+def plan_study(
     study: Study, corpus: Path, workers: Workers, minutes: float | None
 ) -> tuple[Study, list[PlannedRun]]:
     """The study, its budgets scaled so that calibration and all runs end within `minutes`, and its runs.

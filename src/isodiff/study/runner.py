@@ -29,7 +29,7 @@ from isodiff.record import (
 from isodiff.serialization import from_json, read_result, write_result
 from isodiff.study.frontier import expected_seconds, measure_frontier
 from isodiff.study.laws import fit_all
-from isodiff.study.plan import PlannedRun, StudyPlan, corpus_folder, plan
+from isodiff.study.plan import PlannedRun, StudyPlan, corpus_folder, plan_study
 from isodiff.study.study import Study
 from isodiff.study.workers import Job, JobFailed, Workers
 from isodiff.study_record import CorpusRecord, SampledTexts, StudyFlops, StudyRecord
@@ -89,7 +89,7 @@ def _settled(
                 f"--minutes {minutes:g} is too little: {clock(after)} of it go to samples, frontier and "
                 "report; allow more, or fewer samplers (frontier.steps, frontier: null)"
             )
-    scaled, runs = plan(study, corpus, pool, left)
+    scaled, runs = plan_study(study, corpus, pool, left)
     found = StudyPlan(id=wanted, study=scaled.to_json(), minutes=minutes, runs=tuple(runs))
     write_result(file, found)
     return found
@@ -142,12 +142,10 @@ class _StudyProgress:
         self.line = ProgressLine(self.describe, sum(run.seconds for run in waiting))
 
     def advance(self, index: int, share: float) -> None:
-        """A run has done this share of its FLOPs."""
         before, self.share[index] = self.share[index], share
         self.line.advance((share - before) * self.waiting[index].seconds)
 
     def finish(self, index: int, status: str, message: str | None) -> None:
-        """A run has ended."""
         self.ended[status] += 1
         if message:
             self.line.print(f"run {self.waiting[index].id} {status}: {message}")
@@ -167,13 +165,11 @@ def begun(out: Path, run: PlannedRun) -> bool:
 
 
 def _done(out: Path, run: PlannedRun) -> bool:
-    """Whether the run has a record that is not a failure."""
     file = out / "runs" / run.id / "record.json"
     return file.exists() and read_result(Record, file).status != "failed"
 
 
 def _failure(run: PlannedRun, message: str) -> Record:
-    """The record of a run that ended without one."""
     return Record(
         id=run.id,
         status="failed",
@@ -210,7 +206,6 @@ def _sample_best(study: Study, out: Path, pool: Workers) -> None:
 
 
 def _nats(record: Record) -> float:
-    """Validation nats per token."""
     assert record.validation is not None
     return record.validation.nats_per_token.value
 
@@ -227,7 +222,6 @@ def _measure_samplers(study: Study, out: Path, pool: Workers) -> None:
 
 
 def _write_study(study: Study, out: Path, corpus: Path, made: StudyPlan, seconds: float) -> None:
-    """study.json: what the report says about the study as a whole."""
     manifest = read_manifest(corpus)
     train = manifest.splits["train"]
     ended = [record.flops for record in read_records([out / "runs"])]

@@ -96,7 +96,6 @@ def _calibrate(job: Job) -> StepSeconds:
 
 
 def _train(job: Job) -> dict[str, Any]:
-    """Train one run, reporting once a second."""
     last = 0.0
 
     def report(progress: TrainingProgress) -> None:
@@ -118,7 +117,6 @@ def _train(job: Job) -> dict[str, Any]:
 
 
 def _sample(job: Job) -> dict[str, Any]:
-    """Texts of a trained run."""
     run = load(Path(job["folder"]))
     sampler = run.family.sampler_with(job["steps"])
     prompt = undecided(job["texts"], run.spec.length)
@@ -150,7 +148,6 @@ def _stop_if_orphaned() -> None:
 
 
 def _main() -> None:
-    """Answer jobs until standard input closes."""
     torch.set_num_threads(int(sys.argv[1]))
     keep_freed_memory()
     for line in sys.stdin:

@@ -2,13 +2,12 @@
 
 A row is a prompt, `room` tokens of answer (ends behind its end, since a family that decides all tokens at
 once has to say how long its answer is), and padding, which nobody sees. Batches are a function of (seed,
-step). One example in `HELD_OUT` is not trained on: its answers are what the validation bound is of.
+step). One example in 20 is not trained on: its answers are what the validation bound is of.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,9 +21,8 @@ from isodiff.data.tokens import Corpus, shuffled
 from isodiff.errors import InputError
 from isodiff.families import Family
 from isodiff.network.view import Denoiser
-from isodiff.record import HeldOutLoss, Mean
-from isodiff.rng import Rows, stream
-from isodiff.runs.validation import SEED, mean
+from isodiff.record import HeldOutLoss
+from isodiff.runs.validation import held_out_loss, mean_nats
 from isodiff.train.source import Batch
 
 HELD_OUT = 20
@@ -91,19 +89,14 @@ class Examples:
         """All others."""
         return [one for number, one in enumerate(self.fitting) if number % HELD_OUT]
 
-    @cached_property
-    def sha256(self) -> str:
-        """Of all tokens, in order."""
+    @property
+    def task(self) -> dict[str, Any] | None:
+        """Name, content (SHA-256 of all tokens, in order) and room: what decides the numbers of a run."""
         digest = hashlib.sha256()
         for one in self.fitting:
             for part in (one.prompt, one.answer):
                 digest.update(len(part).to_bytes(8, "little") + part.astype("<i8").tobytes())
-        return digest.hexdigest()
-
-    @property
-    def task(self) -> dict[str, Any] | None:
-        """Name, content and room: what decides the numbers of a run."""
-        content = {"sha256": self.sha256, "examples": len(self.fitting)}
+        content = {"sha256": digest.hexdigest(), "examples": len(self.fitting)}
         return {"name": self.name, **content, "answer_tokens": self.room}
 
     @property
@@ -139,24 +132,15 @@ class Examples:
         """Nats per token of the answers held out, ends included, given their prompts."""
         examples = self.held_out[:num]
         draws = 1 if family.kind == "exact" else draws
-        nats, size = torch.zeros(len(examples), dtype=torch.float64), 64
-        with torch.no_grad():
-            for start in range(0, len(examples), size):
-                rows = range(start, min(start + size, len(examples)))
-                x = self.rows_of(examples[rows.start : rows.stop], device)
-                for d in range(draws):
-                    rng = Rows.of(stream(SEED, "evaluation", d), len(examples), rows, device)
-                    answer = family.nelbo(x.denoiser(network), x.x, rng=rng, observed=x.observed)
-                    nats[rows.start : rows.stop] += answer.nats.double().cpu() / draws
-        per_token = mean(nats.numpy() / self.room)
+        nats, num = [], len(examples)
+        for begin in range(0, num, 64):
+            rows = range(begin, min(begin + 64, num))
+            batch = self.rows_of(examples[rows.start : rows.stop], device)
+            parts = (family, batch.denoiser(network), batch.x)
+            how = {"rows": rows, "num_rows": num, "draws": draws}
+            nats.append(mean_nats(*parts, observed=batch.observed, **how))
         tokens = self.corpus.split("train")
         num_bytes = sum(tokens.bytes_in(one.answer) for one in examples)
-        scale = self.room * len(examples) / num_bytes / math.log(2)
-        return HeldOutLoss(
-            kind=family.kind,
-            nats_per_token=per_token,
-            bits_per_byte=Mean(
-                per_token.value * scale, per_token.standard_error * scale, len(examples)
-            ),
-            protocol=f"{len(examples)} answers of {self.room} tokens, {draws} noise draws each, seed {SEED}",
+        return held_out_loss(
+            family, torch.cat(nats).numpy(), num_bytes, self.room, "answers", draws
         )

@@ -18,7 +18,14 @@ from isodiff.errors import InputError
 from isodiff.files import exclusive, write_json
 from isodiff.progress import TrainingProgress
 from isodiff.provenance import provenance
-from isodiff.record import CurvePoint, ParameterCounts, Record, RecordedSpec, RunFlops, RunResults
+from isodiff.record import (
+    ParameterCounts,
+    Record,
+    RecordedSpec,
+    RunFlops,
+    RunResults,
+    ValidationPoint,
+)
 from isodiff.runs.build import check_corpus, measure
 from isodiff.runs.metrics import AdaptRow, LossRow, Metrics, ValidationRow, read_metrics
 from isodiff.runs.spec import RunSpec
@@ -171,7 +178,7 @@ def _record_of(run: TrainingRun, message: str | None) -> Record:
         steps=run.step,
         results=RunResults(validation=validation),
         curve=tuple(
-            CurvePoint(
+            ValidationPoint(
                 step=row.step,
                 flops=row.flops,
                 nats_per_token=row.validation.value,
