@@ -6,12 +6,12 @@
 256 tokens, batch 4, float32, untrained weights (speed does not depend on them); freed memory is kept, as
 the command line does. Baselines:
   naive     masked, T steps: the network on every row and step, the head on every position, one float64
-            race over V + 1 states for each position (the mask among them)
+            draw over V + 1 states for each position (the mask among them)
   ordinary  the same loop over the same network as one would write it, attention with its scores written out
   keeping   either of them, but the prediction is kept while no token has changed (as in public code)
   uncached  everything shown again at every network evaluation (`Replaying`)
-Of a loop whose steps cost the same throughout, steps spread evenly over the walk are timed, each from a
-canvas as it would then be, and multiplied; the table says how many. Figures are medians over the rounds, with
+Of a loop whose steps cost the same throughout, steps spread evenly over time are timed, each from a sample
+state as it would then be, and multiplied; the table says how many. Figures are medians over the rounds, with
 the extremes; ratios are taken round by round.
 """
 
@@ -88,7 +88,7 @@ def ordinary(net: Transformer) -> Network:
     return probabilities
 
 
-def canvas(v: int, batch: int, share: float) -> Tensor:
+def partly_masked(v: int, batch: int, share: float) -> Tensor:
     """Tokens anywhere, each known with this probability."""
     return torch.randint(v, (batch, L)).where(torch.rand(batch, L) < share, v)
 
@@ -118,7 +118,7 @@ class Stopwatch:
         total = 0.0
         for i in range(timed):
             t = 1 - (i + 0.5) / timed
-            z = canvas(v, batch, 1 - t)
+            z = partly_masked(v, batch, 1 - t)
             total += self.seconds(lambda z=z, t=t: step(z, net(z), t, t - 1 / steps))
         return total * steps / timed
 
@@ -167,7 +167,7 @@ def masked(watch: Stopwatch, batch: int, v: int, steps: int, timed: int) -> Runs
     model, sampler = network("masked", v), family_named("masked").sampler_with(steps)
     nets = {"naive": as_is(model)} | ({"ordinary": ordinary(model)} if v == 257 else {})
     for net in nets.values():
-        z = canvas(v, 1, 0.5)
+        z = partly_masked(v, 1, 0.5)
         torch.testing.assert_close(net(z), as_is(model)(z), rtol=1e-3, atol=1e-6)
     runs: Runs = {
         "isodiff": lambda: watch.seconds(lambda: ours("masked", model, v, batch, sampler))

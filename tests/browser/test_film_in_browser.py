@@ -46,10 +46,10 @@ def texts(page: Any) -> list[str]:
         "stages => stages.map(stage => [...stage.querySelectorAll('.cell:not(.cut)')].flatMap("
         "cell => [...cell.childNodes].map(node => [node.textContent, node.title ?? ''])))"
     )
-    return [b"".join(spelt(*part) for part in parts).decode(errors="replace") for parts in shown]
+    return [b"".join(spelling(*part) for part in parts).decode(errors="replace") for parts in shown]
 
 
-def spelt(text: str, name: str) -> bytes:
+def spelling(text: str, name: str) -> bytes:
     """UTF-8 of one part of a cell."""
     if name.startswith("byte "):
         return bytes.fromhex(name.removeprefix("byte "))

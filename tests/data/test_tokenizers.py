@@ -41,7 +41,7 @@ def write_gpt2_files(folder, tokenizer, names):
 
 @pytest.mark.parametrize("tokenizer", [Bytes(), BPE], ids=["bytes", "bpe"])
 @settings(max_examples=100, deadline=None)
-@example("<|endoftext|> spelt out")
+@example("<|endoftext|> spelled out")
 @example("\ufeff\x00\r\n")
 @given(text=TEXTS)
 def test_round_trip_and_exact_bytes(tokenizer, text):
@@ -66,10 +66,10 @@ def test_decode_takes_any_ids(tokenizer, ids):
 def test_spellings_put_together_are_the_text(tokenizer, data):
     """For any tokens, so for those of a character in part too."""
     ids = data.draw(st.lists(st.integers(0, tokenizer.vocab_size - 1), max_size=20))
-    spelt = b"".join(map(tokenizer.spelling, ids))
-    assert spelt.decode(errors="replace") == tokenizer.decode(ids)
+    spelled = b"".join(map(tokenizer.spelling, ids))
+    assert spelled.decode(errors="replace") == tokenizer.decode(ids)
     if tokenizer.eos not in ids:
-        assert len(spelt) == tokenizer.token_bytes[ids].sum()
+        assert len(spelled) == tokenizer.token_bytes[ids].sum()
 
 
 def test_the_byte_alphabet_is_that_of_the_library():
