@@ -7,18 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
 
-from pydantic import Field
-
-from isodiff.record import Kind, Mean, Record
+from isodiff.record import Mean, Record
 from isodiff.report.blocks import MISSING, Cell, Column, Section, Table
 from isodiff.report.format import MARKS, ratio, scientific, with_error
 from isodiff.report.study_folder import StudyFolder, StudyRun
 from isodiff.serialization import read_result
+from isodiff.task_results import TaskResult
 from isodiff.units import short
 
-_Share = Annotated[float, Field(ge=0, le=1)]
 _CAPTION = (
     "Share of items answered rightly, with its 95% interval (Wilson); intervals that overlap do "
     "not tell two runs apart, and small runs are near chance. Per byte: by nats per byte of the "
@@ -26,30 +23,12 @@ _CAPTION = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _TaskScore:
-    """What a run reached on one task: a share of items, a loss, or both."""
-
-    task: str = ""
-    kind: Kind | Literal[""] = ""
-    num_items: int = 0
-    accuracy: _Share | None = None
-    accuracy_interval: tuple[_Share, _Share] | None = None
-    accuracy_per_byte: _Share | None = None
-    perplexity: float | None = None
-    bits_per_byte: float | None = None
-    bits_per_byte_se: float = 0.0
-    undecided: int | None = None
-    chance: _Share | None = None
-    protocol: str = ""
-
-
 @dataclass(frozen=True, slots=True)
 class _ScoredRun:
     """A run and its scores, by task."""
 
     run: StudyRun
-    scores: dict[str, _TaskScore]
+    scores: dict[str, TaskResult]
     fine_tuned: bool
 
 
@@ -76,7 +55,7 @@ def _scored_runs(study: StudyFolder) -> list[_ScoredRun]:
     found = []
     for run, fine_tuned in runs:
         files = sorted((run.file.parent / "tasks").glob("*.json"))
-        scores = {file.stem: read_result(_TaskScore, file) for file in files}
+        scores = {file.stem: read_result(TaskResult, file) for file in files}
         if scores:
             found.append(_ScoredRun(run, scores, fine_tuned))
     return found
@@ -97,7 +76,7 @@ def _table(found: Sequence[_ScoredRun]) -> Table:
     )
 
 
-def _chance(scores: Sequence[_TaskScore | None]) -> str:
+def _chance(scores: Sequence[TaskResult | None]) -> str:
     """What guessing would reach, where the results agree on it."""
     known = {round(score.chance, 3) for score in scores if score and score.chance is not None}
     return f"chance {known.pop():.1%}" if len(known) == 1 else ""
@@ -113,15 +92,19 @@ def _row(one: _ScoredRun, tasks: Sequence[str]) -> tuple[Cell, ...]:
     )
 
 
-def _cell(score: _TaskScore | None) -> Cell:
+def _mark(score: TaskResult) -> str:
+    return "" if score.kind is None else MARKS[score.kind]
+
+
+def _cell(score: TaskResult | None) -> Cell:
     """Accuracy with its interval before a loss; the rest as a note."""
     if score is None:
         return MISSING
     notes = []
     text, key = MISSING.text, MISSING.key
     if score.bits_per_byte is not None:
-        mean = Mean(score.bits_per_byte, score.bits_per_byte_se, 0)
-        text = f"{MARKS.get(score.kind, '')} {with_error(mean)} bits per byte".strip()
+        mean = Mean(score.bits_per_byte, score.bits_per_byte_se or 0.0, 0)
+        text = f"{_mark(score)} {with_error(mean)} bits per byte".strip()
         key = mean.value
     if score.accuracy is not None:
         notes += [text] * (score.bits_per_byte is not None)
@@ -132,7 +115,7 @@ def _cell(score: _TaskScore | None) -> Cell:
     if score.accuracy_per_byte is not None:
         notes.append(f"per byte {score.accuracy_per_byte:.1%}")
     if score.perplexity is not None:
-        notes.append(f"perplexity {MARKS.get(score.kind, '')} {ratio(score.perplexity)}")
+        notes.append(f"perplexity {_mark(score)} {ratio(score.perplexity)}")
     if score.num_items:
         notes.append(f"{score.num_items} items")
     if score.undecided:
