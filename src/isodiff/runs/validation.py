@@ -82,7 +82,7 @@ def held_out_loss(
 ) -> HeldOutLoss:
     """The loss from the nats of texts of `length` scored tokens, which stand for `num_bytes` in all."""
     per_token, num = mean(nats / length), len(nats)
-    scale = length * num / num_bytes / math.log(2)
+    scale = float(length * num / num_bytes / math.log(2))
     return HeldOutLoss(
         kind=family.kind,
         nats_per_token=per_token,
