@@ -7,6 +7,7 @@ positions that do not travel with their tokens, make it answer another question.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from isodiff.network.view import Latent, Table, View
 from isodiff.process.hybrid import HybridNoise
 
 
+@functools.lru_cache(maxsize=256)
 def visible(pattern: Attention, n: int) -> Tensor:
     """(query, key), by sequence where they differ: whether the key reaches the query through any layers."""
     index = torch.arange(n)
@@ -29,6 +31,15 @@ def visible(pattern: Attention, n: int) -> Tensor:
         if torch.equal(further, reach):
             return reach
         reach = further
+
+
+@functools.lru_cache(maxsize=16)
+def conditionals(toy: Toy) -> Tensor:
+    """log p(x_i | known) of every position i for all (V + 1)^L sets of known tokens, where V is none."""
+    known = torch.cartesian_prod(*[torch.arange(toy.vocab_size + 1)] * toy.length)
+    known = known.view(-1, toy.length)
+    each = [toy.conditional(known, torch.full((len(known),), i)) for i in range(toy.length)]
+    return torch.stack(each, 1).log()
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,8 @@ class Optimal:
         position = view.positions.expand(view.inputs.shape).flatten()
         if view.read is not None:
             known, position = known[view.read], position[view.read]
-        return Table(self.toy.conditional(known, position).log())
+        index = known @ (self.vocab_size + 1) ** torch.arange(self.toy.length - 1, -1, -1)
+        return Table(conditionals(self.toy)[index, position])
 
 
 @dataclass(frozen=True)
@@ -90,15 +102,17 @@ class LeaveOneOut:
         n, m, v = view.inputs.shape[1], view.time[:, None], self.vocab_size
         random = m if self.process is None else m * random_share(self.process, m)
         reach, x = visible(view.attention, n), self.toy.sequences
-        rows = []
+        told, rows = [], []
+        for key in range(n):
+            token, place = view.inputs[:, key, None], int(view.positions[key])
+            same = token == x[:, place]
+            each = (1 - m) * same + random / v if place not in self.observed else same.double()
+            told.append(each.where(token < v, 1.0))
         for query in range(n):
             weight = self.toy.p.flatten().expand(len(m), -1)
             for key in range(n):
                 if reach[query, key] and (self.own or key != query):
-                    same = view.inputs[:, key, None] == x[:, view.positions[key]]
-                    noisy = int(view.positions[key]) not in self.observed
-                    told = (1 - m) * same + random / v if noisy else same.to(weight)
-                    weight = torch.where(view.inputs[:, key, None] < v, weight * told, weight)
+                    weight = weight * told[key]
             w = weight @ one_hot(x[:, view.positions[query]], v).to(weight)
             rows.append(w / w.sum(-1, keepdim=True))
         table = torch.stack(rows, 1).flatten(0, 1).log()
