@@ -52,7 +52,7 @@ def runs(tmp_path_factory) -> dict[str, str]:
         (
             "autoregressive",
             ["--prompt", "a_b", "--blank", "_"],
-            "nothing may be given after a hole",
+            "nothing may be given after a blank",
         ),
         ("masked", ["--steps", "0"], "steps must be at least 1, got 0"),
         ("uniform", ["--steps", "-3"], "steps must be at least 1, got -3"),

@@ -107,9 +107,9 @@ def test_blocks_with_holes_windows_and_early_ends(sampler: BlockSampler, size: i
     frames, counts = [], []
     for denoiser in (model, Replaying(model)):
         with torch.no_grad():
-            walk = list(family.denoise(denoiser, start, sampler, rng=Streams(0, 6)))
-        frames.append(torch.stack([frame.tokens for frame in walk]))
-        counts.append(torch.stack([frame.evaluated for frame in walk]).sum(0))
+            states = list(family.denoise(denoiser, start, sampler, rng=Streams(0, 6)))
+        frames.append(torch.stack([state.tokens for state in states]))
+        counts.append(torch.stack([state.evaluated for state in states]).sum(0))
     assert torch.equal(frames[0], frames[1]) and torch.equal(counts[0], counts[1])
     for row in (1, 4):
         rng = Streams(0, 1, first=row)
@@ -136,7 +136,7 @@ def test_blocks_shown_piece_by_piece_make_the_predictions_of_the_whole(reach: in
         )
 
 
-def nats_of_a_walk(family: Interpolating, start: Tensor, alpha_0: float) -> tuple[Tensor, ...]:
+def nats_as_drawn(family: Interpolating, start: Tensor, alpha_0: float) -> tuple[Tensor, ...]:
     """The text written, the order in which it was shown, and -log p of every token as it was drawn."""
     recorder = Recorder(tiny(family))
     sampler = InterpolatingSampler(steps=1, alpha_0=alpha_0)
@@ -152,11 +152,11 @@ def nats_of_a_walk(family: Interpolating, start: Tensor, alpha_0: float) -> tupl
 @pytest.mark.parametrize("variant", ["A", "B"])
 @pytest.mark.parametrize("alpha_0", [0.0, 1.0])
 def test_sampling_is_shown_what_training_shows(variant: Literal["A", "B"], alpha_0: float) -> None:
-    """All holes at once are the diffusion term, from left to right they are the sequential term."""
+    """All at once they are the diffusion term, from left to right the sequential term."""
     family = Interpolating(vocab_size=V, alpha_0=0.5, variant=variant)
     start = torch.randint(V, (4, L), generator=torch.Generator().manual_seed(2))
     start[:, [1, 4, 5, 9]] = UNDECIDED
-    x, order, nats = nats_of_a_walk(family, start, alpha_0)
+    x, order, nats = nats_as_drawn(family, start, alpha_0)
     k = torch.full((4,), 4)
     term = family.phase_nats(tiny(family), x, order, k, first=alpha_0 == 1)
     torch.testing.assert_close(nats, term.detach())

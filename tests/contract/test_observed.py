@@ -238,10 +238,10 @@ def test_few_reads_of_padded_texts_change_no_prediction(base: Attention) -> None
 
 
 def padded_prompts(family: Family) -> Tensor:
-    """Prompts with holes behind them; where a family fills any hole, padding is given."""
+    """Prompts with nothing decided behind them; where a family fills in anywhere, padding is given."""
     x = tokens(TOTAL, L)
-    holes = PROMPTS[:, None] <= PLACE
-    return x.masked_fill(holes & ~PADDING if infills(family) else holes, UNDECIDED)
+    undecided = PROMPTS[:, None] <= PLACE
+    return x.masked_fill(undecided & ~PADDING if infills(family) else undecided, UNDECIDED)
 
 
 SAMPLED = {

@@ -69,13 +69,13 @@ def test_losses_are_reproducible_and_depend_on_the_stream(family: Family) -> Non
 
 
 @each_family
-def test_frames_of_a_walk_are_kept_apart(family: Family) -> None:
+def test_states_are_kept_apart(family: Family) -> None:
     """A film may keep every yield: none is changed afterwards, and what is decided stays decided."""
     frames, copies = [], []
-    walk = family.denoise(
+    states = family.denoise(
         tiny(family), undecided(TOTAL, LENGTH), family.sampler_with(4), rng=rows()
     )
-    for frame, _ in walk:
+    for frame, _ in states:
         frames.append(frame)
         copies.append(frame.clone())
     assert all(torch.equal(frame, copy) for frame, copy in zip(frames, copies, strict=True))

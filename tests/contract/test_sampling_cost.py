@@ -1,4 +1,4 @@
-"""What families say that writing asks of a network, against what their samplers show one."""
+"""What families say that sampling asks of a network, against what their samplers show one."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_every_family_but_one_variant_says_it() -> None:
     assert silent == {"interpolating-A", "interpolating-A-0.5"}
 
 
-def test_flops_of_writing_are_those_of_the_views() -> None:
+def test_flops_of_sampling_are_those_of_the_views() -> None:
     """Left to right with a cache costs one look at the whole text; masks one such look an event."""
     shape, vocab_size, length = Shape(depth=12, width=768, heads=12), 1000, 64
     network = TypicalNetwork.of(shape.core_parameters, "core", vocab_size)

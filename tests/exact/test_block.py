@@ -147,7 +147,7 @@ def test_first_hitting_is_exact_and_costs_one_evaluation_per_token(size: int) ->
     ("size", "observed"), [(2, (1,)), (3, (1,)), (3, (2,)), (2, (0,)), (1, (0, 1)), (2, (2,))]
 )
 def test_infilling_draws_from_the_conditional_or_is_refused(size, observed) -> None:
-    """Anything may be given before the first block with a hole, and in it."""
+    """Anything may be given before the first block with an undecided position, and in it."""
     family = BlockDiffusion(vocab_size=V, block_size=size)
     start = undecided(DRAWS, L)
     keep = torch.ones_like(TOY.p)
@@ -214,7 +214,7 @@ def test_stopping_changes_no_text_before_the_stop() -> None:
 
 
 def test_a_text_that_repeats_itself_is_given_up_in_plain_sight() -> None:
-    """Its holes stay; the threshold is on the entropy of the last `span` tokens, at the ends of blocks."""
+    """The rest stays undecided; the threshold is on the entropy of the last `span` tokens, after blocks."""
     family = BlockDiffusion(vocab_size=5, block_size=2)
     model = Clockwork([0, 1, 2, 3, 4, 4, 4, 4, 4, 4, 4, 4], 5)
     for threshold, written in ((None, 12), (0.1, 8), (1.0, 8), (1.1, 6), (1.39, 4), (0.0, 12)):

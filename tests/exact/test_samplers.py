@@ -171,8 +171,8 @@ def test_self_correction_mends_what_it_was_given_to_mend_and_stops() -> None:
     start[0] = 1  # nothing to write, nothing to mend
     sampler = HybridSampler(steps=1, corrections=30, correction_temperature=1.0, patience=2)
     with torch.no_grad():
-        walk = HYBRID.denoise(Fixed(), start, sampler, rng=Rows.of(stream(4), 200))
-        text, *frames = [(z.clone(), rows.clone()) for z, rows in walk]
+        states = HYBRID.denoise(Fixed(), start, sampler, rng=Rows.of(stream(4), 200))
+        text, *frames = [(z.clone(), rows.clone()) for z, rows in states]
     assert torch.equal(text[1], torch.arange(200) > 0)
     z, live, best = text[0], text[1], torch.full((200,), -1.0)
     stale, ends = torch.zeros(200), set()
@@ -319,7 +319,7 @@ def test_impossible_samplers_are_refused(options, message: str) -> None:
 def test_impossible_prompts_are_refused() -> None:
     hole_first = torch.tensor([[UNDECIDED, 1, UNDECIDED]])
     ar = Autoregressive(vocab_size=V)
-    with pytest.raises(InputError, match="nothing may be given after a hole"):
+    with pytest.raises(InputError, match="nothing may be given after a blank"):
         sample(ar, Optimal(TOY, shift=1), hole_first, ar.sampler(), rng=Rows.of(stream(0), 1))
     with pytest.raises(InputError, match="token numbers below 3"):
         sample(

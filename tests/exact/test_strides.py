@@ -112,7 +112,7 @@ def test_one_token_at_a_time_is_exact() -> None:
 
 @pytest.mark.parametrize("variant", ["A", "B"])
 def test_strides_are_counted_over_holes(variant: Literal["A", "B"]) -> None:
-    """Two tokens given: the holes 0, 2, 3, 5 are first, second, third and fourth."""
+    """Two tokens given: the others, 0, 2, 3, 5, are first, second, third and fourth."""
     family = Interpolating(vocab_size=V, variant=variant)
     start = undecided(DRAWS, L)
     start[:, 1], start[:, 4] = 1, 0

@@ -109,7 +109,7 @@ class Autoregressive(
         undecided = prompt == UNDECIDED
         if bool((undecided[:, :-1] & ~undecided[:, 1:]).any()):
             raise InputError(
-                f"{self.name} writes from left to right: nothing may be given after a hole; "
+                f"{self.name} writes from left to right: nothing may be given after a blank; "
                 "infilling needs a masked or uniform family"
             )
         (batch, length), x = prompt.shape, prompt

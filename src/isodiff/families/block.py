@@ -253,7 +253,7 @@ class BlockDiffusion(
         """Block after block. An evaluation is shown what the cache lacks, up to the end of the row's block.
 
         Raises:
-            InputError: something is given in a block after one with a hole.
+            InputError: something is given in a block after one with an undecided position.
         """
         (batch, length), x, size = prompt.shape, prompt, self.block_size
         undecided, place = prompt == UNDECIDED, torch.arange(length, device=x.device)
@@ -287,14 +287,14 @@ class BlockDiffusion(
             yield SampleState(x, rows)
 
     def _events(self, prompt: Tokens, sampler: BlockSampler, rng: Noise) -> Event:
-        """The network evaluation that decides each hole: T steps in every block, empty ones left out."""
+        """The network evaluation that decides each position: T steps in every block, empty ones left out."""
         length, undecided = prompt.shape[1], prompt == UNDECIDED
         block = self.block(length, prompt.device)
         first = block.where(undecided, length).amin(-1, keepdim=True)
         if bool((~undecided & (block > first)).any()):
             raise InputError(
                 f"{self.name} writes blocks of {self.block_size} tokens from left to right: "
-                "nothing may be given in a block after one with a hole"
+                "nothing may be given in a block after one with a blank"
             )
         steps = sampler.steps
         alphas = None if steps is None else torch.linspace(0, 1, steps + 1, dtype=torch.float64)
