@@ -10,11 +10,7 @@ the command line does. Baselines:
   ordinary  the same loop over the same network as one would write it, attention with its scores written out
   keeping   either of them, but the prediction is kept while no token has changed (as in public code)
   uncached  everything shown again at every network evaluation (`Replaying`)
-<<<<<<< HEAD
 Of a loop whose steps cost the same throughout, steps spread evenly over time are timed, each from a sample
-=======
-Of a loop whose steps cost the same throughout, steps spread evenly over all steps are timed, each from a
->>>>>>> 3b74468 (Samplers' page and messages: prompts have undecided positions, states instead of canvases)
 state as it would then be, and multiplied; the table says how many. Figures are medians over the rounds, with
 the extremes; ratios are taken round by round.
 """
@@ -92,11 +88,7 @@ def ordinary(net: Transformer) -> Network:
     return probabilities
 
 
-<<<<<<< HEAD
 def partly_masked(v: int, batch: int, share: float) -> Tensor:
-=======
-def partly_decided(v: int, batch: int, share: float) -> Tensor:
->>>>>>> 3b74468 (Samplers' page and messages: prompts have undecided positions, states instead of canvases)
     """Tokens anywhere, each known with this probability."""
     return torch.randint(v, (batch, L)).where(torch.rand(batch, L) < share, v)
 
@@ -126,11 +118,7 @@ class Stopwatch:
         total = 0.0
         for i in range(timed):
             t = 1 - (i + 0.5) / timed
-<<<<<<< HEAD
             z = partly_masked(v, batch, 1 - t)
-=======
-            z = partly_decided(v, batch, 1 - t)
->>>>>>> 3b74468 (Samplers' page and messages: prompts have undecided positions, states instead of canvases)
             total += self.seconds(lambda z=z, t=t: step(z, net(z), t, t - 1 / steps))
         return total * steps / timed
 
@@ -179,11 +167,7 @@ def masked(watch: Stopwatch, batch: int, v: int, steps: int, timed: int) -> Runs
     model, sampler = network("masked", v), family_named("masked").sampler_with(steps)
     nets = {"naive": as_is(model)} | ({"ordinary": ordinary(model)} if v == 257 else {})
     for net in nets.values():
-<<<<<<< HEAD
         z = partly_masked(v, 1, 0.5)
-=======
-        z = partly_decided(v, 1, 0.5)
->>>>>>> 3b74468 (Samplers' page and messages: prompts have undecided positions, states instead of canvases)
         torch.testing.assert_close(net(z), as_is(model)(z), rtol=1e-3, atol=1e-6)
     runs: Runs = {
         "isodiff": lambda: watch.seconds(lambda: ours("masked", model, v, batch, sampler))
@@ -211,7 +195,7 @@ def cached(watch: Stopwatch, batch: int, name: str, steps: int) -> Runs:
 
 
 def uniform(watch: Stopwatch, batch: int, v: int, steps: int) -> Runs:
-    """All steps, and what share of another run is spent outside the network."""
+    """A walk, and what share of another is spent outside the network."""
     model, sampler = network("uniform", v), family_named("uniform").sampler_with(steps)
 
     def work() -> Tensor:

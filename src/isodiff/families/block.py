@@ -104,9 +104,8 @@ class BlockDiffusion(
     shows = "[z ; x without its last block]; two streams in blocks"
     reads = "the masks, (K+1)/2 of each block on average"
     examples: ClassVar = {
-        "1": {"block_size": 1},
         "4": {"block_size": 4, "objective": "nelbo"},
-        "5": {"block_size": 5},
+        **{str(size): {"block_size": size} for size in (1, 5)},
         "clipped": {"block_size": 4, "low": 0.3, "high": 0.8},
     }
     sampler = BlockSampler
@@ -231,8 +230,7 @@ class BlockDiffusion(
         whole = replace(self, low=0.0, high=1.0)
         nats, k, weight = whole._corrupted_nats(denoiser, x, rng, observed)
         losses = nats if self.objective == "low_variance" else self._weighted(nats, weight)
-        size = self._free(x, observed)
-        block = self.block(x.shape[1], x.device)
+        size, block = self._free(x, observed), self.block(x.shape[1], x.device)
         loss = losses.new_zeros(k.shape).index_add(1, block, losses).double() / size.clamp_min(1)
         found = {}
         for low, high in RANGES:

@@ -65,10 +65,8 @@ class InterpolatingSampler(Stepped):
     """
 
     examples: ClassVar = (
-        {"order": "strided", "block": 5, "alpha_0": 0.6},
-        {"order": "anchored", "alpha_0": 0.6},
-        {"steps": None, "alpha_0": 0.6},
-        {"block": 5},
+        *({"order": "strided", "block": 5, "alpha_0": 0.6}, {"order": "anchored", "alpha_0": 0.6}),
+        *({"steps": None, "alpha_0": 0.6}, {"block": 5}),
     )
     alpha_0: float | None = None
     order: Literal["random", "strided", "anchored"] = "random"
@@ -107,11 +105,7 @@ class Interpolating(
         "A-0.5": {"variant": "A", "alpha_0": 0.5, "objective": "nelbo"},
     }
     sampler = InterpolatingSampler
-    variants: ClassVar = {
-        "two phases": {},
-        "strided": {"order": "strided"},
-        "anchored": {"order": "anchored"},
-    }
+    variants: ClassVar = {"two phases": {}, **{o: {"order": o} for o in ("strided", "anchored")}}
     bibtex = arxiv(
         "2506.01928",
         "Esoteric Language Models",

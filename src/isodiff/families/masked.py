@@ -79,11 +79,8 @@ class MaskedSampler(Stepped):
     """
 
     examples: ClassVar = (
-        {"order": "margin"},
-        {"order": "entropy", "block": 4},
-        {"block": 5},
-        {"remask": 0.3},
-        {"steps": None},
+        *({"order": "margin"}, {"order": "entropy", "block": 4}, {"block": 5}),
+        *({"remask": 0.3}, {"steps": None}),
     )
     order: Literal["random", "confidence", "margin", "entropy"] = "random"
     block: int | None = None
