@@ -8,15 +8,15 @@ import pytest
 from isodiff.errors import InputError
 from isodiff.evaluate.generation import (
     REPEATED,
-    Text,
+    TokenizedText,
     distinct,
     entropy,
     exponential,
     per,
     quality,
-    repetition,
+    repeated_share,
 )
-from isodiff.evaluate.reference_model import Scores
+from isodiff.evaluate.reference_model import TextNats
 from isodiff.record import Mean
 
 
@@ -27,11 +27,11 @@ class Fixed:
 
     def score(self, ids, texts):
         sizes = np.array([float(len(one)) for one in ids])
-        return Scores(sizes * math.log(8), sizes, sizes)
+        return TextNats(sizes * math.log(8), sizes, sizes)
 
 
-def text(said: str) -> Text:
-    return Text(np.frombuffer(said.encode(), np.uint8).astype(np.int64), said)
+def text(said: str) -> TokenizedText:
+    return TokenizedText(np.frombuffer(said.encode(), np.uint8).astype(np.int64), said)
 
 
 def test_values_by_hand():
@@ -43,13 +43,13 @@ def test_values_by_hand():
     assert distinct("a b a b", 2) == pytest.approx(2 / 3)
     assert distinct("one", 2) == 0
     once = b"abcdefghijklmnopqrstuvwxyz"
-    assert repetition(once) == 0
-    assert repetition(once[:REPEATED] + b"!" + once[:REPEATED]) == pytest.approx(
+    assert repeated_share(once) == 0
+    assert repeated_share(once[:REPEATED] + b"!" + once[:REPEATED]) == pytest.approx(
         2 * REPEATED / (2 * REPEATED + 1)
     )
-    assert repetition(once[: REPEATED - 1] + b"!?" + once[: REPEATED - 1]) == 0
-    assert repetition(b"") == 0
-    assert repetition(b"a" * (REPEATED + 1)) == 1
+    assert repeated_share(once[: REPEATED - 1] + b"!?" + once[: REPEATED - 1]) == 0
+    assert repeated_share(b"") == 0
+    assert repeated_share(b"a" * (REPEATED + 1)) == 1
 
 
 def test_a_ratio_s_standard_error_is_honest():

@@ -1,9 +1,9 @@
-"""The distance of n-gram profiles: unbiased, zero for like text, its standard error honest."""
+"""The distance of n-gram ngram_features: unbiased, zero for like text, its standard error honest."""
 
 import numpy as np
 import pytest
 
-from isodiff.evaluate.ngram_mmd import ORDERS, WIDTH, counts, distance, profiles
+from isodiff.evaluate.ngram_mmd import ORDERS, WIDTH, counts, ngram_features, squared_mmd
 
 
 def plain(x: np.ndarray, y: np.ndarray) -> float:
@@ -29,7 +29,7 @@ def jackknife(x: np.ndarray, y: np.ndarray) -> float:
 def test_it_is_the_double_sum_and_its_jackknife():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(7, 5)), rng.normal(size=(9, 5)) + 0.5
-    found = distance(x, y)
+    found = squared_mmd(x, y)
     assert found.value == pytest.approx(plain(x, y), rel=1e-12)
     assert found.standard_error == pytest.approx(jackknife(x, y), rel=1e-9)
 
@@ -38,7 +38,8 @@ def test_it_is_unbiased_and_its_error_is_honest():
     rng = np.random.default_rng(1)
     center = np.array([0.6, 0.0, 0.3])
     found = [
-        distance(rng.normal(size=(20, 3)), rng.normal(size=(30, 3)) + center) for _ in range(1500)
+        squared_mmd(rng.normal(size=(20, 3)), rng.normal(size=(30, 3)) + center)
+        for _ in range(1500)
     ]
     values = np.array([one.value for one in found])
     z = (values.mean() - float(center @ center)) / (values.std() / len(values) ** 0.5)
@@ -48,7 +49,7 @@ def test_it_is_unbiased_and_its_error_is_honest():
 
 
 def test_profiles_count_strings_of_bytes():
-    one, empty = profiles([b"abab", b""])
+    one, empty = ngram_features([b"abab", b""])
     assert float((one**2).sum()) == pytest.approx(1)
     assert not empty.any()
     pairs = one.reshape(len(ORDERS), WIDTH)[1]
@@ -63,7 +64,7 @@ def test_equal_texts_are_at_zero_and_strange_ones_far():
     words = [b"the ", b"senate ", b"and ", b"people ", b"of ", b"states "]
     text = [b"".join(rng.choice(words, 40)) for _ in range(80)]
     noise = [rng.integers(0, 256, 200).astype(np.uint8).tobytes() for _ in range(40)]
-    same = distance(profiles(text[:40]), profiles(text[40:]))
+    same = squared_mmd(ngram_features(text[:40]), ngram_features(text[40:]))
     assert abs(same.value) < 4 * same.standard_error
-    far = distance(profiles(noise), profiles(text[40:]))
+    far = squared_mmd(ngram_features(noise), ngram_features(text[40:]))
     assert far.value > 0.3

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from isodiff.evaluate import speed
-from isodiff.evaluate.speed import Drawn, measure, peak
+from isodiff.evaluate.speed import Drawn, measure_speed, peak
 
 LENGTH = 10
 CPU = torch.device("cpu")
@@ -27,7 +27,7 @@ class Machine:
         return Drawn(rows[:, None].expand(batch, LENGTH), rows % 3)
 
     def measured(self, num_texts: int = 8, call_seconds: float = 1.0):
-        return measure(
+        return measure_speed(
             self.draw, length=LENGTH, num_texts=num_texts, call_seconds=call_seconds, device=CPU
         )
 

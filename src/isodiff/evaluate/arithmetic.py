@@ -17,9 +17,9 @@ from typing import Literal
 from isodiff.data.qa_format import QuestionAnswer
 from isodiff.errors import InputError
 
-HELD_OUT = 10  # one sum in so many
-NAMES = ("Ann", "Ben", "Eva", "Max", "Sue", "Tom")
-THINGS = ("cups", "eggs", "keys", "nuts", "pens")
+_HELD_OUT = 10  # one sum in so many
+_NAMES = ("Ann", "Ben", "Eva", "Max", "Sue", "Tom")
+_THINGS = ("cups", "eggs", "keys", "nuts", "pens")
 
 Split = Literal["train", "test"]
 Sum = tuple[str, int, int, int]
@@ -39,16 +39,16 @@ def arithmetic(seed: int, num: int, split: Split) -> list[QuestionAnswer]:
 
 def question(rng: random.Random, split: Split) -> QuestionAnswer:
     """One question of the split."""
-    kinds = (addition, addition, spending, packing)
+    kinds = (addition, addition, _spending, _packing)
     while True:
         what, asked = rng.choice(kinds)(rng)
-        if held_out(what) == (split == "test"):
+        if in_test_set(what) == (split == "test"):
             return asked
 
 
-def held_out(what: Sum) -> bool:
+def in_test_set(what: Sum) -> bool:
     """Whether a sum belongs to the test set."""
-    return int.from_bytes(hashlib.blake2b(repr(what).encode()).digest()[:8]) % HELD_OUT == 0
+    return int.from_bytes(hashlib.blake2b(repr(what).encode()).digest()[:8]) % _HELD_OUT == 0
 
 
 def addition(rng: random.Random) -> tuple[Sum, QuestionAnswer]:
@@ -61,19 +61,19 @@ def addition(rng: random.Random) -> tuple[Sum, QuestionAnswer]:
     return ("addition", low, high, 0), QuestionAnswer(f"What is {a} + {b}?", worked)
 
 
-def spending(rng: random.Random) -> tuple[Sum, QuestionAnswer]:
+def _spending(rng: random.Random) -> tuple[Sum, QuestionAnswer]:
     """a + b - c."""
     a, b, c = rng.randrange(20, 91), rng.randrange(2, 10), rng.randrange(2, 10)
-    name, things = rng.choice(NAMES), rng.choice(THINGS)
+    name, things = rng.choice(_NAMES), rng.choice(_THINGS)
     asked = f"{name} has {a} {things}, buys {b} and sells {c}. How many are left?"
     worked = f"{a}+{b}={a + b}, {a + b}-{c}\n#### {a + b - c}"
     return ("spending", a, b, c), QuestionAnswer(asked, worked)
 
 
-def packing(rng: random.Random) -> tuple[Sum, QuestionAnswer]:
+def _packing(rng: random.Random) -> tuple[Sum, QuestionAnswer]:
     """a b + c."""
     a, b, c = rng.randrange(3, 10), rng.randrange(4, 10), rng.randrange(2, 10)
-    name, things = rng.choice(NAMES), rng.choice(THINGS)
+    name, things = rng.choice(_NAMES), rng.choice(_THINGS)
     asked = f"{name} has {a} bags of {b} {things} and {c} more. How many {things}?"
     worked = f"{a}*{b}={a * b}, {a * b}+{c}\n#### {a * b + c}"
     low, high = sorted((a, b))

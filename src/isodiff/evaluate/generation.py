@@ -5,7 +5,7 @@ r"""Quality of generated text, each number with a standard error.
                             perplexity is cheap for text that repeats itself (arXiv 2409.02908)
     distinct_n              different n-grams of words over all of them, within a text
     repetition              share of a text's bytes in strings of 16 bytes that it holds twice
-    divergence              unbiased distance of n-gram profiles from held-out text       (profile.py)
+    divergence              unbiased distance of n-gram ngram_features from held-out text       (ngram_mmd.py)
 
 Standard errors are over texts. No text is dropped; empty ones are counted. The same statistics of held-out
 text of the same length stand beside them: good samples match those, they do not beat them.
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isodiff.errors import InputError
-from isodiff.evaluate.ngram_mmd import distance, profiles
+from isodiff.evaluate.ngram_mmd import ngram_features, squared_mmd
 from isodiff.evaluate.reference_model import ReferenceModel
 from isodiff.record import Mean
 from isodiff.runs.validation import mean
@@ -32,7 +32,7 @@ WORDS = (1, 2, 3)
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class TokenizedText:
     """A text as token ids and as what they say."""
 
     ids: NDArray[np.int64]
@@ -65,7 +65,9 @@ class Quality:
 
 
 def quality(
-    texts: Sequence[Text], held_out: Sequence[Text], reference_model: ReferenceModel
+    texts: Sequence[TokenizedText],
+    held_out: Sequence[TokenizedText],
+    reference_model: ReferenceModel,
 ) -> Quality:
     """Score `texts`, and compare them with `held_out`.
 
@@ -90,9 +92,10 @@ def quality(
         bits_per_byte=bits,
         entropy=over(texts, lambda one: entropy(one.ids)),
         distinct={str(n): over(texts, lambda one, n=n: distinct(one.text, n)) for n in WORDS},
-        repetition=over(texts, lambda one: repetition(one.raw)),
-        divergence=distance(
-            profiles([one.raw for one in texts]), profiles([one.raw for one in held_out])
+        repetition=over(texts, lambda one: repeated_share(one.raw)),
+        divergence=squared_mmd(
+            ngram_features([one.raw for one in texts]),
+            ngram_features([one.raw for one in held_out]),
         ),
     )
 
@@ -111,7 +114,7 @@ def exponential(value: Mean) -> Mean:
     return Mean(center, center * value.standard_error, value.num)
 
 
-def over(texts: Sequence[Text], statistic: Callable[[Text], float]) -> Mean:
+def over(texts: Sequence[TokenizedText], statistic: Callable[[TokenizedText], float]) -> Mean:
     """Mean of a statistic of each text."""
     return mean(np.array([statistic(one) for one in texts]))
 
@@ -131,7 +134,7 @@ def distinct(text: str, n: int) -> float:
     return len(set(grams)) / len(grams) if grams else 0.0
 
 
-def repetition(text: bytes) -> float:
+def repeated_share(text: bytes) -> float:
     """Share of bytes covered by strings of `REPEATED` bytes that occur more than once."""
     first: dict[bytes, int] = {}
     covered = np.zeros(len(text), bool)

@@ -1,4 +1,4 @@
-r"""How far generated text is from held-out text: an unbiased distance between n-gram profiles.
+r"""How far generated text is from held-out text: an unbiased distance between n-gram counts.
 
 A text is described by how often it uses each string of 1, 2, 3 and 4 bytes: for each order a vector of
 counts, hashed to `WIDTH` numbers and scaled to length 1/2, phi(text) in all. Then
@@ -24,12 +24,12 @@ from isodiff.record import Mean
 
 ORDERS = (1, 2, 3, 4)
 WIDTH = 4096
-MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio (Knuth, TAOCP 3, 6.4)
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio (Knuth, TAOCP 3, 6.4)
 
 Array = NDArray[np.float64]
 
 
-def profiles(texts: Sequence[bytes]) -> Array:
+def ngram_features(texts: Sequence[bytes]) -> Array:
     """phi of every text, [texts, orders x WIDTH]; an empty text has phi = 0."""
     out = np.zeros((len(texts), len(ORDERS), WIDTH))
     for row, text in enumerate(texts):
@@ -48,14 +48,14 @@ def counts(codes: NDArray[np.uint64], order: int) -> Array:
     strings = np.zeros(number, np.uint64)
     for shift in range(order):
         strings = strings * np.uint64(256) + codes[shift : shift + number]
-    cells = ((strings + np.uint64(1)) * MULTIPLIER) >> np.uint64(64 - 12)
+    cells = ((strings + np.uint64(1)) * _MULTIPLIER) >> np.uint64(64 - 12)
     return np.bincount(cells.astype(np.int64), minlength=WIDTH).astype(float)
 
 
-def distance(generated: Array, held_out: Array) -> Mean:
-    """D of Eq. (1) with its standard error; `profiles` of at least two texts each."""
+def squared_mmd(generated: Array, held_out: Array) -> Mean:
+    """D of Eq. (1) with its standard error; `ngram_features` of at least two texts each."""
     n, m = len(generated), len(held_out)
-    within = [Within(generated), Within(held_out)]
+    within = [_Within(generated), _Within(held_out)]
     crossing = generated @ held_out.T
     value = within[0].value + within[1].value - 2 * crossing.mean()
     # Leaving out text i of a group changes that group's own term and the mean of the products across.
@@ -70,7 +70,7 @@ def distance(generated: Array, held_out: Array) -> Mean:
     return Mean(float(value), math.sqrt(variance), n)
 
 
-class Within:
+class _Within:
     """Mean product of two different texts of one group."""
 
     def __init__(self, group: Array) -> None:

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from isodiff.data.tokenizer import Tokenizer
 from isodiff.errors import InputError, reason
+from isodiff.evaluate.batching import same_shape
 from isodiff.families.base import Family
 from isodiff.network.view import Denoiser
 from isodiff.rng import Rows, stream
@@ -32,7 +33,7 @@ HUGGING_FACE = "hf:"
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class TextNats:
     """Of each text: nats under the reference model, tokens it was scored on, bytes of the text."""
 
     nats: NDArray[np.float64]
@@ -48,7 +49,7 @@ class ReferenceModel(Protocol):
         """As protocols call it."""
         ...
 
-    def score(self, ids: Sequence[Ids], texts: Sequence[str]) -> Scores:
+    def score(self, ids: Sequence[Ids], texts: Sequence[str]) -> TextNats:
         """Nats of every text, given as token ids and as what they say."""
         ...
 
@@ -83,7 +84,7 @@ class RunReference:
         """Family and run."""
         return f"{self.family.name} run {self.run}"
 
-    def score(self, ids: Sequence[Ids], texts: Sequence[str]) -> Scores:
+    def score(self, ids: Sequence[Ids], texts: Sequence[str]) -> TextNats:
         """-log p of every text, piece by piece."""
         if not self.own:
             ids = [self.tokenizer.encode(self.tokenizer.normalize(text)) for text in texts]
@@ -93,13 +94,14 @@ class RunReference:
             for start in range(0, len(one), self.context)
         ]
         nats = np.zeros(len(ids))
-        for group in by_length(pieces):
+        for numbers in same_shape([len(piece) for _, piece in pieces], lambda _: BATCH):
+            group = [pieces[number] for number in numbers]
             x = torch.from_numpy(np.stack([piece for _, piece in group])).to(self.device)
             rng = Rows.of(stream(0, "judge"), len(x), device=self.device)
             with torch.no_grad():
                 found = self.family.nelbo(self.denoiser, x, rng=rng).nats
             np.add.at(nats, [row for row, _ in group], found.double().cpu().numpy())
-        return Scores(nats, np.array([float(len(one)) for one in ids]), self.sizes(ids, texts))
+        return TextNats(nats, np.array([float(len(one)) for one in ids]), self.sizes(ids, texts))
 
     def sizes(self, ids: Sequence[Ids], texts: Sequence[str]) -> NDArray[np.float64]:
         """Bytes of each text, of its tokens where they have fixed ones."""
@@ -107,14 +109,6 @@ class RunReference:
         if known is None or not self.own:
             return num_bytes(texts)
         return np.array([float(known[one].sum()) for one in ids])
-
-
-def by_length(pieces: Sequence[tuple[int, Ids]]) -> list[list[tuple[int, Ids]]]:
-    """Pieces of equal length together, at most `BATCH` of them."""
-    groups: dict[int, list[tuple[int, Ids]]] = {}
-    for row, piece in pieces:
-        groups.setdefault(len(piece), []).append((row, piece))
-    return [group[i : i + BATCH] for group in groups.values() for i in range(0, len(group), BATCH)]
 
 
 def num_bytes(texts: Sequence[str]) -> NDArray[np.float64]:
@@ -171,7 +165,7 @@ class HuggingFaceReference:
             device=device,
         )
 
-    def score(self, ids: Sequence[Ids], texts: Sequence[str]) -> Scores:
+    def score(self, ids: Sequence[Ids], texts: Sequence[str]) -> TextNats:
         """-log p of every text under the model's own tokens."""
         encoded = [np.array(self.encode(text), np.int64) for text in texts]
         pieces = [
@@ -180,7 +174,8 @@ class HuggingFaceReference:
             for start in range(0, len(one), self.context)
         ]
         nats, scored = np.zeros(len(texts)), np.zeros(len(texts))
-        for group in by_length(pieces):
+        for numbers in same_shape([len(piece) for _, piece in pieces], lambda _: BATCH):
+            group = [pieces[number] for number in numbers]
             x = torch.from_numpy(np.stack([piece for _, piece in group])).to(self.device)
             if self.first is not None:
                 x = torch.cat([torch.full_like(x[:, :1], self.first), x], 1)
@@ -190,4 +185,4 @@ class HuggingFaceReference:
             rows = [row for row, _ in group]
             np.add.at(nats, rows, losses.double().sum(-1).cpu().numpy())
             np.add.at(scored, rows, float(losses.shape[1]))
-        return Scores(nats, scored, num_bytes(texts))
+        return TextNats(nats, scored, num_bytes(texts))

@@ -99,7 +99,7 @@ class Stopwatch:
         return Drawn(tokens, torch.cat([one.nfe.cpu() for one in self.kept]))
 
 
-def measure(
+def measure_speed(
     draw: Draw,
     *,
     length: int,

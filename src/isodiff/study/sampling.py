@@ -10,14 +10,14 @@ import numpy as np
 import torch
 
 from isodiff.data.tokenizer import Tokenizer
-from isodiff.evaluate.generation import Quality, Text, quality
+from isodiff.evaluate.generation import Quality, TokenizedText, quality
 from isodiff.evaluate.reference_model import (
     HUGGING_FACE,
     HuggingFaceReference,
     ReferenceModel,
     RunReference,
 )
-from isodiff.evaluate.speed import Drawn, measure
+from isodiff.evaluate.speed import Drawn, measure_speed
 from isodiff.families import family_named, sample, undecided
 from isodiff.families.base import Stepped
 from isodiff.record import Mean
@@ -88,7 +88,7 @@ def frontier_point(job: dict[str, Any]) -> dict[str, Any]:
         prompt = undecided(batch, length, device)
         return Drawn(*sample(run.family, run.network, prompt, sampler, rng=rng))
 
-    speed, drawn = measure(
+    speed, drawn = measure_speed(
         draw,
         length=length,
         num_texts=job["texts"],
@@ -138,7 +138,7 @@ def held_out(job: dict[str, Any]) -> dict[str, Any]:
     return to_json(TextStatistics(**statistics(quality(texts[::2], texts[1::2], reference_model))))
 
 
-def held_out_texts(run: Trained, number: int) -> list[Text]:
+def held_out_texts(run: Trained, number: int) -> list[TokenizedText]:
     """Windows of the validation split, of the run's length."""
     tokens = run.corpus.split("validation")
     windows = tokens.num_windows(run.spec.length)
@@ -146,9 +146,9 @@ def held_out_texts(run: Trained, number: int) -> list[Text]:
     return as_texts(tokens.gather(np.sort(chosen), run.spec.length), run.corpus.tokenizer)
 
 
-def as_texts(ids: np.ndarray, tokenizer: Tokenizer) -> list[Text]:
+def as_texts(ids: np.ndarray, tokenizer: Tokenizer) -> list[TokenizedText]:
     """Each row as ids and as what it says."""
-    return [Text(row, tokenizer.decode(row)) for row in ids]
+    return [TokenizedText(row, tokenizer.decode(row)) for row in ids]
 
 
 def statistics(found: Quality) -> dict[str, Any]:
