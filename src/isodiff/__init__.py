@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from isodiff.network.shape import Backbone, Shape
     from isodiff.runs.build import load
     from isodiff.runs.spec import Recipe, RunSpec, Validation
-    from isodiff.scaling.laws.data_constrained import fit_repeated
+    from isodiff.scaling.laws.data_constrained import fit_data_constrained
     from isodiff.scaling.laws.isoflop import fit_isoflop
     from isodiff.scaling.laws.parametric import fit_parametric
     from isodiff.study.study import Study, read_study
@@ -35,7 +35,7 @@ PUBLIC = {
     "Shape": "isodiff.network.shape",
     "fit_isoflop": "isodiff.scaling.laws.isoflop",
     "fit_parametric": "isodiff.scaling.laws.parametric",
-    "fit_repeated": "isodiff.scaling.laws.data_constrained",
+    "fit_data_constrained": "isodiff.scaling.laws.data_constrained",
     "Study": "isodiff.study.study",
     "read_study": "isodiff.study.study",
     "load": "isodiff.runs.build",
@@ -54,9 +54,9 @@ __all__ = [
     "Shape",
     "Study",
     "Validation",
+    "fit_data_constrained",
     "fit_isoflop",
     "fit_parametric",
-    "fit_repeated",
     "likelihood",
     "load",
     "prepare",

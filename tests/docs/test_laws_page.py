@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from isodiff.cli.plan import workloads
-from isodiff.scaling import fit_isoflop, fit_parametric, fit_repeated, published_points
+from isodiff.scaling import fit_data_constrained, fit_isoflop, fit_parametric, published_points
 from isodiff.scaling.laws.load import known_laws
 from isodiff.scaling.planning.experimental_design import next_runs
 from isodiff.scaling.planning.hardware import Setting
@@ -47,7 +47,9 @@ def found(law: str) -> dict[str, Any]:
     if law == "parametric":
         return fit_parametric(published_points("published:2602.15014"), bootstrap=20).to_json()
     if law == "repeated":
-        return fit_repeated(published_points("published:2305.16264"), bootstrap=20).to_json()
+        return fit_data_constrained(
+            published_points("published:2305.16264"), bootstrap=20
+        ).to_json()
     if law == "next":
         return to_json(next_runs(published_points("published:2602.15014"), 1, bootstrap=20))
     laws = known_laws("published:2512.10858")

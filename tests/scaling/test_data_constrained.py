@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 from surfaces import ALPHA, BETA, A, B, E, planted_surface
 
 from isodiff.errors import InputError
-from isodiff.scaling import Point, fit_repeated, published_points
+from isodiff.scaling import Point, fit_data_constrained, published_points
 from isodiff.scaling.laws.data_constrained import fit_worth
 from isodiff.scaling.laws.effective_data import AS_NEW, Repeats, Saturating
 from isodiff.scaling.laws.limited_data import Limited, overtaking
@@ -41,7 +41,7 @@ def repeated_study(
 
 @pytest.fixture(scope="module")
 def published() -> dict:
-    return fit_repeated(published_points("published:2305.16264"), bootstrap=20).to_json()
+    return fit_data_constrained(published_points("published:2305.16264"), bootstrap=20).to_json()
 
 
 @pytest.mark.parametrize("printed", [FRESH, None], ids=["constants given", "fitted together"])
@@ -116,7 +116,7 @@ def test_the_json_is_json(published: dict) -> None:
 
 
 def test_a_study_that_repeats_enough_identifies_the_decay() -> None:
-    found = fit_repeated(repeated_study(15.0, 5.0, noise=0.003), bootstrap=20).to_json()
+    found = fit_data_constrained(repeated_study(15.0, 5.0, noise=0.003), bootstrap=20).to_json()
     family = found["families"]["autoregressive"]
     assert family["identified"]["R_D"]
     low, high = found["intervals"]["R_D"]
@@ -130,11 +130,11 @@ def test_a_study_that_repeats_enough_identifies_the_decay() -> None:
 def test_bad_points_are_refused_with_the_reason() -> None:
     points = repeated_study(15.0, 5.0)
     with pytest.raises(InputError, match="do not say how long their text is"):
-        fit_repeated([replace(points[0], unique_tokens=None), *points[1:]])
+        fit_data_constrained([replace(points[0], unique_tokens=None), *points[1:]])
     with pytest.raises(InputError, match="no run of autoregressive sees its text more than once"):
-        fit_repeated([replace(p, unique_tokens=p.tokens) for p in planted_surface()])
+        fit_data_constrained([replace(p, unique_tokens=p.tokens) for p in planted_surface()])
     with pytest.raises(InputError, match="9 runs; up to 10 constants"):
-        fit_repeated(points[::10])
+        fit_data_constrained(points[::10])
 
 
 def limited(r_d: float, r_n: float = 1e17, **constants: float) -> Limited:
@@ -193,7 +193,7 @@ def test_a_study_of_two_families_says_who_overtakes_whom() -> None:
         replace(p, nats=p.nats * 1.03)
         for p in repeated_study(400.0, 1e15, noise=0.002, family="masked")
     ]
-    found = fit_repeated(
+    found = fit_data_constrained(
         [*repeated_study(8.0, 1e15, noise=0.002), *diffusion], bootstrap=0
     ).to_json()
     rows = found["overtaking"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from isodiff.errors import InputError
-from isodiff.scaling import fit_isoflop, fit_parametric, fit_repeated, read_points
+from isodiff.scaling import fit_data_constrained, fit_isoflop, fit_parametric, read_points
 from isodiff.scaling.sensitivity import moved, numbers, under_each
 
 PUBLISHED = ["published:2602.15014"]
@@ -42,7 +42,7 @@ def test_the_surface_depends_on_n_and_the_allocation_on_both() -> None:
 
 def test_a_source_with_one_convention_has_one_row() -> None:
     rows = under_each(
-        ["published:2305.16264"], lambda points: fit_repeated(points, bootstrap=0)
+        ["published:2305.16264"], lambda points: fit_data_constrained(points, bootstrap=0)
     ).rows
     assert [(row.flops, row.parameters) for row in rows] == [("6ND", "as given")]
     assert rows[0].families["autoregressive"]["R_D"] == pytest.approx(95.4, abs=0.1)

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from isodiff.cli import Answer
 from isodiff.cli.law_text import law_text
 from isodiff.cli.options import File, Number, Seed, Source
-from isodiff.errors import InputError
+from isodiff.errors import InputError, nearest
 from isodiff.record import Convention
-from isodiff.scaling import fit_isoflop, fit_parametric, fit_repeated, read_points
+from isodiff.scaling import read_points
 from isodiff.scaling.fitting.resample import Resampling
-from isodiff.scaling.laws.isoflop_result import IsoflopFamily, IsoflopResult
+from isodiff.scaling.laws.law import Fit, Law, registered
 from isodiff.scaling.points import Parameters, Points
-from isodiff.scaling.sensitivity import Fit, under_each
+from isodiff.scaling.sensitivity import under_each
 from isodiff.serialization import to_json, write_result
+
+FLAGS = {"resampling": "resample"}
+"""Options of laws whose flags are called otherwise."""
 
 
 def run(
     source: Annotated[tuple[Source, ...], Positional],
     *,
-    law: Literal["isoflop", "parametric", "repeated"] = "isoflop",
+    law: Annotated[str, arg(metavar="{" + ",".join(registered()) + "}")] = "isoflop",
     bootstrap: Number = 1000,
     resample: Resampling | None = None,
     flops: Convention | None = None,
@@ -55,27 +58,20 @@ def run(
         huber: Of the isoflop law: parabolas by Huber's regression, which one bad run does not bend.
         out: Also write the JSON, with curves and bands to draw, to this file.
     """
-    if irreducible and law != "isoflop":
-        raise InputError(f"--irreducible is for --law isoflop; the {law} law has its E anyway")
-    if huber and law != "isoflop":
-        raise InputError(f"--huber is for --law isoflop; the {law} law is robust anyway")
-    if resample is not None and law != "parametric":
-        raise InputError("--resample is for --law parametric; isoflop redraws the noise of runs")
+    known = registered()
+    if law not in known:
+        raise InputError(f"no law {law!r}{nearest(law, known)}; laws: {', '.join(known)}")
+    chosen = known[law]
+    options = chosen_options(
+        chosen, {"irreducible": irreducible, "huber": huber, "resampling": resample}
+    )
 
     def fit(points: Points, replicates: int) -> Fit:
-        if law == "parametric":
-            how = resample or "case"
-            return fit_parametric(points, bootstrap=replicates, seed=seed, resampling=how)
-        if law == "repeated":
-            return fit_repeated(points, bootstrap=replicates, seed=seed)
-        return fit_isoflop(
-            points, bootstrap=replicates, seed=seed, irreducible=irreducible, huber=huber
-        )
+        return chosen.fit(points, bootstrap=replicates, seed=seed, **options)
 
     points = read_points(source, flops, parameters)
     result = fit(points, bootstrap).result()
-    if isinstance(result, IsoflopResult):
-        check_curves(points, result.families)
+    chosen.check(points, result)
     if conventions:
         result = replace(result, conventions=under_each(source, lambda points: fit(points, 0)))
     if out is not None:
@@ -83,21 +79,18 @@ def run(
     return Answer(to_json(result), law_text(result))
 
 
-def check_curves(points: Points, families: Mapping[str, IsoflopFamily]) -> None:
-    """Refuse runs of which no IsoFLOP law can come.
+def chosen_options(law: Law, given: Mapping[str, bool | str | None]) -> dict[str, bool | str]:
+    """The options of a law that were given.
 
     Raises:
-        InputError: there is one budget only, or no curve has a minimum.
+        InputError: one is for another law.
     """
-    budgets = {point.budget for point in points.points}
-    if len(budgets) == 1:
-        raise InputError(
-            f"{points.source} has one budget only, {min(budgets):.3g} FLOPs; a law in C needs two at least"
-        )
-    if any(family.budgets for family in families.values()):
-        return
-    reasons = sorted({row.reason for family in families.values() for row in family.refused})
-    raise InputError(
-        f"no IsoFLOP curve of {points.source} has a minimum inside its sizes ({', '.join(reasons)}); run "
-        "three sizes or more at each budget, some on either side of the best"
-    )
+    options = {name: value for name, value in given.items() if value}
+    for name in options:
+        if name not in law.options:
+            flag = FLAGS.get(name, name)
+            takers = " or ".join(one.name for one in registered().values() if name in one.options)
+            raise InputError(
+                f"--{flag} is for --law {takers}; the {law.name} law has no such option"
+            )
+    return options

@@ -11,15 +11,13 @@ from isodiff.errors import InputError
 from isodiff.files import read_json
 from isodiff.record import Record, canonical
 from isodiff.scaling.laws.isoflop_result import IsoflopFamily, IsoflopResult
-from isodiff.scaling.laws.law import LawResult
-from isodiff.scaling.laws.load import LAWS
+from isodiff.scaling.laws.law import LawResult, registered
 from isodiff.scaling.pareto_result import FrontierResult
 from isodiff.scaling.points import family_labels
 from isodiff.serialization import from_json, read_result
 from isodiff.study_record import SampledTexts, StudyRecord
 
 _Result = TypeVar("_Result")
-_FILES = {"isoflop": "fits.json"}  # of the laws whose file has another name
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +123,10 @@ def _samples(file: Path) -> dict[str, SampledTexts]:
 
 
 def _laws(path: Path) -> dict[str, LawResult]:
-    found = {}
-    for name, kind in LAWS.items():
-        file = path / _FILES.get(name, f"{name}.json")
-        if file.exists():
-            found[name] = _law(file, name, kind)
-    return found
+    files = {name: (path / law.path, law.result) for name, law in registered().items()}
+    return {
+        name: _law(file, name, kind) for name, (file, kind) in files.items() if file.exists()
+    }
 
 
 def _law(file: Path, name: str, kind: type[LawResult]) -> LawResult:

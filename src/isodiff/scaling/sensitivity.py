@@ -10,17 +10,11 @@ from collections.abc import Callable, Sequence
 
 from isodiff.errors import InputError
 from isodiff.record import CONVENTIONS, Convention
-from isodiff.scaling.fitting.power_law import finite
-from isodiff.scaling.laws.data_constrained import RepeatedFit
-from isodiff.scaling.laws.isoflop import IsoflopFit
-from isodiff.scaling.laws.law import ConventionRow, Conventions, Span
-from isodiff.scaling.laws.parametric import ParametricFit
+from isodiff.scaling.laws.law import ConventionRow, Conventions, Fit, Span
 from isodiff.scaling.point_sources import read_points
 from isodiff.scaling.points import Parameters, Points
 
 COUNTS: tuple[Parameters | None, ...] = (None, "non_embedding", "total")
-Fit = IsoflopFit | ParametricFit | RepeatedFit
-Numbers = dict[str, float | None]
 
 
 def under_each(sources: Sequence[str], fit: Callable[[Points], Fit]) -> Conventions:
@@ -33,7 +27,7 @@ def under_each(sources: Sequence[str], fit: Callable[[Points], Fit]) -> Conventi
                 rows[points.flops, points.parameters] = ConventionRow(
                     flops=points.flops,
                     parameters=points.parameters,
-                    families=numbers(fit(points)),
+                    families=fit(points).numbers(),
                 )
     return Conventions(rows=tuple(rows.values()), moved=moved(list(rows.values())))
 
@@ -48,39 +42,6 @@ def known(
         if flops is None and parameters is None:
             raise
         return None
-
-
-def numbers(fit: Fit) -> dict[str, Numbers]:
-    """What is followed of each family: the constants that a paper would quote."""
-    if isinstance(fit, IsoflopFit):
-        return {
-            name: {
-                "N_exponent": finite(family.parameters.exponent[0]),
-                "D_exponent": finite(family.tokens.exponent[0]),
-                "L_exponent": finite(family.loss.exponent[0]),
-                "multiplier_vs_autoregressive": fit.multiplier(name).value,
-            }
-            for name, family in fit.families.items()
-        }
-    if isinstance(fit, ParametricFit):
-        return {
-            name: {
-                "E": float(family.surface.irreducible[0]),
-                "alpha": float(family.surface.alpha[0]),
-                "beta": float(family.surface.beta[0]),
-                "N_exponent": float(family.exponents()[0][0]),
-                "D_exponent": float(family.exponents()[1][0]),
-            }
-            for name, family in fit.families.items()
-        }
-    return {
-        name: {
-            "R_D": family.saturating.constant(0),
-            "R_N": family.saturating.constant(1),
-            "objective": family.saturating.objective,
-        }
-        for name, family in fit.families.items()
-    }
 
 
 def moved(rows: Sequence[ConventionRow]) -> dict[str, dict[str, Span | None]]:

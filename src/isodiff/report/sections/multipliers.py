@@ -12,7 +12,7 @@ from isodiff.report.sections.laws import why_no_laws
 from isodiff.report.study_folder import StudyFolder
 from isodiff.report.theme import MUTED
 from isodiff.scaling.fitting.bootstrap import LEVEL
-from isodiff.scaling.laws.isoflop import REFERENCE
+from isodiff.scaling.laws.law import REFERENCE
 
 _CAPTION = (
     f"How many times the training compute of {REFERENCE} a family needs for the same loss: the "

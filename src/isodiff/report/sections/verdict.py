@@ -12,7 +12,7 @@ from isodiff.report.ranking import FAR, FamilyStanding, Lead, lead, run_counts, 
 from isodiff.report.sections.frontier import frontier_sentence
 from isodiff.report.study_folder import StudyFolder
 from isodiff.scaling.fitting.bootstrap import LEVEL
-from isodiff.scaling.laws.isoflop import REFERENCE
+from isodiff.scaling.laws.law import REFERENCE
 from isodiff.units import short
 
 _CAPTION = (

@@ -1,1 +1,1 @@
-"""Scaling laws: one file each."""
+"""Scaling laws: one module each, with what only it needs beside it; `law.registered` finds them."""

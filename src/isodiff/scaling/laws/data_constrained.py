@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,8 +22,8 @@ from isodiff.scaling.fitting.newton import minimize
 from isodiff.scaling.fitting.power_law import Array, Mask
 from isodiff.scaling.fitting.resample import weights
 from isodiff.scaling.fitting.terms import NAMES
-from isodiff.scaling.laws.data_constrained_result import DataConstrainedResult
 from isodiff.scaling.laws.effective_data import AS_NEW, Form, Repeats, Saturating, Unimodal
+from isodiff.scaling.laws.law import Fit
 from isodiff.scaling.laws.limited_data import Limited
 from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.laws.parametric import (
@@ -36,7 +36,6 @@ from isodiff.scaling.laws.parametric import (
 )
 from isodiff.scaling.laws.printed_constants import fresh_constants
 from isodiff.scaling.points import Point, Points, by_family
-from isodiff.serialization import to_json
 
 ONE_EPOCH = 1.001
 """Runs seen at most so often are of fresh data."""
@@ -50,7 +49,7 @@ UNIMODAL_STARTS = [
 
 
 @dataclass(frozen=True)
-class RepeatedLaw:
+class DataConstrainedLaw:
     """`newton.Law` with parameters (log_a, alpha, log_b, beta, log_e, *form); A and B at the center.
 
     The Hessian is that of Gauss and Newton with a majorant's weights: always positive.
@@ -95,7 +94,7 @@ class RepeatedLaw:
 class Worth:
     """One form fitted to one family: theta [parameters], of which some were free, and the objective."""
 
-    law: RepeatedLaw
+    law: DataConstrainedLaw
     theta: Array
     objective: float
     free: Mask
@@ -126,11 +125,11 @@ class Worth:
         """ln L [rows of theta, runs] of other runs."""
         new = np.minimum(runs.log("unique_tokens"), runs.log_d)
         at = Repeats.of(runs.log_n, runs.log_d, new, self.surface.size_for(new)[0])
-        return RepeatedLaw(self.law.form, at, self.law.center).log_nats(theta)[0]
+        return DataConstrainedLaw(self.law.form, at, self.law.center).log_nats(theta)[0]
 
 
 @dataclass(frozen=True)
-class FamilyFit:
+class DataConstrainedFamilyFit:
     """Both forms of one family, and the same law with repeated tokens as good as new.
 
     `printed` are the constants of fresh data they stand on; None where these were fitted with them.
@@ -156,31 +155,31 @@ class FamilyFit:
 
 
 @dataclass(frozen=True)
-class RepeatedFit:
+class DataConstrainedFit(Fit):
     """The law of repeated data of every family."""
 
-    families: dict[str, FamilyFit]
-    data: Points
-    bootstrap: int
-    seed: int
+    law: ClassVar = "repeated"
 
-    def result(self) -> DataConstrainedResult:
-        """Every number of the fit, with its checks (see `data_constrained_summary`)."""
-        from isodiff.scaling.laws.data_constrained_summary import diagnose_data_constrained
+    families: dict[str, DataConstrainedFamilyFit]
 
-        return diagnose_data_constrained(self)
+    def numbers(self) -> dict[str, dict[str, float | None]]:
+        """R_D and R_N."""
+        return {
+            name: {
+                "R_D": family.saturating.constant(0),
+                "R_N": family.saturating.constant(1),
+                "objective": family.saturating.objective,
+            }
+            for name, family in self.families.items()
+        }
 
-    def to_json(self) -> dict[str, Any]:
-        """The JSON of its result."""
-        return to_json(self.result())
 
-
-def fit_repeated(
+def fit_data_constrained(
     points: Points | Sequence[Point],
     *,
     bootstrap: int = 1000,
     seed: int = 0,
-) -> RepeatedFit:
+) -> DataConstrainedFit:
     """Fit the worth of repeated data to each family.
 
     Published runs take the constants of fresh data that their paper printed.
@@ -196,12 +195,12 @@ def fit_repeated(
         )
         for name, own in named.items()
     }
-    return RepeatedFit(families, data, bootstrap, seed)
+    return DataConstrainedFit(data, bootstrap, seed, families)
 
 
 def fit_worth(
     name: str, runs: Runs, printed: Surface | None, bootstrap: int, seed: int
-) -> FamilyFit:
+) -> DataConstrainedFamilyFit:
     """Every form of one family."""
     check_text(name, runs)
     fresh = first_guess(name, runs) if printed is None else printed
@@ -213,7 +212,7 @@ def fit_worth(
         weight = weights(len(runs.points), len(again), generator(seed, name, "repeated"))
         law, fixed = saturating.law, ~saturating.free
         again = minimize(law, again, runs.log_nats, weight, fixed=fixed, tolerance=LOOSE).theta
-    return FamilyFit(
+    return DataConstrainedFamilyFit(
         name,
         runs,
         printed,
@@ -258,7 +257,7 @@ class Fitter:
         ]
         start = np.array([[*base, *shape] for shape in starts], float)
         free = np.repeat([self.together, not held], [5, len(form.names)])
-        law = RepeatedLaw(form, at, center)
+        law = DataConstrainedLaw(form, at, center)
         if not free.any():
             residual = law.log_nats(start)[0] - runs.log_nats
             return Worth(law, start[0], float(rho(residual).sum()), free, runs)

@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import numpy as np
+
+from isodiff.scaling.fitting.bootstrap import Quantity
 from isodiff.scaling.fitting.holdout import RunsHeldOut
-from isodiff.scaling.laws.law import FamilyResult, LawResult, OpenSpan
-from isodiff.scaling.laws.loss_surface import SurfaceConstants
+from isodiff.scaling.laws.law import Constant, FamilyResult, Forecast, LawResult, OpenSpan
+from isodiff.scaling.laws.limited_data import forecast
+from isodiff.scaling.laws.loss_surface import Surface, SurfaceConstants
 from isodiff.scaling.laws.token_flops import Cost
 
 
@@ -92,6 +96,30 @@ class DataConstrainedFamily(FamilyResult):
     def held_out_error(self) -> float | None:
         """Of the runs of most compute, rms."""
         return self.validation.rmse
+
+    def constants(self) -> tuple[Constant, ...]:
+        """R_D and R_N."""
+        rows = (
+            ("R_D", "epochs that pay", self.R_D, self.intervals.R_D),
+            ("R_N", "sizes that pay", self.R_N, self.intervals.R_N),
+        )
+        return tuple(
+            Constant(
+                symbol=symbol,
+                meaning=meaning,
+                quantity=Quantity(value=value, low=low, high=high),
+            )
+            for symbol, meaning, value, (low, high) in rows
+        )
+
+    def predict(self, name: str, budget: float, unique_tokens: float | None) -> Forecast | None:
+        """The optimum of fresh text, or of repeated text by this law's own R_D and R_N."""
+        own = self.fresh
+        first = [np.log(own.A), own.alpha, np.log(own.B), own.beta, np.log(own.E)]
+        draws = np.array(() if self.draws is None else self.draws.rows).reshape(-1, len(first) + 2)
+        rows = np.vstack([[*first, np.log(self.R_D), np.log(self.R_N)], draws])
+        how = "R_D and R_N of the law"
+        return forecast(Surface.of(rows[:, :5]), rows[:, 5:], self.cost, budget, unique_tokens, how)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,11 +13,12 @@ from isodiff.scaling.fitting.resample import noise
 from isodiff.scaling.fitting.terms import NAMES
 from isodiff.scaling.laws.data_constrained import (
     R_STARTS,
-    FamilyFit,
+    DataConstrainedFamilyFit,
+    DataConstrainedFit,
     Fitter,
-    RepeatedFit,
     Worth,
     first_guess,
+    fit_data_constrained,
     fit_worth,
 )
 from isodiff.scaling.laws.data_constrained_result import (
@@ -31,12 +32,13 @@ from isodiff.scaling.laws.data_constrained_result import (
     RivalForm,
     UnimodalConstants,
 )
-from isodiff.scaling.laws.isoflop import REFERENCE
-from isodiff.scaling.laws.limited_data import overtaking
+from isodiff.scaling.laws.law import REFERENCE, Law
+from isodiff.scaling.laws.limited_data import crossover
 from isodiff.scaling.laws.parametric import generator
 from isodiff.scaling.laws.parametric_diagnostics import checked
 from isodiff.scaling.laws.parametric_summary import draws, ranges
-from isodiff.scaling.laws.printed_constants import printed_worth
+from isodiff.scaling.laws.printed_constants import printed
+from isodiff.scaling.points import Points
 
 SCANNED = np.geomspace(0.1, 1e5, 61)
 """Values of R_D and of R_N whose profiles are drawn."""
@@ -44,7 +46,7 @@ BEYOND = np.log(100.0)
 """How far past the largest compute, in ln C, a crossover is looked for."""
 
 
-def diagnose_data_constrained(fit: RepeatedFit) -> DataConstrainedResult:
+def diagnose_data_constrained(fit: DataConstrainedFit) -> DataConstrainedResult:
     """Every number of the fit."""
     families = {name: diagnosed(family, fit.data.source) for name, family in fit.families.items()}
     return DataConstrainedResult(
@@ -62,7 +64,7 @@ def diagnose_data_constrained(fit: RepeatedFit) -> DataConstrainedResult:
     )
 
 
-def protocol(fit: RepeatedFit) -> str:
+def protocol(fit: DataConstrainedFit) -> str:
     """What was done, in one sentence."""
     printed = all(family.printed is not None for family in fit.families.values())
     fresh = "as the paper printed them" if printed else "fitted together with R_D and R_N"
@@ -74,7 +76,7 @@ def protocol(fit: RepeatedFit) -> str:
     )
 
 
-def diagnosed(family: FamilyFit, source: str) -> DataConstrainedFamily:
+def diagnosed(family: DataConstrainedFamilyFit, source: str) -> DataConstrainedFamily:
     """One family: the constants with their profiles, the rival forms, what was predicted."""
     worth, runs = family.saturating, family.runs
     r_d, r_n = drawn(worth, 5), drawn(worth, 6)
@@ -85,7 +87,7 @@ def diagnosed(family: FamilyFit, source: str) -> DataConstrainedFamily:
         **vars(constants(worth)),
         intervals=DecayIntervals(R_D=(r_d.low, r_d.high), R_N=(r_n.low, r_n.high)),
         identified=DecayIdentified(R_D=r_d.identified, R_N=r_n.identified),
-        published=printed_worth(source, family.name),
+        published=published(source, family.name),
         profile=r_d.curve,
         profile_R_N=r_n.curve,
         fresh=FreshConstants(printed=family.printed is not None, **vars(worth.surface.constants())),
@@ -113,7 +115,13 @@ def drawn(worth: Worth, column: int) -> Profile:
     return profile(worth.law, starts, y, column, SCANNED, log=True, fixed=held)
 
 
-def together(family: FamilyFit) -> DecayConstants | None:
+def published(source: str, family: str) -> DecayConstants | None:
+    """As the source prints them."""
+    known = printed(source, "repeated", family)
+    return None if known is None else DecayConstants(**known)
+
+
+def together(family: DataConstrainedFamilyFit) -> DecayConstants | None:
     """R_D and R_N where the constants of fresh data are fitted too, not taken from print."""
     if family.printed is None:
         return None
@@ -122,7 +130,7 @@ def together(family: FamilyFit) -> DecayConstants | None:
     )
 
 
-def held_out(family: FamilyFit) -> RunsHeldOut:
+def held_out(family: DataConstrainedFamilyFit) -> RunsHeldOut:
     """The runs of most compute predicted from the others; intervals are of new runs."""
     part = split(family.runs.points)
     rest, left = family.runs.keep(~part.held_out), family.runs.keep(part.held_out)
@@ -139,7 +147,7 @@ def held_out(family: FamilyFit) -> RunsHeldOut:
     return checked(part, rest, left, np.vstack([law[:1], law[1:] + fresh]))
 
 
-def models(family: FamilyFit) -> tuple[RivalForm, ...]:
+def models(family: DataConstrainedFamilyFit) -> tuple[RivalForm, ...]:
     """The rival forms by AICc, on the same constants of fresh data."""
     forms = {
         "as good as new": family.as_new,
@@ -178,7 +186,7 @@ def unimodal(worth: Worth) -> UnimodalConstants:
     )
 
 
-def crossovers(fit: RepeatedFit) -> tuple[Crossover, ...]:
+def crossovers(fit: DataConstrainedFit) -> tuple[Crossover, ...]:
     """The compute from which each family is better than the reference on the same text."""
     reference = fit.families.get(REFERENCE)
     rows: list[Crossover] = []
@@ -191,7 +199,7 @@ def crossovers(fit: RepeatedFit) -> tuple[Crossover, ...]:
         log_c = np.concatenate([f.runs.log("flops") for f in (family, reference)])
         within = float(log_c.min()), float(log_c.max()) + BEYOND
         for log_unique in (texts[0], np.median(texts), texts[-1]):
-            found = overtaking(family.limited, reference.limited, float(log_unique), within)
+            found = crossover(family.limited, reference.limited, float(log_unique), within)
             rows.append(
                 Crossover(
                     family=name,
@@ -225,3 +233,24 @@ def warnings(families: dict[str, DataConstrainedFamily]) -> list[str]:
                 f"{name}: by AICc the worth of repeated text is {best.model} rather than saturating"
             )
     return said
+
+
+def check_repeats(points: Points) -> None:
+    """Whether a study has anything to say of repeated text.
+
+    Raises:
+        InputError: it has not.
+    """
+    if not any(p.unique_tokens and p.tokens > p.unique_tokens for p in points.points):
+        raise InputError("no run has seen its text more than once")
+
+
+LAW = Law(
+    name="repeated",
+    summary="the parametric law with effective N and D of text seen several times; runs must say how "
+    "long their text is",
+    fit=fit_data_constrained,
+    diagnose=diagnose_data_constrained,
+    result=DataConstrainedResult,
+    applies=check_repeats,
+)

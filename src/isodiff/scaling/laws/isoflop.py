@@ -17,7 +17,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
@@ -34,18 +34,15 @@ from isodiff.scaling.fitting.parabola import Curve, curves
 from isodiff.scaling.fitting.power_law import Array, PowerLaw, exp, finite, fit_loss, straight
 from isodiff.scaling.laws.isoflop_result import (
     ExcessScatter,
-    IsoflopResult,
     MultiplierAlternatives,
 )
+from isodiff.scaling.laws.law import REFERENCE, Fit
 from isodiff.scaling.laws.minima import Minima, common_slope, find_minima, shift, spread_minima
 from isodiff.scaling.points import Point, Points, by_family
-from isodiff.serialization import to_json
-
-REFERENCE = "autoregressive"
 
 
 @dataclass(frozen=True, slots=True)
-class FamilyFit:
+class IsoflopFamilyFit:
     """What the IsoFLOP law says of one family.
 
     The replicates of `minima` hold the noise within curves; those of `spread`, and so of the laws,
@@ -81,16 +78,15 @@ class FamilyFit:
         return Quantity(value=float(samples[0]), low=found[0], high=found[1])
 
 
-@dataclass(frozen=True, slots=True)
-class IsoflopFit:
+@dataclass(frozen=True)
+class IsoflopFit(Fit):
     """The IsoFLOP law of every family, and what was asked for."""
 
-    families: dict[str, FamilyFit]
-    data: Points
-    bootstrap: int
-    seed: int
+    law: ClassVar = "isoflop"
+
+    families: dict[str, IsoflopFamilyFit]
     irreducible: bool
-    huber: bool = False
+    huber: bool
 
     def multiplier(self, name: str) -> Quantity:
         """Compute of family `name` over that of autoregressive at equal loss."""
@@ -134,15 +130,17 @@ class IsoflopFit:
             family_law=finite(inverse),
         )
 
-    def result(self) -> IsoflopResult:
-        """Every number of the fit, with its checks (see `isoflop_summary`)."""
-        from isodiff.scaling.laws.isoflop_summary import diagnose_isoflop
-
-        return diagnose_isoflop(self)
-
-    def to_json(self) -> dict[str, Any]:
-        """The JSON of its result."""
-        return to_json(self.result())
+    def numbers(self) -> dict[str, dict[str, float | None]]:
+        """Exponents and multiplier."""
+        return {
+            name: {
+                "N_exponent": finite(family.parameters.exponent[0]),
+                "D_exponent": finite(family.tokens.exponent[0]),
+                "L_exponent": finite(family.loss.exponent[0]),
+                "multiplier_vs_autoregressive": self.multiplier(name).value,
+            }
+            for name, family in self.families.items()
+        }
 
 
 def fit_isoflop(
@@ -176,7 +174,7 @@ def fit_isoflop(
         )
         for name, own in named.items()
     }
-    return IsoflopFit(families, data, bootstrap, seed, irreducible, huber)
+    return IsoflopFit(data, bootstrap, seed, families, irreducible, huber)
 
 
 def family_generator(seed: int, name: str) -> np.random.Generator:
@@ -191,7 +189,7 @@ def fit_family(
     rng: np.random.Generator,
     irreducible: bool,
     huber: bool = False,
-) -> FamilyFit:
+) -> IsoflopFamilyFit:
     """Curves, minima and laws of one family."""
     all_curves = curves(points, huber=huber)
     accepted = [curve for curve in all_curves if curve.refusal is None]
@@ -204,7 +202,7 @@ def fit_family(
     minima = find_minima(accepted, losses)
     spread, excess = spread_minima(accepted, minima, irreducible, rng)
     log_c, keep = spread.log_c, spread.keep
-    return FamilyFit(
+    return IsoflopFamilyFit(
         name,
         points[0].kind,
         all_curves,

@@ -18,7 +18,7 @@ from isodiff.scaling.fitting.parabola import Curve
 from isodiff.scaling.fitting.power_law import Array, exp
 from isodiff.scaling.fitting.terms import NAMES
 from isodiff.scaling.fitting.variable_projection import least_squares
-from isodiff.scaling.laws.isoflop import FamilyFit, IsoflopFit, family_generator, fit_family
+from isodiff.scaling.laws.isoflop import IsoflopFamilyFit, IsoflopFit, family_generator, fit_family
 from isodiff.scaling.laws.isoflop_result import BudgetHeldOut
 from isodiff.scaling.laws.loss_surface import Surface
 
@@ -31,7 +31,7 @@ class Bias:
     nats: float
 
 
-def surface_of(family: FamilyFit) -> Surface | None:
+def surface_of(family: IsoflopFamilyFit) -> Surface | None:
     """The least-squares surface of a family's runs; None with too few or where it makes no sense."""
     points = [point for curve in family.curves for point in curve.points]
     if len(points) <= len(NAMES) or len(family.curves) < 2:
@@ -62,7 +62,7 @@ def parabola_bias(curve: Curve, surface: Surface) -> Bias | None:
     return Bias(float(np.exp(log_n[0] - found.x)), float(nats[0] - found.fun))
 
 
-def held_out(fit: IsoflopFit, family: FamilyFit) -> BudgetHeldOut:
+def held_out(fit: IsoflopFit, family: IsoflopFamilyFit) -> BudgetHeldOut:
     """N*, D* and L* of the largest accepted budget, predicted by the laws of the smaller ones.
 
     The intervals hold the law's uncertainty and the noise of the minimum it predicts.

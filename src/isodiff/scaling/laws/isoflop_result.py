@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
 
 from isodiff.scaling.fitting.bootstrap import Noise, Quantity
 from isodiff.scaling.fitting.holdout import Prediction
-from isodiff.scaling.laws.law import FamilyResult, LawResult
+from isodiff.scaling.fitting.power_law import Array, exp
+from isodiff.scaling.laws.law import Constant, FamilyResult, Forecast, LawResult
 from isodiff.scaling.laws.loss_surface import SurfaceConstants
 from isodiff.serialization import IfAny
 
@@ -193,10 +197,45 @@ class IsoflopFamily(FamilyResult):
         """Of runs about their parabolas."""
         return self.noise.nats / nats if self.noise is not None and self.noise.nats else 0.0
 
+    def constants(self) -> tuple[Constant, ...]:
+        """Exponents, and the compute multiplier."""
+        rows = (
+            ("N*", "exponent of C", self.N_exponent),
+            ("D*", "exponent of C", self.D_exponent),
+            ("L*", "exponent of C", self.L_exponent),
+            ("C/C_AR", "compute for equal loss", self.multiplier_vs_autoregressive),
+        )
+        return tuple(
+            Constant(symbol=symbol, meaning=meaning, quantity=quantity or Quantity())
+            for symbol, meaning, quantity in rows
+        )
+
+    def predict(self, name: str, budget: float, unique_tokens: float | None) -> Forecast | None:
+        """Power laws in C; no loss where text would repeat, of which they know nothing."""
+        size, tokens, nats = (self._at(symbol, budget) for symbol in "NDL")
+        if size is None or tokens is None:
+            return None
+        if unique_tokens is not None and tokens[0] > unique_tokens:
+            how = "an IsoFLOP law knows only fresh text: no loss"
+            return Forecast(size, tokens, None, how)
+        return Forecast(size, tokens, nats)
+
+    def _at(self, symbol: str, budget: float) -> Array | None:
+        """A law and its draws at a budget: [1 + draws]."""
+        law: PowerLawConstants | None = getattr(self.laws, symbol)
+        if law is None or self.draws is None:
+            return None
+        first = 3 * "NDL".index(symbol)
+        log_k, exponent, floor = np.array(self.draws.rows).reshape(-1, 9)[:, first : first + 3].T
+        value = law.irreducible + law.k * budget**law.exponent
+        return np.concatenate([[value], floor + exp(log_k + exponent * np.log(budget))])
+
 
 @dataclass(frozen=True, kw_only=True)
 class IsoflopResult(LawResult):
     """The IsoFLOP law of every family: `fits.json`."""
+
+    knows_repetition: ClassVar = False
 
     irreducible: bool = False
     huber: bool = False

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from isodiff.errors import InputError
 from isodiff.scaling.fitting.bootstrap import LEVEL, interval
 from isodiff.scaling.fitting.parabola import Curve
 from isodiff.scaling.fitting.power_law import Array, PowerLaw, exp
-from isodiff.scaling.laws.isoflop import REFERENCE, FamilyFit, IsoflopFit
+from isodiff.scaling.laws.isoflop import IsoflopFamilyFit, IsoflopFit, fit_isoflop
 from isodiff.scaling.laws.isoflop_diagnostics import held_out, parabola_bias, surface_of
 from isodiff.scaling.laws.isoflop_result import (
     BandPoint,
@@ -25,8 +26,9 @@ from isodiff.scaling.laws.isoflop_result import (
     RefusedCurve,
 )
 from isodiff.scaling.laws.isoflop_warnings import biased, warnings
-from isodiff.scaling.laws.law import Draws, Ranges
+from isodiff.scaling.laws.law import REFERENCE, Draws, Law, Ranges
 from isodiff.scaling.laws.loss_surface import Surface
+from isodiff.scaling.points import Points
 
 LINE_SAMPLES = 41
 BAND_SAMPLES = 25
@@ -112,7 +114,7 @@ def diagnosed(fit: IsoflopFit, name: str) -> IsoflopFamily:
     )
 
 
-def draws(family: FamilyFit) -> Draws:
+def draws(family: IsoflopFamilyFit) -> Draws:
     """Replicates of the three laws y = irreducible + e^log_k C^exponent; none without a bootstrap."""
     laws = {"N": family.parameters, "D": family.tokens, "L": family.loss}
     columns = {
@@ -136,7 +138,7 @@ def constants(law: PowerLaw) -> PowerLawConstants | None:
     )
 
 
-def minimum(family: FamilyFit, curve: Curve, j: int, surface: Surface | None) -> Minimum:
+def minimum(family: IsoflopFamilyFit, curve: Curve, j: int, surface: Surface | None) -> Minimum:
     """The minimum of one accepted curve, N and L with their intervals, and its parabola's bias."""
     minima = family.minima
     size, loss = exp(minima.log_n[:, j]), minima.nats[:, j]
@@ -192,7 +194,7 @@ def drawn_curve(curve: Curve) -> IsoflopCurve:
     )
 
 
-def bands(family: FamilyFit) -> Bands:
+def bands(family: IsoflopFamilyFit) -> Bands:
     """L*(C) and N*(C) from half a decade under the smallest C to half a decade over the largest."""
     if not np.isfinite(family.loss.exponent[0]):
         return Bands()
@@ -211,3 +213,35 @@ def band(log_c: Array, y: Array, missing: str | None) -> tuple[BandPoint, ...]:
         low, high = (None if missing else interval(column[1:])) or (None, None)
         rows.append(BandPoint(flops=float(np.exp(x)), value=float(column[0]), low=low, high=high))
     return tuple(rows)
+
+
+def check_curves(points: Points, result: IsoflopResult) -> None:
+    """Refuse runs of which no IsoFLOP law can come.
+
+    Raises:
+        InputError: there is one budget only, or no curve has a minimum.
+    """
+    budgets, families = {point.budget for point in points.points}, result.families.values()
+    if len(budgets) == 1:
+        raise InputError(
+            f"{points.source} has one budget only, {min(budgets):.3g} FLOPs; a law in C needs two at least"
+        )
+    if any(family.budgets for family in families):
+        return
+    reasons = sorted({row.reason for family in families for row in family.refused})
+    raise InputError(
+        f"no IsoFLOP curve of {points.source} has a minimum inside its sizes ({', '.join(reasons)}); run "
+        "three sizes or more at each budget, some on either side of the best"
+    )
+
+
+LAW = Law(
+    name="isoflop",
+    summary="a parabola in ln N per budget, power laws through the minima",
+    fit=fit_isoflop,
+    diagnose=diagnose_isoflop,
+    result=IsoflopResult,
+    file="fits.json",
+    check=check_curves,
+    by_convention=True,
+)

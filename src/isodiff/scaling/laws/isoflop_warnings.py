@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from isodiff.scaling.fitting.bootstrap import LEVEL, SIGNIFICANT
 from isodiff.scaling.fitting.power_law import FEWEST_WITH_FLOOR
-from isodiff.scaling.laws.isoflop import REFERENCE, IsoflopFit
+from isodiff.scaling.laws.isoflop import IsoflopFit
 from isodiff.scaling.laws.isoflop_result import IsoflopFamily
+from isodiff.scaling.laws.law import REFERENCE
 
 TOO_MANY = (1 - LEVEL) / 2
 """Share of lost refits from which an interval's ends can no longer be trusted."""

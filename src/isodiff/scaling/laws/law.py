@@ -1,15 +1,30 @@
-"""What every scaling law gives: a result by family, as frozen dataclasses that files and reports hold."""
+"""What a scaling law is: how it is fitted, the results that files hold, and how they are read at a budget.
+
+A law is a module of this package with a constant `LAW = Law(...)`; `registered` finds them all. Fitting gives
+a `Fit`, which is quick; `Law.diagnose` makes of it a `LawResult` with every check and everything to draw.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from isodiff.record import Kind
-from isodiff.serialization import IfAny
+from isodiff.scaling.fitting.bootstrap import Quantity, interval
+from isodiff.scaling.fitting.power_law import Array
+from isodiff.scaling.points import Points
+from isodiff.serialization import IfAny, to_json
+
+REFERENCE = "autoregressive"
+"""The family that compute multipliers and crossovers compare with."""
 
 Span = tuple[float, float]
 """Both ends of an interval, or of a range."""
@@ -51,6 +66,42 @@ class Conventions:
     moved: dict[str, dict[str, Span | None]]
 
 
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a law says of a budget: N*, D* and L* [1 + draws]; row 0 is the law.
+
+    `nats` is None where the law gives no loss. `repetition`: how repeated text was counted; None where none
+    repeats.
+    """
+
+    parameters: Array
+    tokens: Array
+    nats: Array | None
+    repetition: str | None = None
+
+    def with_noise(self, scatter: float) -> Array | None:
+        """Losses of runs, not of the law: draws with relative noise of that scatter added."""
+        if self.nats is None or len(self.nats) == 1:
+            return self.nats
+        noise = scatter * np.random.default_rng(0).standard_normal(len(self.nats) - 1)
+        return np.concatenate([self.nats[:1], self.nats[1:] * np.exp(noise)])
+
+
+def span_of(samples: Array | None) -> Span | None:
+    """Interval of [1 + draws]; None without draws that differ."""
+    found = None if samples is None else interval(samples[1:], fewest=1)
+    return None if found is None or found[0] == found[1] else found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant:
+    """A number of a family that a law is known by: its symbol, what it is, its value."""
+
+    symbol: str
+    meaning: str
+    quantity: Quantity
+
+
 @dataclass(frozen=True, kw_only=True)
 class FamilyResult:
     """What any law says of a family. `range` and `draws` are missing in files of older versions."""
@@ -60,6 +111,11 @@ class FamilyResult:
     draws: IfAny[Draws] = None
 
     @property
+    def most_compute(self) -> float:
+        """The largest compute of the runs; NaN in files of older versions."""
+        return float("nan") if self.range is None else self.range.C[1]
+
+    @property
     def held_out_error(self) -> float | None:
         """Relative error of the loss at the largest budget, predicted from the others."""
         return None
@@ -67,6 +123,18 @@ class FamilyResult:
     def scatter(self, nats: float) -> float:
         """Relative scatter of runs about the law, where its loss is `nats`."""
         return 0.0
+
+    def constants(self) -> tuple[Constant, ...]:
+        """The numbers to show of this family."""
+        return ()
+
+    def predict(self, name: str, budget: float, unique_tokens: float | None) -> Forecast | None:
+        """Optimal size, tokens and loss at a budget, in FLOPs; None where there is no law.
+
+        With `unique_tokens` of text the optimum takes account of what repetitions are worth to the family
+        called `name`.
+        """
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +147,8 @@ class LawResult:
 
     on_top: ClassVar[tuple[str, ...]] = ()
     """What the JSON repeats at the top where there is one family only."""
+    knows_repetition: ClassVar[bool] = True
+    """Whether the law gives a loss where text repeats."""
 
     law: str = ""
     protocol: str = ""
@@ -100,3 +170,77 @@ class LawResult:
             return value
         (only,) = value["families"].values()
         return {**{key: only[key] for key in self.on_top}, **value}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A law fitted to every family: what `Law.fit` gives, before any check."""
+
+    law: ClassVar[str]
+
+    data: Points
+    bootstrap: int
+    seed: int
+
+    def numbers(self) -> dict[str, dict[str, float | None]]:
+        """The constants that a paper would quote, by family."""
+        raise NotImplementedError
+
+    def result(self) -> LawResult:
+        """Every number of the fit, with its checks."""
+        return registered()[self.law].diagnose(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON of its result."""
+        return to_json(self.result())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Law:
+    """A scaling law.
+
+    Attributes:
+        name: as `isodiff fit --law` and files call it.
+        summary: what it is, for the help.
+        fit: `fit(points, *, bootstrap, seed, **options)`; its other keywords are the options of `isodiff fit`
+            that it takes.
+        diagnose: the result of what `fit` gave.
+        result: the class of results.
+        file: in a study's folder; `<name>.json` by default.
+        applies: raises an `InputError` where a study's runs have nothing to say of the law.
+        check: likewise where a result holds nothing; `isodiff fit` refuses it.
+        by_convention: whether a study's file holds the law under every convention of C and N.
+    """
+
+    name: str
+    summary: str
+    fit: Callable[..., Fit]
+    diagnose: Callable[[Any], LawResult]
+    result: type[LawResult]
+    file: str = ""
+    applies: Callable[[Points], None] = lambda points: None
+    check: Callable[[Points, Any], None] = lambda points, result: None
+    by_convention: bool = False
+
+    @property
+    def path(self) -> str:
+        """Name of the file in a study's folder."""
+        return self.file or f"{self.name}.json"
+
+    @property
+    def options(self) -> frozenset[str]:
+        """Keywords of `fit` besides replicates and seed."""
+        return frozenset(inspect.signature(self.fit).parameters) - {"points", "bootstrap", "seed"}
+
+
+@functools.cache
+def registered() -> dict[str, Law]:
+    """Every law of this package, by name."""
+    assert __package__ is not None
+    folder = importlib.import_module(__package__).__path__
+    modules = [
+        importlib.import_module(f"{__package__}.{module.name}")
+        for module in sorted(pkgutil.iter_modules(folder), key=lambda module: module.name)
+    ]
+    laws = [module.LAW for module in modules if hasattr(module, "LAW")]
+    return {law.name: law for law in laws}

@@ -2,7 +2,7 @@
 
     min over N of E + A/N'^alpha + B/D'^beta,  D = C / c(N),  N' and D' of D tokens from a text of U   (1)
 
-and the compute at which one family overtakes another on the same text: where these minima are equal.
+and the compute from which one family is better than another on the same text: where these are equal.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isodiff.scaling.fitting.power_law import GOLDEN, Array
-from isodiff.scaling.laws.effective_data import Form, Repeats
+from isodiff.scaling.fitting.power_law import GOLDEN, Array, exp
+from isodiff.scaling.laws.effective_data import Form, Repeats, Saturating
+from isodiff.scaling.laws.law import Forecast
 from isodiff.scaling.laws.loss_surface import Allocation, Surface
 from isodiff.scaling.laws.token_flops import Cost
 
@@ -54,7 +55,7 @@ class Limited:
         return Allocation(log_n, log_c - self.cost.log(log_n), self.nats(log_n, log_c, log_unique))
 
 
-def overtaking(
+def crossover(
     family: Limited, reference: Limited, log_unique: float, within: tuple[float, float]
 ) -> float | None:
     """Least ln C within a range from which `family` is better on a text of U tokens; None where never.
@@ -79,3 +80,20 @@ def overtaking(
         middle = (low + high) / 2
         low, high = (low, middle) if ahead(middle) else (middle, high)
     return high
+
+
+def forecast(
+    surface: Surface,
+    shape: Array,
+    cost: Cost,
+    budget: float,
+    unique_tokens: float | None,
+    repetition: str,
+) -> Forecast:
+    """The optimum at a budget: of fresh text, or of a text that repeats, by constants ln R_D and ln R_N."""
+    log_c = float(np.log(budget))
+    found, how = surface.optimum(np.array([log_c]), cost), None
+    if unique_tokens is not None and float(np.exp(found.log_d[0, 0])) > unique_tokens:
+        limited = Limited(surface, Saturating(), shape, cost)
+        found, how = limited.optimum(log_c, float(np.log(unique_tokens))), repetition
+    return Forecast(exp(found.log_n[:, 0]), exp(found.log_d[:, 0]), found.nats[:, 0], how)

@@ -5,15 +5,14 @@ All come as the result of a fit, so that a plan reads one form only.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from isodiff.errors import InputError, nearest
 from isodiff.files import read_json
 from isodiff.scaling.fitting.holdout import RunsHeldOut
-from isodiff.scaling.laws.data_constrained import fit_repeated
-from isodiff.scaling.laws.data_constrained_result import DataConstrainedResult
-from isodiff.scaling.laws.data_constrained_summary import diagnose_data_constrained
+from isodiff.scaling.laws.data_constrained import fit_data_constrained
 from isodiff.scaling.laws.isoflop import fit_isoflop
 from isodiff.scaling.laws.isoflop_result import (
     BudgetHeldOut,
@@ -22,26 +21,24 @@ from isodiff.scaling.laws.isoflop_result import (
     PowerLawConstants,
     PowerLaws,
 )
-from isodiff.scaling.laws.isoflop_summary import diagnose_isoflop
-from isodiff.scaling.laws.law import Draws, FamilyResult, LawResult, Ranges
+from isodiff.scaling.laws.law import Draws, FamilyResult, Fit, LawResult, Ranges, registered
 from isodiff.scaling.laws.parametric import fit_parametric
 from isodiff.scaling.laws.parametric_result import (
     ParametricConstants,
-    ParametricResult,
     PrintedParametric,
 )
-from isodiff.scaling.laws.parametric_summary import diagnose_parametric
 from isodiff.scaling.laws.printed_constants import printed_laws
 from isodiff.scaling.laws.token_flops import SIX
-from isodiff.scaling.point_sources import PUBLISHED, published_points
+from isodiff.scaling.point_sources import published_points
 from isodiff.serialization import from_json
 
-LAWS: dict[str, type[LawResult]] = {
-    "isoflop": IsoflopResult,
-    "parametric": ParametricResult,
-    "repeated": DataConstrainedResult,
-}
 REPLICATES = 200
+FITTED: dict[str, tuple[Callable[..., Fit], ...]] = {
+    "2305.16264": (fit_data_constrained,),
+    "2602.15014": (fit_parametric, fit_isoflop),
+    "2203.15556": (fit_parametric,),
+}
+"""The laws that published runs are planned by."""
 PRINTED = {
     "2510.03280": ("6ND", "non_embedding"),
     "2512.10858": ("exact without the head", "non_embedding"),
@@ -58,9 +55,10 @@ def known_laws(source: str) -> list[LawResult]:
     if source.startswith("published:"):
         return published_laws(source)
     value = read_json(Path(source))
-    if not isinstance(value, dict) or value.get("law") not in LAWS or not value.get("families"):
+    laws = registered()
+    if not isinstance(value, dict) or value.get("law") not in laws or not value.get("families"):
         raise InputError(f"{source} holds no law; write one with isodiff fit RUNS --out {source}")
-    law = from_json(LAWS[value["law"]], value, source)
+    law = from_json(laws[value["law"]].result, value, source)
     for name, family in law.families.items():
         if family.draws is None or family.range is None:
             raise InputError(
@@ -74,17 +72,12 @@ def published_laws(source: str) -> list[LawResult]:
     arxiv = source.removeprefix("published:")
     if arxiv in PRINTED:
         return as_printed(arxiv)
-    if arxiv not in PUBLISHED:
-        known = [*PUBLISHED, *PRINTED]
+    if arxiv not in FITTED:
+        known = [*FITTED, *PRINTED]
         listed = ", ".join(f"published:{name}" for name in known)
         raise InputError(f"no published laws {source!r}{nearest(arxiv, known)}; there is {listed}")
     points = published_points(source)
-    if arxiv == "2305.16264":
-        return [diagnose_data_constrained(fit_repeated(points, bootstrap=REPLICATES))]
-    laws: list[LawResult] = [diagnose_parametric(fit_parametric(points, bootstrap=REPLICATES))]
-    if arxiv == "2602.15014":
-        laws.append(diagnose_isoflop(fit_isoflop(points, bootstrap=REPLICATES)))
-    return laws
+    return [fit(points, bootstrap=REPLICATES).result() for fit in FITTED[arxiv]]
 
 
 def as_printed(arxiv: str) -> list[LawResult]:

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
@@ -23,11 +23,10 @@ from isodiff.scaling.fitting.power_law import Array
 from isodiff.scaling.fitting.resample import Resampling, noise, weights
 from isodiff.scaling.fitting.terms import NAMES, Design, design
 from isodiff.scaling.fitting.variable_projection import least_squares
+from isodiff.scaling.laws.law import Fit
 from isodiff.scaling.laws.loss_surface import Surface
-from isodiff.scaling.laws.parametric_result import ParametricResult
 from isodiff.scaling.laws.token_flops import Cost, fit_cost
 from isodiff.scaling.points import Point, Points, by_family
-from isodiff.serialization import to_json
 
 EXPONENTS = (0.15, 0.4, 0.8, 1.5)
 SHARES = tuple(itertools.product((0.3, 0.6, 0.9), (0.25, 0.5, 0.75)))
@@ -97,7 +96,7 @@ class Runs:
 
 
 @dataclass(frozen=True)
-class FamilyFit:
+class ParametricFamilyFit:
     """The parametric law of one family; `theta` [1 + replicates, 5] in the centered form."""
 
     name: str
@@ -142,24 +141,26 @@ class FamilyFit:
 
 
 @dataclass(frozen=True)
-class ParametricFit:
+class ParametricFit(Fit):
     """The parametric law of every family, and what was asked for."""
 
-    families: dict[str, FamilyFit]
-    data: Points
-    bootstrap: int
-    seed: int
+    law: ClassVar = "parametric"
+
+    families: dict[str, ParametricFamilyFit]
     resampling: Resampling
 
-    def result(self) -> ParametricResult:
-        """Every number of the fit, with its checks (see `parametric_summary`)."""
-        from isodiff.scaling.laws.parametric_summary import diagnose_parametric
-
-        return diagnose_parametric(self)
-
-    def to_json(self) -> dict[str, Any]:
-        """The JSON of its result."""
-        return to_json(self.result())
+    def numbers(self) -> dict[str, dict[str, float | None]]:
+        """Constants and exponents."""
+        return {
+            name: {
+                "E": float(family.surface.irreducible[0]),
+                "alpha": float(family.surface.alpha[0]),
+                "beta": float(family.surface.beta[0]),
+                "N_exponent": float(family.exponents()[0][0]),
+                "D_exponent": float(family.exponents()[1][0]),
+            }
+            for name, family in self.families.items()
+        }
 
 
 def fit_parametric(
@@ -180,7 +181,7 @@ def fit_parametric(
         name: fit_family(name, Runs(ordered(own)), bootstrap, seed, resampling)
         for name, own in named.items()
     }
-    return ParametricFit(families, data, bootstrap, seed, resampling)
+    return ParametricFit(data, bootstrap, seed, families, resampling)
 
 
 def ordered(points: Sequence[Point]) -> tuple[Point, ...]:
@@ -195,7 +196,7 @@ def generator(seed: int, *purpose: str) -> np.random.Generator:
 
 def fit_family(
     name: str, runs: Runs, bootstrap: int, seed: int, resampling: Resampling = "case"
-) -> FamilyFit:
+) -> ParametricFamilyFit:
     """The law of one family with its replicates."""
     runs.check(name)
     terms, y = runs.design.terms, runs.log_nats
@@ -206,7 +207,7 @@ def fit_family(
     agreeing = int((found.objective <= objective * (1 + SAME) + 1e-15).sum())
     again = replicate(runs, best, bootstrap, generator(seed, name, resampling), resampling)
     theta = np.vstack([best[None], again])
-    return FamilyFit(name, runs, theta, objective, len(begun), agreeing, bootstrap, seed)
+    return ParametricFamilyFit(name, runs, theta, objective, len(begun), agreeing, bootstrap, seed)
 
 
 def check_falling(name: str, theta: Array) -> None:

@@ -20,14 +20,14 @@ from isodiff.scaling.fitting.power_law import Array
 from isodiff.scaling.fitting.profile_likelihood import profile
 from isodiff.scaling.fitting.resample import Resampling
 from isodiff.scaling.laws.loss_surface import Surface
-from isodiff.scaling.laws.parametric import LOOSE, FamilyFit, Runs, fit_family
+from isodiff.scaling.laws.parametric import LOOSE, ParametricFamilyFit, Runs, fit_family
 from isodiff.scaling.laws.parametric_result import Profiles
 
 SCANNED = 41
 """Values of each profile."""
 
 
-def held_out(fit: FamilyFit, resampling: Resampling) -> RunsHeldOut:
+def held_out(fit: ParametricFamilyFit, resampling: Resampling) -> RunsHeldOut:
     """The largest budget predicted from the others; intervals are of new runs, noise included."""
     runs = fit.runs
     part = split(runs.points)
@@ -56,7 +56,7 @@ class Influence:
     irreducible: Array
 
 
-def influence(fit: FamilyFit) -> Influence:
+def influence(fit: ParametricFamilyFit) -> Influence:
     """Exact: every run is left out in turn and the law fitted again."""
     n = len(fit.runs.points)
     start = np.repeat(fit.theta[:1], n, axis=0)
@@ -69,7 +69,7 @@ def influence(fit: FamilyFit) -> Influence:
     )
 
 
-def profiles(fit: FamilyFit) -> Profiles:
+def profiles(fit: ParametricFamilyFit) -> Profiles:
     """Of E, from 0 to the lowest loss, and of both exponents, over a factor of 40."""
     law, theta, y = fit.runs.design.terms, fit.theta[:1], fit.runs.log_nats
     floors = np.exp(y.min()) * np.linspace(0.01, 0.99, SCANNED)

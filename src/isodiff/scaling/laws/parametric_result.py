@@ -6,10 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import numpy as np
+
+from isodiff.scaling.fitting.bootstrap import Quantity
 from isodiff.scaling.fitting.holdout import RunsHeldOut
 from isodiff.scaling.fitting.profile_likelihood import Profile
 from isodiff.scaling.fitting.resample import Resampling
-from isodiff.scaling.laws.law import FamilyResult, LawResult, Span
+from isodiff.scaling.fitting.terms import NAMES
+from isodiff.scaling.laws.effective_data import AS_NEW
+from isodiff.scaling.laws.law import Constant, FamilyResult, Forecast, LawResult, Span
+from isodiff.scaling.laws.limited_data import forecast
+from isodiff.scaling.laws.loss_surface import Surface
+from isodiff.scaling.laws.printed_constants import printed_repetition
 from isodiff.scaling.laws.token_flops import Cost
 
 
@@ -29,6 +37,26 @@ class ParametricConstants(FamilyResult):
     def held_out_error(self) -> float | None:
         """Of the runs of the largest budget, rms."""
         return self.validation.rmse
+
+    def predict(self, name: str, budget: float, unique_tokens: float | None) -> Forecast | None:
+        """The optimum of fresh text; of repeated text with the R_D that is printed for the family."""
+        first = [np.log(self.A), self.alpha, np.log(self.B), self.beta, np.log(self.E)]
+        draws = np.array(() if self.draws is None else self.draws.rows).reshape(-1, len(NAMES))
+        surface = Surface.of(np.vstack([first, draws]))
+        rows, known = len(draws) + 1, printed_repetition(name)
+        if known is None:
+            how = f"no printed R_D for {name}: repeated text counts as new, so this loss is optimistic"
+            return forecast(
+                surface, np.full((rows, 2), AS_NEW), self.cost, budget, unique_tokens, how
+            )
+        # R_D is spread evenly in ln R_D over its range; parameters beyond U_N do not decay.
+        low, high = np.log(known)
+        spread = np.linspace(low, high, max(rows - 1, 1))
+        order = np.random.default_rng(0).permutation(len(spread))
+        log_r = np.concatenate([[(low + high) / 2], spread[order][: rows - 1]])
+        shape = np.stack([log_r, np.full(rows, AS_NEW)], axis=1)
+        how = f"R_D between {known[0]:g} and {known[1]:g}, as printed"
+        return forecast(surface, shape, self.cost, budget, unique_tokens, how)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +158,20 @@ class ParametricFamily(ParametricConstants):
     def scatter(self, nats: float) -> float:
         """Of runs about the law, rms."""
         return self.noise.rms
+
+    def constants(self) -> tuple[Constant, ...]:
+        """E, A, B and the exponents."""
+        rows = (
+            ("E", "nats per token", self.E),
+            ("A", "scale of N", self.A),
+            ("B", "scale of D", self.B),
+            ("alpha", "exponent of N", self.alpha),
+            ("beta", "exponent of D", self.beta),
+        )
+        return tuple(
+            Constant(symbol=symbol, meaning=meaning, quantity=Quantity(value=value))
+            for symbol, meaning, value in rows
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

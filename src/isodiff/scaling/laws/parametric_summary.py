@@ -10,8 +10,8 @@ from isodiff.scaling.fitting.bootstrap import LEVEL, interval
 from isodiff.scaling.fitting.huber import DELTA
 from isodiff.scaling.fitting.power_law import Array, exp, finite
 from isodiff.scaling.fitting.terms import NAMES
-from isodiff.scaling.laws.law import Draws, Ranges, Span
-from isodiff.scaling.laws.parametric import FamilyFit, ParametricFit, Runs
+from isodiff.scaling.laws.law import Draws, Law, Ranges, Span
+from isodiff.scaling.laws.parametric import ParametricFamilyFit, ParametricFit, Runs, fit_parametric
 from isodiff.scaling.laws.parametric_diagnostics import held_out, influence, profiles
 from isodiff.scaling.laws.parametric_result import (
     FittedRun,
@@ -70,7 +70,7 @@ def protocol(fit: ParametricFit) -> str:
     )
 
 
-def diagnosed(fit: ParametricFit, family: FamilyFit) -> ParametricFamily:
+def diagnosed(fit: ParametricFit, family: ParametricFamilyFit) -> ParametricFamily:
     """One family: the law, its intervals, its checks, its runs, its draws."""
     surface, runs = family.surface, family.runs
     n, d = family.exponents()
@@ -103,7 +103,7 @@ def diagnosed(fit: ParametricFit, family: FamilyFit) -> ParametricFamily:
     )
 
 
-def fitted_runs(family: FamilyFit) -> tuple[FittedRun, ...]:
+def fitted_runs(family: ParametricFamilyFit) -> tuple[FittedRun, ...]:
     """Every run with its residual and its influence."""
     n = family.exponents()[0][1:]
     spread = float(np.nanstd(n)) if np.isfinite(n).any() else None
@@ -156,7 +156,7 @@ def scatter(residuals: Array) -> RelativeScatter:
     )
 
 
-def optima(family: FamilyFit) -> tuple[Optimum, ...]:
+def optima(family: ParametricFamilyFit) -> tuple[Optimum, ...]:
     """Optimal N, D and loss per decade from the smallest compute to ten times the largest."""
     log_c = family.runs.log("flops")
     first, last = math.ceil(log_c.min() / math.log(10)), log_c.max() / math.log(10)
@@ -203,3 +203,12 @@ def warnings(families: dict[str, ParametricFamily]) -> list[str]:
                 "do not trust its extrapolation"
             )
     return said
+
+
+LAW = Law(
+    name="parametric",
+    summary="E + A/N^alpha + B/D^beta",
+    fit=fit_parametric,
+    diagnose=diagnose_parametric,
+    result=ParametricResult,
+)

@@ -32,9 +32,9 @@ from isodiff.scaling.fitting.bootstrap import FEWEST
 from isodiff.scaling.fitting.huber import DELTA
 from isodiff.scaling.fitting.power_law import Array, Index
 from isodiff.scaling.fitting.terms import NAMES
-from isodiff.scaling.laws.isoflop import REFERENCE
+from isodiff.scaling.laws.law import REFERENCE
 from isodiff.scaling.laws.loss_surface import Surface
-from isodiff.scaling.laws.parametric import FamilyFit, fit_parametric
+from isodiff.scaling.laws.parametric import ParametricFamilyFit, fit_parametric
 from isodiff.scaling.planning.candidate_runs import (
     REACH,
     CandidateRun,
@@ -69,7 +69,7 @@ def _error(replicates: Array) -> float:
     return float(np.nanstd(replicates, ddof=1))
 
 
-def contrast(fits: Mapping[str, FamilyFit], verdict: Verdict, target: float) -> Contrast:
+def contrast(fits: Mapping[str, ParametricFamilyFit], verdict: Verdict, target: float) -> Contrast:
     """What the verdict is about: the leader and its likeliest rival, or the best family and the reference."""
     log_c = np.log([target])
     best = {name: best_nats(fit, log_c) for name, fit in fits.items()}
@@ -87,7 +87,7 @@ def contrast(fits: Mapping[str, FamilyFit], verdict: Verdict, target: float) -> 
     return Contrast("multiplier", first, REFERENCE, log_c[0] - needed)
 
 
-def best_nats(fit: FamilyFit, log_c: Array, rows: Index | slice = slice(None)) -> Array:
+def best_nats(fit: ParametricFamilyFit, log_c: Array, rows: Index | slice = slice(None)) -> Array:
     """Lowest loss of each replicate in `rows` at ln C [1 or rows], among the sizes that candidates may have.
 
     Not at the law's own optimum: where few runs leave that to chance, it lies at sizes nobody would train.
@@ -101,7 +101,7 @@ def best_nats(fit: FamilyFit, log_c: Array, rows: Index | slice = slice(None)) -
     return law.nats(log_n, log_n + log_r).min(axis=1)
 
 
-def log_compute(fit: FamilyFit, nats: Array, target: float) -> Array:
+def log_compute(fit: ParametricFamilyFit, nats: Array, target: float) -> Array:
     """ln C at which each replicate reaches its row of `nats`; NaN where it never does."""
 
     def short(log_c: Array, rows: Array, nats: Array) -> Array:
@@ -226,7 +226,7 @@ def _check(num: int, target: float, allowance: float, bootstrap: int) -> None:
 
 def _fitted(
     data: Points, named: Mapping[str, list[Point]], bootstrap: int, seed: int
-) -> tuple[dict[str, FamilyFit], list[str]]:
+) -> tuple[dict[str, ParametricFamilyFit], list[str]]:
     """The families that have a law, and why others have none."""
     fits, without = {}, []
     for own in named.values():
@@ -245,13 +245,13 @@ def _fitted(
     return fits, without
 
 
-def _log_losses(fit: FamilyFit, run: CandidateRun) -> Array:
+def _log_losses(fit: ParametricFamilyFit, run: CandidateRun) -> Array:
     """ln L of a run in every replicate: [1 + replicates]."""
     log_n, log_d = np.log([run.parameters]), np.log([run.tokens])
     return np.log(fit.surface.nats(log_n, log_d)[:, 0])
 
 
-def noise_of_a_run(fit: FamilyFit) -> float:
+def noise_of_a_run(fit: ParametricFamilyFit) -> float:
     """sigma of Eq. (1)."""
     free = len(fit.residuals) - len(NAMES)
     spread = float(np.sqrt(fit.residuals @ fit.residuals / free))

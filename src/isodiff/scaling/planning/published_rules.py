@@ -6,17 +6,14 @@ it was measured over. A rule says nothing of other families, and says when it is
 
 from __future__ import annotations
 
-import functools
-import json
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
 from isodiff.scaling.fitting.power_law import Array
 from isodiff.scaling.laws.effective_data import Unimodal
-from isodiff.scaling.laws.printed_constants import printed_laws
+from isodiff.scaling.laws.printed_constants import base_name, printed_laws, printed_rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +35,9 @@ class Advice:
         }
 
 
-@functools.cache
-def rules() -> dict[str, Any]:
-    """Everything in `data/recipes.json`."""
-    table = files("isodiff.scaling") / "data" / "recipes.json"
-    return json.loads(table.read_text(encoding="utf-8"))
-
-
-def base_name(family: str) -> str:
-    """A family without its options: `hybrid(balanced)` is a hybrid."""
-    return family.split("(")[0]
-
-
 def power_rule(rule: str, family: str, x: float) -> Advice | None:
     """coefficient x^exponent for a family it was measured on; None for others."""
-    known = rules()[rule]
+    known = printed_rules()[rule]
     if base_name(family) not in known["families"]:
         return None
     low, high = known["range"]
@@ -75,12 +60,6 @@ def critical_compute(family: str, unique_tokens: float) -> Advice | None:
     return power_rule("critical_compute", family, unique_tokens)
 
 
-def repetition(family: str) -> tuple[float, float] | None:
-    """Smallest and largest R_D that is printed for a family."""
-    found = rules()["R_D"]["values"].get(base_name(family))
-    return None if found is None else (float(found[0]), float(found[1]))
-
-
 def unimodal_shape() -> Array:
     """The constants of arXiv 2510.03280 as `effective.Unimodal` takes them."""
     known = printed_laws()["2510.03280"]["unimodal"]
@@ -91,7 +70,7 @@ def unimodal_shape() -> Array:
 
 def best_epochs(family: str, parameters: float, unique_tokens: float) -> Advice | None:
     """Epochs beyond which a network of that size over-fits a text of that length."""
-    known = rules()["best_epochs"]
+    known = printed_rules()["best_epochs"]
     if base_name(family) not in known["families"]:
         return None
     found = Unimodal().best_epochs(unimodal_shape(), np.log(parameters), np.log(unique_tokens))

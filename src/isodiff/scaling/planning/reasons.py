@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from isodiff.scaling.laws.law import Forecast
 from isodiff.scaling.planning.hardware import Setting
-from isodiff.scaling.planning.predict import Forecast
 from isodiff.units import clock, short
 
 Rows = dict[str, dict[str, Any]]

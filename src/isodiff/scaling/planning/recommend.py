@@ -1,6 +1,6 @@
 """From laws to a decision: what each family would be at a budget, which to train, and why.
 
-Where a source gives several laws, the one that foretold the largest budgets best is followed, and the
+Where a source gives several laws, the one that predicted the largest budgets best is followed, and the
 others are quoted: their disagreement is an uncertainty that no interval of one law holds.
 """
 
@@ -13,14 +13,13 @@ import numpy as np
 
 from isodiff.cost.sampling import TypicalNetwork
 from isodiff.errors import InputError
-from isodiff.scaling.laws.law import LawResult
+from isodiff.scaling.laws.law import FamilyResult, Forecast, LawResult, span_of
 from isodiff.scaling.planning.hardware import (
     Setting,
     sampling_speed,
     training_memory,
     training_time,
 )
-from isodiff.scaling.planning.predict import Forecast, ends, forecast
 from isodiff.scaling.planning.published_rules import (
     Advice,
     batch_tokens,
@@ -56,25 +55,19 @@ def plan(
     for name, value in (("the budget", budget), ("--data-limit", unique_tokens)):
         if value is not None and not (np.isfinite(value) and value > 0):
             raise InputError(f"{name} is {value}; it must be a positive number, e.g. 1e21")
-    return _plan(to_json(laws), budget, unique_tokens, setting or Setting())
-
-
-def _plan(
-    laws: Sequence[dict[str, Any]], budget: float, unique_tokens: float | None, setting: Setting
-) -> dict[str, Any]:
-    """The same of the laws' JSON."""
+    setting = setting or Setting()
     chosen = followed(laws, limited=unique_tokens is not None)
     others = [law for law in laws if law is not chosen]
     families, forecasts = {}, {}
-    for name, family in chosen["families"].items():
-        found = forecast(chosen["law"], name, family, budget, unique_tokens)
+    for name, family in chosen.families.items():
+        found = family.predict(name, budget, unique_tokens)
         if found is None:
             continue
         forecasts[name] = found
         families[name] = {
             **entry(name, family, found, budget, unique_tokens),
             **cooled(chosen, found),
-            **needs(name, found, budget, chosen["parameters_convention"], setting),
+            **needs(name, found, budget, chosen.parameters_convention, setting),
             "other_laws": [
                 second
                 for law in others
@@ -83,72 +76,64 @@ def _plan(
         }
     if not families:
         raise InputError(
-            f"{chosen['source']} has no law for any family; it needs two accepted budgets"
+            f"{chosen.source} has no law for any family; it needs two accepted budgets"
         )
     return {
         "budget": budget,
         "data_limit": unique_tokens,
-        "law": chosen["law"],
-        "source": chosen["source"],
-        "flops": chosen["flops"],
-        "parameters_convention": chosen["parameters_convention"],
-        "laws": [{"law": law["law"], "held_out_error": held_out_error(law)} for law in laws],
+        "law": chosen.law,
+        "source": chosen.source,
+        "flops": chosen.flops,
+        "parameters_convention": chosen.parameters_convention,
+        "laws": [{"law": law.law, "held_out_error": held_out_error(law)} for law in laws],
         "families": families,
         "setting": to_json(setting),
         "recommendation": recommendation(families, forecasts, budget, unique_tokens, setting),
         "warnings": warnings(families, budget, setting),
-        "protocol": chosen["protocol"],
+        "protocol": chosen.protocol,
     }
 
 
-def followed(laws: Sequence[dict[str, Any]], *, limited: bool) -> dict[str, Any]:
+def followed(laws: Sequence[LawResult], *, limited: bool) -> LawResult:
     """The law with the smallest error at the largest budgets; with limited text one that knows of it."""
-    able = [law for law in laws if not limited or law["law"] != "isoflop"]
+    able = [law for law in laws if not limited or law.knows_repetition]
     return min(able or laws, key=lambda law: held_out_error(law) or float("inf"))
 
 
-def held_out_error(law: dict[str, Any]) -> float | None:
-    """Root mean square over families of the relative error of loss; None where nothing was foretold."""
-    errors = [family_error(family) for family in law["families"].values()]
+def held_out_error(law: LawResult) -> float | None:
+    """Root mean square over families of the relative error of loss; None where nothing was predicted."""
+    errors = [family.held_out_error for family in law.families.values()]
     known = [error for error in errors if error is not None]
     return float(np.sqrt(np.mean(np.square(known)))) if known else None
 
 
-def family_error(family: dict[str, Any]) -> float | None:
-    """Of one family: of its lowest loss, or of its runs."""
-    checked = family["validation"]
-    if "L" in checked:
-        return abs(checked["L"]["relative_error"])
-    return checked.get("rmse")
-
-
 def entry(
-    name: str, family: dict[str, Any], found: Forecast, budget: float, unique: float | None
+    name: str, family: FamilyResult, found: Forecast, budget: float, unique: float | None
 ) -> dict[str, Any]:
     """Everything planned of one family."""
     size, tokens = float(found.parameters[0]), float(found.tokens[0])
     batch = batch_tokens(name, tokens)
     rate = None if batch is None else learning_rate(name, batch.value)
-    nats = found.with_noise(scatter(family, found))
+    nats = found.with_noise(0.0 if found.nats is None else family.scatter(float(found.nats[0])))
     known = nats is not None
     return {
-        "kind": family["kind"],
+        "kind": family.kind,
         "N": size,
-        "N_interval": ends(found.parameters),
+        "N_interval": span_of(found.parameters),
         "D": tokens,
-        "D_interval": ends(found.tokens),
+        "D_interval": span_of(found.tokens),
         "tokens_per_parameter": tokens / size,
         "epochs": None if unique is None else max(1.0, tokens / unique),
         "loss": float(nats[0]) if known else None,
-        "loss_interval": ends(nats),
+        "loss_interval": span_of(nats),
         "repetition": found.repetition,
         "best_epochs": None if unique is None else advice(best_epochs(name, size, unique)),
         "critical_compute": None if unique is None else advice(critical_compute(name, unique)),
         "batch_tokens": advice(batch),
         "learning_rate": advice(rate),
-        "extrapolation": budget / family["range"]["C"][1],
-        "far": budget > FAR * family["range"]["C"][1] * (1 + 1e-9),
-        "held_out_error": family_error(family),
+        "extrapolation": budget / family.most_compute,
+        "far": budget > FAR * family.most_compute * (1 + 1e-9),
+        "held_out_error": family.held_out_error,
     }
 
 
@@ -164,42 +149,32 @@ def needs(
     }
 
 
-def scatter(family: dict[str, Any], found: Forecast) -> float:
-    """Relative scatter of runs about their law."""
-    noise = family.get("noise") or {}
-    if "rms" in noise:
-        return float(noise["rms"])
-    if noise.get("nats") and found.nats is not None:
-        return float(noise["nats"]) / float(found.nats[0])
-    return 0.0
-
-
 def advice(found: Advice | None) -> dict[str, Any]:
     """A rule's value, or why there is none."""
     return {"value": None, "reason": NOT_COVERED} if found is None else found.to_json()
 
 
-def cooled(law: dict[str, Any], found: Forecast) -> dict[str, Any]:
+def cooled(law: LawResult, found: Forecast) -> dict[str, Any]:
     """Loss after a cooldown, where the law is of runs at a constant learning rate."""
-    ratio = law.get("cooled")
+    ratio = law.cooled
     return {} if not ratio or found.nats is None else {"loss_cooled": float(found.nats[0]) / ratio}
 
 
 def opinion(
-    law: dict[str, Any], name: str, budget: float, unique: float | None
+    law: LawResult, name: str, budget: float, unique: float | None
 ) -> dict[str, Any] | None:
     """What another law says of a family."""
-    family = law["families"].get(name)
-    found = None if family is None else forecast(law["law"], name, family, budget, unique)
+    family = law.families.get(name)
+    found = None if family is None else family.predict(name, budget, unique)
     if family is None or found is None:
         return None
     return {
-        "law": law["law"],
+        "law": law.law,
         "N": float(found.parameters[0]),
         "D": float(found.tokens[0]),
         "loss": None if found.nats is None else float(found.nats[0]),
-        "loss_interval": ends(found.nats),
-        "held_out_error": family_error(family),
+        "loss_interval": span_of(found.nats),
+        "held_out_error": family.held_out_error,
     }
 
 
