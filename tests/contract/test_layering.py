@@ -63,7 +63,7 @@ WITHOUT_TORCH = [
 
 # (file, text): the only places outside families/ that name a family, each for its reason.
 NAMING_EXCEPTIONS = {
-    ("scaling/laws/isoflop.py", "autoregressive"),  # the reference curve of compute ratios
+    ("scaling/laws/law.py", "autoregressive"),  # the reference curve of compute ratios
     ("scaling/point_sources.py", "autoregressive"),  # translation of the published file's column
     ("scaling/point_sources.py", "ar"),
     ("scaling/point_sources.py", "masked"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,40 +15,41 @@ from surfaces import ALPHA, BETA, TRUTH, A, B, E, planted_surface
 from isodiff.errors import InputError
 from isodiff.files import write_json
 from isodiff.scaling import Point, fit_isoflop, fit_parametric
+from isodiff.scaling.laws.law import LawResult
 from isodiff.scaling.laws.load import PRINTED, known_laws
 from isodiff.scaling.laws.loss_surface import Surface
+from isodiff.scaling.laws.parametric_result import ParametricResult, RelativeScatter
 from isodiff.scaling.laws.token_flops import SIX
 from isodiff.scaling.planning.recommend import plan
 from isodiff.scaling.point_sources import PUBLISHED
+from isodiff.serialization import write_result
 
 Planted = Callable[..., list[Point]]
 TRUE = Surface.of(np.array([[np.log(A), ALPHA, np.log(B), BETA, np.log(E)]]))
 
 
 @pytest.fixture(scope="module")
-def two_families() -> dict:
+def two_families() -> ParametricResult:
     """A family that is better at every budget, and a bound that is worse by 10 %."""
-    from dataclasses import replace
-
     points = [replace(p, kind="exact") for p in planted_surface(noise=0.002)]
     worse = [
         replace(p, family="masked", kind="bound", nats=1.1 * p.nats)
         for p in planted_surface(noise=0.002, seed=1)
     ]
-    return fit_parametric([*points, *worse], bootstrap=100).to_json()
+    return fit_parametric([*points, *worse], bootstrap=100).result()  # type: ignore[return-value]
 
 
 @functools.cache
-def laws_of(arxiv: str) -> list[dict]:
+def laws_of(arxiv: str) -> list[LawResult]:
     return known_laws(f"published:{arxiv}")
 
 
 @pytest.fixture(scope="module")
-def published() -> list[dict]:
+def published() -> list[LawResult]:
     return laws_of("2602.15014")
 
 
-def test_a_planted_surface_gives_its_optimum(two_families: dict) -> None:
+def test_a_planted_surface_gives_its_optimum(two_families: ParametricResult) -> None:
     found = plan([two_families], 1e22)
     row, best = found["families"]["autoregressive"], TRUE.optimum(np.log([1e22]), SIX)
     assert row["N_interval"][0] < np.exp(best.log_n[0, 0]) < row["N_interval"][1]
@@ -55,8 +57,8 @@ def test_a_planted_surface_gives_its_optimum(two_families: dict) -> None:
     assert row["N"] * row["D"] * 6 == pytest.approx(1e22)
     assert row["tokens_per_parameter"] == pytest.approx(row["D"] / row["N"])
     assert row["epochs"] is None and row["repetition"] is None
-    own = two_families["families"]["autoregressive"]
-    law = [np.log(own["A"]), own["alpha"], np.log(own["B"]), own["beta"], np.log(own["E"])]
+    own = two_families.families["autoregressive"]
+    law = [np.log(own.A), own.alpha, np.log(own.B), own.beta, np.log(own.E)]
     fitted = Surface.of(np.array([law])).optimum(np.log([1e22]), SIX)
     assert row["N"] == pytest.approx(np.exp(fitted.log_n[0, 0]), rel=1e-9)
     assert row["loss"] == pytest.approx(fitted.nats[0, 0], rel=1e-9)
@@ -64,18 +66,21 @@ def test_a_planted_surface_gives_its_optimum(two_families: dict) -> None:
     assert said["family"] == "autoregressive" and said["confidence"] == 1.0
     assert any("losses of masked are upper bounds" in reason for reason in said["reasons"])
     # the law fitted without noise gives the optimum itself
-    clean = fit_parametric(planted_surface(), bootstrap=0).to_json()
+    clean = fit_parametric(planted_surface(), bootstrap=0).result()
     row = plan([clean], 1e22)["families"]["autoregressive"]
     assert row["N"] == pytest.approx(np.exp(best.log_n[0, 0]), rel=1e-6)
     assert row["loss"] == pytest.approx(best.nats[0, 0], rel=1e-8)
     assert row["loss_interval"] is None
 
 
-def test_the_interval_of_a_run_is_wider_than_that_of_the_law(two_families: dict) -> None:
-    noisy = {
-        **two_families,
-        "families": {k: {**f, "noise": {"rms": 0.05}} for k, f in two_families["families"].items()},
+def test_the_interval_of_a_run_is_wider_than_that_of_the_law(
+    two_families: ParametricResult,
+) -> None:
+    families = {
+        name: replace(family, noise=RelativeScatter(rms=0.05, robust=0.05))
+        for name, family in two_families.families.items()
     }
+    noisy = replace(two_families, families=families)
     first, second = (
         plan([law], 1e21)["families"]["autoregressive"]["loss_interval"]
         for law in (two_families, noisy)
@@ -84,7 +89,7 @@ def test_the_interval_of_a_run_is_wider_than_that_of_the_law(two_families: dict)
 
 
 def test_power_laws_are_read_at_the_budget(planted: Planted) -> None:
-    law = fit_isoflop(planted(noise=0.001, sizes=6), bootstrap=300).to_json()
+    law = fit_isoflop(planted(noise=0.001, sizes=6), bootstrap=300).result()
     found = plan([law], 1e21)
     row = found["families"]["masked"]
     assert row["N"] == pytest.approx(1e8 * 100**0.55, rel=0.02)
@@ -97,7 +102,7 @@ def test_power_laws_are_read_at_the_budget(planted: Planted) -> None:
 
 @pytest.mark.parametrize(("budget", "far"), [(1e21, False), (1.01e22, True)])
 def test_extrapolation_beyond_ten_times_is_flagged(
-    two_families: dict, budget: float, far: bool
+    two_families: ParametricResult, budget: float, far: bool
 ) -> None:
     found = plan([two_families], budget)
     assert found["families"]["masked"]["far"] is far
@@ -105,7 +110,7 @@ def test_extrapolation_beyond_ten_times_is_flagged(
     assert any("beyond 10 times a law is a guess" in line for line in found["warnings"]) is far
 
 
-def test_text_enough_changes_nothing(two_families: dict) -> None:
+def test_text_enough_changes_nothing(two_families: ParametricResult) -> None:
     free, enough = plan([two_families], 1e21), plan([two_families], 1e21, 1e14)
     for name, row in enough["families"].items():
         assert (
@@ -115,7 +120,7 @@ def test_text_enough_changes_nothing(two_families: dict) -> None:
         assert row["epochs"] == 1.0
 
 
-def test_little_text_raises_the_loss_and_the_size(two_families: dict) -> None:
+def test_little_text_raises_the_loss_and_the_size(two_families: ParametricResult) -> None:
     free, little = plan([two_families], 1e21), plan([two_families], 1e21, 1e9)
     for name in ("autoregressive", "masked"):
         before, after = free["families"][name], little["families"][name]
@@ -136,7 +141,9 @@ def test_little_text_raises_the_loss_and_the_size(two_families: dict) -> None:
     )
 
 
-def test_masked_diffusion_wins_where_text_is_scarce_and_compute_is_not(two_families: dict) -> None:
+def test_masked_diffusion_wins_where_text_is_scarce_and_compute_is_not(
+    two_families: ParametricResult,
+) -> None:
     """Ten per cent behind on fresh text, ahead on text seen hundreds of times."""
     assert plan([two_families], 1e22, 1e12)["recommendation"]["family"] == "autoregressive"
     found = plan([two_families], 1e22, 3e7)
@@ -146,7 +153,7 @@ def test_masked_diffusion_wins_where_text_is_scarce_and_compute_is_not(two_famil
 
 
 def test_an_isoflop_law_gives_no_loss_where_text_repeats(planted: Planted) -> None:
-    law = fit_isoflop(planted(noise=0.001), bootstrap=50).to_json()
+    law = fit_isoflop(planted(noise=0.001), bootstrap=50).result()
     row = plan([law], 1e20, 1e9)["families"]["masked"]
     assert row["loss"] is None and row["epochs"] > 1
     assert row["repetition"] == "an IsoFLOP law knows only fresh text: no loss"
@@ -154,7 +161,7 @@ def test_an_isoflop_law_gives_no_loss_where_text_repeats(planted: Planted) -> No
     assert found["family"] is None and found["reasons"] == ["no law gives a loss here"]
 
 
-def test_the_published_laws_disagree_and_it_is_said(published: list[dict]) -> None:
+def test_the_published_laws_disagree_and_it_is_said(published: list[LawResult]) -> None:
     """The two laws of the same runs differ at ten times the compute by more than their intervals."""
     found = plan(published, 1e21)
     assert found["law"] == "isoflop"  # it foretold the largest budgets better
@@ -171,7 +178,7 @@ def test_the_published_laws_disagree_and_it_is_said(published: list[dict]) -> No
     assert plan(published, 1e21, 1e9)["law"] == "parametric"
 
 
-def test_batch_and_rate_come_with_their_source(published: list[dict]) -> None:
+def test_batch_and_rate_come_with_their_source(published: list[LawResult]) -> None:
     row = plan(published, 3e19)["families"]["masked"]
     assert row["batch_tokens"]["value"] == pytest.approx(10**-2.4 * row["D"] ** 0.8225)
     assert row["batch_tokens"]["source"] == "arXiv 2512.10858" and not row["batch_tokens"]["beyond"]
@@ -204,13 +211,15 @@ def test_printed_laws_have_no_intervals_but_know_of_cooldown() -> None:
     assert found["recommendation"]["confidence"] is None
 
 
-def test_a_law_travels_by_file(two_families: dict, tmp_path: Path) -> None:
+def test_a_law_travels_by_file(two_families: ParametricResult, tmp_path: Path) -> None:
     file = tmp_path / "laws.json"
-    write_json(file, two_families)
+    write_result(file, two_families)
     assert plan(known_laws(str(file)), 1e21) == plan([two_families], 1e21)
 
 
-def test_bad_input_is_refused_with_the_reason(two_families: dict, tmp_path: Path) -> None:
+def test_bad_input_is_refused_with_the_reason(
+    two_families: ParametricResult, tmp_path: Path
+) -> None:
     with pytest.raises(InputError, match=r"no published laws .*; did you mean"):
         known_laws("published:2602.15015")
     with pytest.raises(InputError, match="does not exist"):
@@ -223,7 +232,7 @@ def test_bad_input_is_refused_with_the_reason(two_families: dict, tmp_path: Path
     with pytest.raises(InputError, match="older version"):
         known_laws(str(tmp_path / "old.json"))
     for budget in (0.0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(InputError, match="--budget is"):
+        with pytest.raises(InputError, match="the budget is"):
             plan([two_families], budget)
     with pytest.raises(InputError, match="--data-limit is"):
         plan([two_families], 1e20, -5.0)
@@ -231,9 +240,9 @@ def test_bad_input_is_refused_with_the_reason(two_families: dict, tmp_path: Path
 
 def test_families_without_a_law_are_left_out(planted: Planted) -> None:
     points = [p for p in planted() if p.family == "masked" or p.budget == 1e18]
-    law = fit_isoflop(points, bootstrap=0).to_json()
+    law = fit_isoflop(points, bootstrap=0).result()
     assert set(plan([law], 1e20)["families"]) == {"masked"}
-    alone = fit_isoflop([p for p in points if p.family == "autoregressive"], bootstrap=0).to_json()
+    alone = fit_isoflop([p for p in points if p.family == "autoregressive"], bootstrap=0).result()
     with pytest.raises(InputError, match="no law for any family"):
         plan([alone], 1e20)
 

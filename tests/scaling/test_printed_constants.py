@@ -6,15 +6,13 @@ import numpy as np
 import pytest
 
 from isodiff.scaling.laws.loss_surface import Surface
-from isodiff.scaling.laws.printed_constants import printed_laws
+from isodiff.scaling.laws.printed_constants import printed_laws, printed_repetition, printed_rules
 from isodiff.scaling.laws.token_flops import SIX
 from isodiff.scaling.planning.published_rules import (
     batch_tokens,
     best_epochs,
     critical_compute,
     learning_rate,
-    repetition,
-    rules,
 )
 
 QUOKKA = printed_laws()["2510.03280"]["families"]["masked"]
@@ -144,9 +142,9 @@ def test_critical_compute(unique: float, printed: float, observed: float | None)
 
 
 def test_repetition_and_epochs() -> None:
-    assert repetition("autoregressive") == (15, 31.93)
-    assert repetition("masked(objective=low_variance)") == (500, 512.85)
-    assert repetition("uniform") is None
+    assert printed_repetition("autoregressive") == (15, 31.93)
+    assert printed_repetition("masked(objective=low_variance)") == (500, 512.85)
+    assert printed_repetition("uniform") is None
     found = best_epochs("masked", 1e9, 1e8)
     assert found is not None and found.value == pytest.approx(105, abs=1)
     assert best_epochs("uniform", 1e9, 1e8) is None
@@ -155,7 +153,7 @@ def test_repetition_and_epochs() -> None:
 def test_every_rule_has_a_source_and_families_that_exist() -> None:
     from isodiff.families import FAMILIES
 
-    for name, rule in rules().items():
+    for name, rule in printed_rules().items():
         assert rule["source"].startswith("arXiv ") and rule["statement"], name
         known = rule.get("families") or rule["values"]
         assert set(known) <= {*FAMILIES, "hybrid"}, name

@@ -8,7 +8,7 @@ import pytest
 
 from isodiff.errors import InputError
 from isodiff.scaling import fit_data_constrained, fit_isoflop, fit_parametric, read_points
-from isodiff.scaling.sensitivity import moved, numbers, under_each
+from isodiff.scaling.sensitivity import moved, under_each
 
 PUBLISHED = ["published:2602.15014"]
 
@@ -21,7 +21,7 @@ def test_every_convention_once_and_each_as_if_asked_for() -> None:
     for row in rows:
         flops = None if row.flops == "budget" else row.flops
         points = read_points(PUBLISHED, flops, row.parameters)
-        assert row.families == numbers(fit_isoflop(points, bootstrap=0))
+        assert row.families == fit_isoflop(points, bootstrap=0).numbers()
     spans = moved(rows)
     low, high = spans["autoregressive"]["N_exponent"] or (0, 0)
     assert (low, high) == pytest.approx((0.510, 0.628), abs=1e-3)  # docs/laws.md

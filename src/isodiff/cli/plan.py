@@ -159,7 +159,7 @@ COMMANDS = Commands(functions={"study": _study, "budget": _budget, "next": _next
 def workloads(laws: list[LawResult], setting: Setting) -> Setting:
     """The setting with what the families of the laws show a network, in training and in writing."""
     from isodiff.families import FAMILIES
-    from isodiff.scaling.planning.published_rules import base_name
+    from isodiff.scaling.laws.printed_constants import base_name
 
     sampling, shown = {}, {}
     for name in {name for law in laws for name in law.families}:

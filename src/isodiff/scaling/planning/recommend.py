@@ -107,6 +107,11 @@ def held_out_error(law: LawResult) -> float | None:
     return float(np.sqrt(np.mean(np.square(known)))) if known else None
 
 
+def _ends(samples: np.ndarray | None) -> list[float] | None:
+    found = span_of(samples)
+    return None if found is None else list(found)
+
+
 def entry(
     name: str, family: FamilyResult, found: Forecast, budget: float, unique: float | None
 ) -> dict[str, Any]:
@@ -119,13 +124,13 @@ def entry(
     return {
         "kind": family.kind,
         "N": size,
-        "N_interval": span_of(found.parameters),
+        "N_interval": _ends(found.parameters),
         "D": tokens,
-        "D_interval": span_of(found.tokens),
+        "D_interval": _ends(found.tokens),
         "tokens_per_parameter": tokens / size,
         "epochs": None if unique is None else max(1.0, tokens / unique),
         "loss": float(nats[0]) if known else None,
-        "loss_interval": span_of(nats),
+        "loss_interval": _ends(nats),
         "repetition": found.repetition,
         "best_epochs": None if unique is None else advice(best_epochs(name, size, unique)),
         "critical_compute": None if unique is None else advice(critical_compute(name, unique)),
@@ -173,7 +178,7 @@ def opinion(
         "N": float(found.parameters[0]),
         "D": float(found.tokens[0]),
         "loss": None if found.nats is None else float(found.nats[0]),
-        "loss_interval": span_of(found.nats),
+        "loss_interval": _ends(found.nats),
         "held_out_error": family.held_out_error,
     }
 
