@@ -124,9 +124,7 @@ def _samples(file: Path) -> dict[str, SampledTexts]:
 
 def _laws(path: Path) -> dict[str, LawResult]:
     files = {name: (path / law.path, law.result) for name, law in registered().items()}
-    return {
-        name: _law(file, name, kind) for name, (file, kind) in files.items() if file.exists()
-    }
+    return {name: _law(file, name, kind) for name, (file, kind) in files.items() if file.exists()}
 
 
 def _law(file: Path, name: str, kind: type[LawResult]) -> LawResult:
@@ -140,7 +138,7 @@ def _law(file: Path, name: str, kind: type[LawResult]) -> LawResult:
         if kind is IsoflopResult:
             raise
         why = f"{file.name} cannot be read ({error}); fit it again, or delete it"
-        return LawResult(law=name, warnings=(why,))
+        return kind(law=name, warnings=(why,))
 
 
 def _labels(records: Sequence[Record]) -> list[str]:

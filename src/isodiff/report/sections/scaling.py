@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from isodiff.report.blocks import Block, Cell, Column, Section, Table, Text
-from isodiff.report.format import decay, ratio, spread
+from isodiff.report.format import decay, ratio, spread, with_interval
 from isodiff.report.sections.extrapolation import extrapolation
 from isodiff.report.study_folder import StudyFolder
 from isodiff.scaling.fitting.bootstrap import LEVEL
@@ -14,9 +14,9 @@ from isodiff.scaling.laws.data_constrained_result import (
     DataConstrainedFamily,
     DataConstrainedResult,
 )
+from isodiff.scaling.laws.isoflop_result import IsoflopResult
 from isodiff.scaling.laws.law import Conventions, FamilyResult, LawResult, OpenSpan
 from isodiff.scaling.laws.parametric_result import Comparison, ParametricFamily, ParametricResult
-from isodiff.serialization import to_json
 
 _PARAMETRIC = "The parametric law E + A/N^α + B/D^β"
 _REPEATED = "Repeated text"
@@ -24,19 +24,21 @@ _REPEATED = "Repeated text"
 
 def scaling_section(study: StudyFolder) -> Section:
     """Every law that was fitted, and the plan."""
-    parametric, repeated, isoflop = map(study.laws.get, ("parametric", "repeated", "isoflop"))
+    laws = study.laws.values()
+    parametric = next((law for law in laws if isinstance(law, ParametricResult)), None)
     blocks = [_constants(study, parametric)]
-    if isinstance(parametric, ParametricResult) and parametric.comparison:
+    if parametric is not None and parametric.comparison:
         blocks.append(_comparison(parametric.comparison))
-    if repeated is not None:
-        blocks.append(_worth(study, repeated))
-    for name, law in study.laws.items():
-        if name not in ("isoflop", "parametric", "repeated"):
+    for law in laws:
+        if isinstance(law, DataConstrainedResult):
+            blocks.append(_worth(study, law))
+        elif not isinstance(law, ParametricResult | IsoflopResult):
             blocks += [
-                numbers_table(found, f"{name}: {family}") for family, found in law.families.items()
+                numbers_table(found, f"{law.law}: {name}") for name, found in law.families.items()
             ]
-    if isoflop is not None and isoflop.conventions:
-        blocks.append(_conventions(isoflop.conventions, _ordered(study, isoflop)))
+    blocks += [
+        _conventions(law.conventions, _ordered(study, law)) for law in laws if law.conventions
+    ]
     return Section("Scaling", [*blocks, *extrapolation(study)], "scaling")
 
 
@@ -159,8 +161,9 @@ def _bounded(value: float, ends: OpenSpan, identified: bool) -> Cell:
 
 def numbers_table(found: FamilyResult, title: str = "") -> Table:
     """The numbers of a law that has no table of its own, under their names."""
-    values = to_json(found).items()
-    numbers = [(name, f"{value:.4g}") for name, value in values if isinstance(value, int | float)]
+    numbers = [
+        (f"{one.symbol}, {one.meaning}", with_interval(one.quantity)) for one in found.constants()
+    ]
     return Table.of_terms(numbers, title)
 
 
