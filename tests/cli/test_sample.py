@@ -68,6 +68,16 @@ def runs(tmp_path_factory) -> dict[str, str]:
         *((name, ["--min-p", "2"], "min_p must lie in [0, 1], got 2.0") for name in FAMILIES),
         *((name, ["--temperature", "-1"], "temperature must not be") for name in FAMILIES),
         ("masked", ["--num", "0"], "num and batch_size must be at least 1"),
+        (
+            "masked",
+            ["--kappa", "0.5"],
+            "masked has no option --kappa; its sampler has --temperature",
+        ),
+        ("uniform", ["--order", "margin"], "uniform has no option --order; its sampler has"),
+        ("autoregressive", ["--steps", "3"], "autoregressive has no option --steps"),
+        ("masked", ["--order", "strided"], "--order of masked is one of random, confidence"),
+        ("interpolating", ["--order", "margin"], "--order of interpolating is one of random"),
+        ("masked", ["--remsk", "0.1"], "no option --remsk; did you mean '--remask'?"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line(runs, capsys, family, words, message) -> None:

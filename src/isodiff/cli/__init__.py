@@ -120,6 +120,8 @@ def _answered(verb: str, options: list[str]) -> int:
         if as_json:
             print(json.dumps(error.value, allow_nan=False))
         return 1
+    except BrokenPipeError:
+        return _reader_left()
     except OSError as error:
         print(f"isodiff {verb}: {_explained(error)}", file=sys.stderr)
         return 2
@@ -130,8 +132,14 @@ def _answered(verb: str, options: list[str]) -> int:
         return 130
     try:
         print(json.dumps(answer.value, allow_nan=False) if as_json else answer.text, flush=True)
-    except BrokenPipeError:  # the reader, `head` say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        return _reader_left()
+    return 0
+
+
+def _reader_left() -> int:
+    """The reader of stdout, `head` say, has seen enough: that is no error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import get_args
 
 from tyro import _arguments, _errors
@@ -26,7 +26,7 @@ def refusal(
     match event:
         case _errors.UnrecognizedArgs() if any(word.startswith("-") for word in event.tokens):
             wrong = next(word for word in event.tokens if word.startswith("-")).partition("=")[0]
-            return f"no option {wrong}{nearest(wrong, options(words[: bool(names)]))}"
+            return f"no option {wrong}{nearest_option(wrong, options(words[: bool(names)]))}"
         case _errors.UnrecognizedArgs():
             return f"unexpected {event.tokens[0]!r}; --help shows what may follow"
         case _errors.MissingArgs():
@@ -47,6 +47,12 @@ def refusal(
             return event.message.partition("\n")[0]
         case _:
             return "this command line is not understood; --help shows what is"
+
+
+def nearest_option(wrong: str, known: Iterable[str]) -> str:
+    """`nearest` of names without the dashes, which all share."""
+    near = nearest(wrong.lstrip("-"), [one.lstrip("-") for one in known])
+    return near.replace("mean '", "mean '--")
 
 
 def _no_command(prog: str, words: Sequence[str], commands: Commands, names: Sequence[str]) -> str:

@@ -17,8 +17,9 @@ from typing import (
 
 from tyro.conf import OmitArgPrefixes, arg
 
+from isodiff.cli.messages import nearest_option
 from isodiff.cli.parsing import Parsed, documented, option
-from isodiff.errors import InputError, nearest
+from isodiff.errors import InputError
 from isodiff.families import FAMILIES, Family
 
 
@@ -44,7 +45,7 @@ def sampler_settings(
         if name not in known:
             flags = [_flag(one) for one in known]
             raise InputError(
-                f"{family.name} has no option {flag}{nearest(flag, flags)}; "
+                f"{family.name} has no option {flag}{nearest_option(flag, flags)}; "
                 f"its sampler has {', '.join(flags)}"
             )
         choices = (
