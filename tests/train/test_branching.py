@@ -29,6 +29,12 @@ def budgets(corpus, name: str = "masked", most: int = STEPS[0], **recipe: Any) -
     return [small(corpus, name, steps=n, recipe={**WSD, **recipe}) for n in lengths]
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs trained by themselves, each once."""
+    return tmp_path_factory.mktemp("alone")
+
+
 def facts(record: Record) -> Record:
     """A record without its clock, and without who trained which steps."""
     flops = dataclasses.replace(record.flops, trained=None)
@@ -54,12 +60,12 @@ def assert_same(alone: Path, together: Path, spec: RunSpec, corpus) -> None:
         ("gaussian", {"ema": 0.9, "parametrization": "complete_p"}),
     ],
 )
-def test_branches_equal_runs_trained_alone(name, recipe, corpus, tmp_path):
+def test_branches_equal_runs_trained_alone(name, recipe, corpus, alone, tmp_path):
     # From 400 steps on, a run by itself writes its loss at every other step only.
     most = 420 if name == "autoregressive" else STEPS[0]
     specs = budgets(corpus, name, most, **recipe)
     longest, *branches = specs
-    alone, together = tmp_path / "alone", tmp_path / "together"
+    together = tmp_path / "together"
     grown = train(longest, together / longest.id, corpus, branches=branches)
     assert grown.shared_prefix is None and grown.flops.trained == grown.flops.exact
     for spec in specs:
@@ -93,11 +99,11 @@ def test_a_branch_is_not_the_longest_run_cut_short(corpus, tmp_path):
     ("at", "checkpoint_seconds"), [(50, 0.0), (88, 0.0), (89, 0.0), (88, 1e9), (100, 1e9)]
 )
 def test_an_interrupted_longest_run_and_an_interrupted_branch(
-    at, checkpoint_seconds, corpus, tmp_path
+    at, checkpoint_seconds, corpus, alone, tmp_path
 ):
     """Before, right at and after a branching; with a checkpoint of its own by then and without one."""
     longest, *branches = budgets(corpus, ema=0.9)
-    alone, together = tmp_path / "alone", tmp_path / "together"
+    together = tmp_path / "together"
     interrupted(
         *(longest, together / longest.id, corpus, at),
         branches=branches,
