@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_end_to_end import corpus, isodiff  # noqa: F401  (a fixture)
 
+from isodiff.cli.plan_text import plan_table
 from isodiff.network.shape import Shape
 from isodiff.runs.spec import Recipe, RunSpec
 from isodiff.serialization import from_json, to_json
 from isodiff.study.branching import BranchPoint, branch_points, with_shared_warmup
-from isodiff.study.plan import PlannedRun, StepSeconds, fit_to, plan_table, speed_key
+from isodiff.study.plan import PlannedRun, StepSeconds, fit_to, speed_key
 from isodiff.study.workers import JobFailed, Workers
 
 

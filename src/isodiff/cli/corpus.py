@@ -10,6 +10,8 @@ from tyro.conf import Positional
 from isodiff.cli import Answer, Commands
 from isodiff.cli.options import Folder, Name, Share, Source, Text
 from isodiff.data.manifest import SPLITS, Manifest, read_manifest
+from isodiff.report.blocks import Table
+from isodiff.report.text import terminal
 
 # What a shell passes on literally.
 _ESCAPES = {r"\f": "\f", r"\n": "\n", r"\r": "\r", r"\t": "\t", r"\0": "\0"}
@@ -92,19 +94,23 @@ def _described(folder: Path, manifest: Manifest) -> Answer:
         "cut": manifest.cut,
         "splits": splits,
     }
+    rows = [
+        (
+            name,
+            f"{split['num_documents']:,}",
+            f"{split['num_bytes']:,}",
+            f"{split['num_tokens']:,}",
+            f"{split['num_bytes'] / split['num_tokens']:.3f}",
+        )
+        for name, split in splits.items()
+    ]
     kind = "exact per token" if manifest.exact_bytes else "mean per token"
     lines = [
         f"{folder}: {', '.join(manifest.source)}",
         f"tokenizer {manifest.tokenizer.name}, {manifest.vocab_size} ids, eos {manifest.eos}; "
         f"bytes {kind}; hash {manifest.hash[:12]}",
-        f"{'split':<12}{'documents':>12}{'bytes':>16}{'tokens':>16}{'bytes/token':>13}",
+        terminal(Table.of(("split", "documents", "bytes", "tokens", "bytes/token"), rows)),
     ]
-    for name, split in splits.items():
-        ratio = split["num_bytes"] / split["num_tokens"]
-        lines.append(
-            f"{name:<12}{split['num_documents']:>12,}{split['num_bytes']:>16,}"
-            f"{split['num_tokens']:>16,}{ratio:>13.3f}"
-        )
     if manifest.cut:
         lines.append(f"documents were cut at {manifest.cut} to fill every split")
     return Answer(value, "\n".join(lines))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from isodiff.evaluate.documents import DocumentsLikelihood
+from isodiff.report.blocks import Table
+from isodiff.report.text import terminal
 from isodiff.task_results import (
     ChoiceResult,
     ClozeResult,
@@ -19,21 +21,20 @@ _SHOWN = 20  # documents in the table
 
 def documents_text(family: str, found: DocumentsLikelihood) -> str:
     """A line for each document, then all together."""
-    head = f"{'nats/token':>20} {'bits/byte':>20} {'perplexity':>11} {'tokens':>8} {'forwards':>9}"
-    lines = [f"{head}  document"]
-    lines += [_row(one, one.document) for one in found.documents[:_SHOWN]]
+    rows = [_row(one, one.document) for one in found.documents[:_SHOWN]]
     if found.num_documents > _SHOWN:
-        lines.append(f"... and {found.num_documents - _SHOWN} more; --json lists all")
-    lines.append(_row(found, f"all {found.num_documents}"))
+        more = f"... and {found.num_documents - _SHOWN} more; --json lists all"
+        rows.append(("", "", "", "", "", more))
+    rows.append(_row(found, f"all {found.num_documents}"))
+    names = ("nats/token", "bits/byte", "perplexity", "tokens", "forwards", "document")
     means = {"exact": "the likelihood itself", "bound": "an upper bound"}[found.kind]
-    return "\n".join([*lines, f"{family}, {means}: {found.protocol}"])
+    return terminal(Table.of(names, rows, caption=f"{family}, {means}: {found.protocol}"))
 
 
-def _row(one: TextLikelihood, name: str) -> str:
+def _row(one: TextLikelihood, name: str) -> tuple[object, ...]:
     nats = f"{one.nats_per_token:.4f} +- {one.nats_per_token_se:.4f}"
     bits = f"{one.bits_per_byte:.4f} +- {one.bits_per_byte_se:.4f}"
-    size = f"{one.perplexity:>11.4g} {one.num_tokens:>8} {one.num_forwards:>9}"
-    return f"{nats:>20} {bits:>20} {size}  {name}"
+    return (nats, bits, f"{one.perplexity:.4g}", one.num_tokens, one.num_forwards, name)
 
 
 def task_text(result: TaskResult) -> str:

@@ -8,6 +8,8 @@ from isodiff.cli.options import Shape as ShapeName
 from isodiff.cost.flops import training_flops
 from isodiff.families import FAMILIES
 from isodiff.network.shape import Backbone, Shape
+from isodiff.report.blocks import Table
+from isodiff.report.text import terminal
 from isodiff.units import short
 
 ROWS = 4  # sequences of a step: enough that every family's shares of them come out even
@@ -47,14 +49,15 @@ def run(
             "training_flops_per_token": flops / (ROWS * length),
             "reference": cls.reference,
         }
-    lines = [f"{'family':<15} {'nickname':<9} {'likelihood':<10} {'FLOPs/token':>11}  reference"]
-    lines += [
-        f"{name:<15} {row['nickname']:<9} {row['likelihood']:<10} "
-        f"{short(row['training_flops_per_token']):>11}  {row['reference']}"
-        for name, row in rows.items()
+    names = ("family", "nickname", "likelihood", "FLOPs/token", "reference")
+    shown = [
+        (name, nickname, kind, short(flops), reference)
+        for name, (nickname, kind, flops, reference) in (
+            (name, row.values()) for name, row in rows.items()
+        )
     ]
-    lines.append(f"FLOPs: training, exact, shape {size}, length {length}, vocabulary {vocab_size}")
-    return Answer({"families": rows}, "\n".join(lines))
+    counted = f"FLOPs: training, exact, shape {size}, length {length}, vocabulary {vocab_size}"
+    return Answer({"families": rows}, terminal(Table.of(names, shown, caption=counted)))
 
 
 def _table() -> str:

@@ -47,9 +47,10 @@ def _study(
         out: The study's folder; runs/<name> by default.
         minutes: Scale all budgets so that the whole study takes this long on this machine.
     """
+    from isodiff.cli.plan_text import plan_table
     from isodiff.provenance import num_cores
     from isodiff.serialization import to_json
-    from isodiff.study.plan import corpus_folder, plan_study, plan_table
+    from isodiff.study.plan import corpus_folder, plan_study
     from isodiff.study.study import read_study
     from isodiff.study.workers import Workers
 

@@ -1,4 +1,4 @@
-"""Plans for a terminal: a budget by laws; which runs to train next."""
+"""Plans for a terminal: the runs of a study; a budget by laws; which runs to train next."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from isodiff.report.format import spread
 from isodiff.report.text import terminal
 from isodiff.scaling.planning.candidate_runs import ProposedRun
 from isodiff.scaling.planning.experimental_design import Proposal
-from isodiff.units import short
+from isodiff.study.plan import PlannedRun, makespan
+from isodiff.units import clock, short
 
 _SURE = 0.999  # confidence from which more runs hardly change a verdict
 _NEEDS = (
@@ -207,3 +208,40 @@ def _outlook(found: Proposal) -> str:
     if found.verdict == "lead":
         said += f"; if the lead stays as it is, it will be {found.confidence_after:.1%} sure"
     return f"{said}."
+
+
+def plan_table(runs: Sequence[PlannedRun], count: int) -> str:
+    """The runs of a study, and what they take with `count` workers."""
+    branched = any(run.prefix_of for run in runs)
+    rows = [
+        (
+            run.spec.family["name"],
+            f"{run.spec.budget:.2g}",
+            run.spec.shape,
+            run.spec.seed,
+            short(run.parameters),
+            short(run.tokens),
+            f"{run.epochs:.2f}",
+            f"{run.steps:.0f}",
+            *([f"{run.steps - run.prefix_steps:.0f}"] if branched else []),
+            clock(run.seconds),
+            short(run.memory_bytes, "B"),
+        )
+        for run in runs
+    ]
+    names = ("family", "budget", "shape", "seed", "params", "tokens", "epochs", "steps")
+    trained = ("trained",) if branched else ()
+    flops = math.fsum(run.flops for run in runs)
+    total = makespan([run.seconds for run in runs], count)
+    said = (
+        f"{len(runs)} runs, {short(flops, 'FLOP')} in all, about {clock(total)} with {count} workers; "
+        "params: non-embedding, budget: training FLOPs (exact), memory: weights, optimizer, activations"
+    )
+    if branched:
+        own = math.fsum(run.trained_flops for run in runs)
+        said += (
+            "\nshared prefixes: runs that differ in their budgets alone share their steps up to the "
+            "cooldown; "
+            f"{short(own, 'FLOP')} to train, {short(flops - own, 'FLOP')} ({1 - own / flops:.0%}) saved"
+        )
+    return terminal(Table.of((*names, *trained, "time", "memory"), rows, caption=said))

@@ -97,9 +97,10 @@ class Lead:
 def standing(study: StudyFolder, family: str) -> FamilyStanding:
     """What the study found of one family."""
     fit = study.fit(family)
+    budgets = sorted({run.budget for run in study.finished})
     return FamilyStanding(
         family=family,
-        best=tuple(best for budget in study.budgets if (best := _best(study, family, budget))),
+        best=tuple(best for budget in budgets if (best := _best(study, family, budget))),
         optimum=max(fit.budgets, key=lambda minimum: minimum.compute, default=None),
         multiplier_vs_autoregressive=fit.multiplier_vs_autoregressive,
         extrapolation=fit.extrapolation,

@@ -65,11 +65,6 @@ class StudyFolder:
         return tuple(run for run in self.runs if run.record.validation is not None)
 
     @property
-    def budgets(self) -> tuple[float, ...]:
-        """Budgets of all runs, FLOPs, ascending."""
-        return tuple(sorted({run.budget for run in self.runs}))
-
-    @property
     def parameters_convention(self) -> str:
         """How sizes are counted: as in the fits, or without embeddings."""
         return self.fits.parameters_convention if self.fits else "non_embedding"

@@ -20,7 +20,7 @@ from isodiff.runs.spec import MIN_STEPS, AnySpec, RunSpec
 from isodiff.serialization import from_json
 from isodiff.study.study import Study
 from isodiff.study.workers import Job, Workers
-from isodiff.units import clock, short
+from isodiff.units import clock
 
 RUN_OVERHEAD = 0.3  # seconds to open, save and record a run
 SLACK = 0.95  # of the time allowed; the rest absorbs what calibration does not see
@@ -221,32 +221,3 @@ def makespan(times: Sequence[float], count: int) -> float:
     for seconds in sorted(times, reverse=True):
         loads[loads.index(min(loads))] += seconds
     return max(loads)
-
-
-def plan_table(runs: Sequence[PlannedRun], count: int) -> str:
-    """The plan, for people."""
-    head = f"{'family':<15}{'budget':>9}{'shape':>10}{'seed':>5}{'params':>9}{'tokens':>9}{'epochs':>8}"
-    branched = any(run.prefix_of for run in runs)
-    trained = f"{'trained':>9}" if branched else ""
-    lines = [f"{head}{'steps':>8}{trained}{'time':>12}{'memory':>9}"]
-    for run in runs:
-        spec = run.spec
-        trained = f"{run.steps - run.prefix_steps:>9.0f}" if branched else ""
-        lines.append(
-            f"{spec.family['name']:<15}{spec.budget:>9.2g}{spec.shape!s:>10}{spec.seed:>5}"
-            f"{short(run.parameters):>9}{short(run.tokens):>9}{run.epochs:>8.2f}{run.steps:>8.0f}{trained}"
-            f"{clock(run.seconds):>12}{short(run.memory_bytes, 'B'):>9}"
-        )
-    total = makespan([run.seconds for run in runs], count)
-    flops = math.fsum(run.flops for run in runs)
-    lines.append(
-        f"{len(runs)} runs, {short(flops, 'FLOP')} in all, about {clock(total)} with {count} workers; "
-        "params: non-embedding, budget: training FLOPs (exact), memory: weights, optimizer, activations"
-    )
-    if branched:
-        own = math.fsum(run.trained_flops for run in runs)
-        lines.append(
-            "shared prefixes: runs that differ in their budgets alone share their steps up to the cooldown; "
-            f"{short(own, 'FLOP')} to train, {short(flops - own, 'FLOP')} ({1 - own / flops:.0%}) saved"
-        )
-    return "\n".join(lines)
