@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from networks import BACKBONES, FAMILIES, Recorder, Uninformed, tiny, tokens
+from networks import BACKBONES, DEFAULTS, FAMILIES, Recorder, Uninformed, tiny, tokens
 from torch.utils.flop_counter import FlopCounterMode
 
 from isodiff.cost.flops import conventions, forward_flops, training_flops
@@ -16,8 +16,12 @@ from isodiff.network.view import View
 from isodiff.rng import Rows, stream
 
 BATCH, LENGTH = 4, 12
-each_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
-each_backbone = pytest.mark.parametrize("backbone", BACKBONES.values(), ids=BACKBONES)
+CASES = {  # every backbone for the defaults, the plain one for the examples
+    f"{name}-{label}": (family, backbone)
+    for name, family in FAMILIES.items()
+    for label, backbone in BACKBONES.items()
+    if name in DEFAULTS or label == "plain"
+}
 
 
 def counted(family: Family, backbone: Backbone) -> tuple[int, tuple[View, ...]]:
@@ -35,8 +39,7 @@ def every_score_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("isodiff.network.transformer.attend", plain_attention)
 
 
-@each_backbone
-@each_family
+@pytest.mark.parametrize(("family", "backbone"), CASES.values(), ids=CASES)
 def test_dense_count_is_the_flop_counter(family: Family, backbone: Backbone) -> None:
     if family.vectors is not None and backbone.tied:
         with pytest.raises(InputError, match="a view of vectors embeds no states to tie"):
