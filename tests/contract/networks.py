@@ -17,7 +17,7 @@ from isodiff.families.base import UNDECIDED, Family, Sampler, Stepped, undecided
 from isodiff.families.sampling import sample
 from isodiff.network.shape import Backbone, Shape
 from isodiff.network.transformer import Transformer
-from isodiff.network.view import Latent, Prediction, Table, View
+from isodiff.network.view import Latent, LogProbTable, Prediction, View
 from isodiff.rng import Streams, stream
 
 V = 7
@@ -140,4 +140,4 @@ class Uninformed:
 
     def __call__(self, view: View) -> Prediction:
         self.views.append(view)
-        return Table(torch.full((view.num_read, V), -math.log(V)))
+        return LogProbTable(torch.full((view.num_read, V), -math.log(V)))

@@ -14,21 +14,21 @@ from isodiff.families.masked import Masked
 from isodiff.families.uniform import moves
 from isodiff.network.attention import Full
 from isodiff.network.head import HeadPrediction
-from isodiff.network.view import Prediction, Table, View
+from isodiff.network.view import LogProbTable, Prediction, View
 from isodiff.process.categorical import Absorbing
 from isodiff.rng import Rows, stream
 
 M = 50
 
 
-def pair(dtype: torch.dtype = torch.float64) -> tuple[HeadPrediction, Table]:
+def pair(dtype: torch.dtype = torch.float64) -> tuple[HeadPrediction, LogProbTable]:
     rng = stream(0, "head")
     hidden, weight, bias = (
         torch.randn(shape, generator=rng, dtype=torch.float64).to(dtype)
         for shape in ((M, 8), (V, 8), (V,))
     )
     log_p = (hidden.double() @ weight.double().T + bias.double()).log_softmax(-1)
-    return HeadPrediction(hidden, weight, bias), Table(log_p)
+    return HeadPrediction(hidden, weight, bias), LogProbTable(log_p)
 
 
 def same(got: torch.Tensor, want: torch.Tensor) -> None:

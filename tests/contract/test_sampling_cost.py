@@ -15,7 +15,7 @@ from isodiff.cost.sampling import TypicalNetwork
 from isodiff.families.base import Family, undecided
 from isodiff.network.attention import Attention
 from isodiff.network.shape import Backbone, Shape
-from isodiff.network.view import Cache, Latent, Prediction, Table, View
+from isodiff.network.view import Cache, Latent, LogProbTable, Prediction, View
 from isodiff.rng import Streams
 
 BUILT_IN = ["autoregressive", "masked", "uniform", "hybrid", "interpolating", "block", "gaussian"]
@@ -50,7 +50,7 @@ class Counting:
         found = (1, view.inputs.shape[1], pairs, view.num_read, slots)
         for name, number in zip(NAMES, found, strict=True):
             self.counts[name] += number
-        return Table(torch.full((view.num_read, V), -math.log(V)))
+        return LogProbTable(torch.full((view.num_read, V), -math.log(V)))
 
 
 def pairs(attention: Attention, slots: torch.Tensor, end: int) -> int:

@@ -13,7 +13,7 @@ from isodiff.evaluate.sequential_test import StoppingRule
 from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.masked import Masked
 from isodiff.intervals import wilson
-from isodiff.network.view import Prediction, Table, View
+from isodiff.network.view import LogProbTable, Prediction, View
 from isodiff.rng import stream
 from isodiff.serialization import to_json
 from tests.contract.networks import FAMILIES, V, tiny
@@ -103,7 +103,7 @@ class Fixed:
         self.log_p = p.log()
 
     def __call__(self, view: View) -> Prediction:
-        return Table(self.log_p.expand(view.num_read, -1))
+        return LogProbTable(self.log_p.expand(view.num_read, -1))
 
 
 @pytest.mark.parametrize("family", [Autoregressive, Masked])
@@ -133,7 +133,7 @@ class Surprising:
     def __call__(self, view: View) -> Prediction:
         known = (view.inputs == ord("q")).any(-1, keepdim=True).expand(view.inputs.shape).flatten()
         known = known if view.read is None else known[view.read]
-        return Table(torch.where(known[:, None], self.observed.log_p, self.alone.log_p))
+        return LogProbTable(torch.where(known[:, None], self.observed.log_p, self.alone.log_p))
 
 
 @pytest.mark.parametrize("family", [Autoregressive, Masked])

@@ -16,7 +16,7 @@ from isodiff.evaluate.scoring import (
     shared_levels,
 )
 from isodiff.families.masked import Masked
-from isodiff.network.view import Table
+from isodiff.network.view import LogProbTable
 from isodiff.rng import stream
 from tests.contract.networks import FAMILIES, Recorder, V, tiny
 
@@ -201,7 +201,7 @@ def test_what_was_expected_is_taken_off():
 
         def __call__(self, view):
             log_p = -torch.arange(V, dtype=torch.float32)
-            return Table(log_p.log_softmax(-1).expand(view.num_read, -1))
+            return LogProbTable(log_p.log_softmax(-1).expand(view.num_read, -1))
 
     ids = np.arange(12) % V
     scorer = Scorer(Masked(vocab_size=V), Steep())

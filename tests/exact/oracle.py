@@ -17,7 +17,7 @@ from torch.nn.functional import one_hot
 
 from isodiff.data.toy import Toy
 from isodiff.network.attention import Attention
-from isodiff.network.view import Latent, Table, View
+from isodiff.network.view import Latent, LogProbTable, View
 from isodiff.process.hybrid import HybridNoise
 
 
@@ -71,13 +71,13 @@ class Optimal:
             known = torch.where(here, token, known)
         return known
 
-    def __call__(self, view: View) -> Table:
+    def __call__(self, view: View) -> LogProbTable:
         known = self.known(view).flatten(0, 1)
         position = view.positions.expand(view.inputs.shape).flatten()
         if view.read is not None:
             known, position = known[view.read], position[view.read]
         index = known @ (self.vocab_size + 1) ** torch.arange(self.toy.length - 1, -1, -1)
-        return Table(conditionals(self.toy)[index, position])
+        return LogProbTable(conditionals(self.toy)[index, position])
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class LeaveOneOut:
     def vocab_size(self) -> int:
         return self.toy.vocab_size
 
-    def __call__(self, view: View) -> Table:
+    def __call__(self, view: View) -> LogProbTable:
         assert view.time is not None and view.positions.ndim == 1
         n, m, v = view.inputs.shape[1], view.time[:, None], self.vocab_size
         random = m if self.process is None else m * random_share(self.process, m)
@@ -116,7 +116,7 @@ class LeaveOneOut:
             w = weight @ one_hot(x[:, view.positions[query]], v).to(weight)
             rows.append(w / w.sum(-1, keepdim=True))
         table = torch.stack(rows, 1).flatten(0, 1).log()
-        return Table(table if view.read is None else table[view.read])
+        return LogProbTable(table if view.read is None else table[view.read])
 
 
 def random_share(process: HybridNoise, m: Tensor) -> Tensor:
@@ -172,7 +172,7 @@ class Bayes:
     def vocab_size(self) -> int:
         return self.toy.vocab_size
 
-    def __call__(self, view: View) -> Table:
+    def __call__(self, view: View) -> LogProbTable:
         assert view.time is not None and view.table is not None and view.read is None
         vectors, m, x = view.table, view.time[:, None, None], self.toy.sequences
         width = vectors.shape[1]
@@ -193,7 +193,7 @@ class Bayes:
         log_p = torch.stack(rows, 1)
         if view.evidence is not None:
             log_p = log_p + view.evidence @ view.table.T
-        return Table(log_p.log_softmax(-1).flatten(0, 1))
+        return LogProbTable(log_p.log_softmax(-1).flatten(0, 1))
 
 
 def tanh_sinh(nodes: int = 61, reach: float = 3.0) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from isodiff.evaluate.likelihood import LikelihoodEstimate, likelihood
 from isodiff.families.base import Family
-from isodiff.network.view import Denoiser, Table, View
+from isodiff.network.view import Denoiser, LogProbTable, View
 from isodiff.rng import stream
 
 
@@ -27,14 +27,14 @@ class Rough(Optimal):
         noise = torch.randn((v + 1) ** length * length, v, generator=stream(0, "rough"))
         return (1.5 * noise.double()).log_softmax(-1)
 
-    def __call__(self, view: View) -> Table:
+    def __call__(self, view: View) -> LogProbTable:
         known = self.known(view).flatten(0, 1)
         position = view.positions.expand(view.inputs.shape).flatten() - self.shift
         if view.read is not None:
             known, position = known[view.read], position[view.read]
         length = self.toy.length
         state = known @ (self.vocab_size + 1) ** torch.arange(length)
-        return Table(self.predictions[state * length + position])
+        return LogProbTable(self.predictions[state * length + position])
 
 
 def scores(family: Family, denoiser: Denoiser, x: Tensor, **options: Any) -> LikelihoodEstimate:

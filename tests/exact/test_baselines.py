@@ -14,7 +14,7 @@ from torch import Tensor
 from isodiff.families.masked import Masked, score_entropy
 from isodiff.network.attention import Full
 from isodiff.network.head import HeadPrediction
-from isodiff.network.view import Denoiser, Prediction, Table, View
+from isodiff.network.view import Denoiser, LogProbTable, Prediction, View
 from isodiff.process import counts
 from isodiff.process.categorical import Absorbing
 from isodiff.rng import Rows, stream
@@ -133,7 +133,7 @@ def test_sedd_is_never_below_the_nelbo_and_meets_it_where_scores_add_up() -> Non
     add_up = u - u.logsumexp(-1, keepdim=True) + torch.tensor(float(V)).log()
     same = HeadPrediction(add_up, torch.eye(V), None)
     torch.testing.assert_close(score_entropy(same, x), prediction.nats(x), rtol=1e-12, atol=1e-14)
-    nats, log_z = Table(u.log_softmax(-1)).nats_and_mass(x)
+    nats, log_z = LogProbTable(u.log_softmax(-1)).nats_and_mass(x)
     torch.testing.assert_close(nats, prediction.nats(x))
     assert not log_z.any()
 

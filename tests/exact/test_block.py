@@ -19,7 +19,7 @@ from isodiff.families.block import RANGES, BlockDiffusion, BlockSampler
 from isodiff.families.endings import histogram_entropy
 from isodiff.families.sampling import sample
 from isodiff.network.attention import BlockCausal, TwoStream, block_sizes
-from isodiff.network.view import Table, View
+from isodiff.network.view import LogProbTable, View
 from isodiff.rng import Rows, stream
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -171,12 +171,12 @@ class Clockwork:
     def __init__(self, text: list[int], vocab_size: int) -> None:
         self.text, self.vocab_size, self.shown = torch.tensor(text), vocab_size, 0
 
-    def __call__(self, view: View) -> Table:
+    def __call__(self, view: View) -> LogProbTable:
         self.shown += 1
         place = view.positions.expand(view.inputs.shape).flatten()
         place = place if view.read is None else place[view.read]
         p = torch.nn.functional.one_hot(self.text[place], self.vocab_size).double()
-        return Table(p.log())
+        return LogProbTable(p.log())
 
 
 def test_a_text_ends_at_its_stop_token() -> None:

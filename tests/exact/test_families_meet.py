@@ -24,7 +24,7 @@ from isodiff.families.sampling import sample
 from isodiff.families.uniform import Uniform
 from isodiff.network.shape import Backbone, Shape
 from isodiff.network.transformer import Transformer
-from isodiff.network.view import Table, View
+from isodiff.network.view import LogProbTable, View
 from isodiff.rng import Rows, stream
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -37,7 +37,7 @@ class OrderBlind:
 
     vocab_size: int = V
 
-    def __call__(self, view: View) -> Table:
+    def __call__(self, view: View) -> LogProbTable:
         rng = stream(0, "order-blind")
         told = torch.randn(V + 1, L, 8, generator=rng)
         told[V] = 0  # masks tell nothing
@@ -46,7 +46,7 @@ class OrderBlind:
         features = told[view.inputs, place].sum(1).tanh()
         log_p = torch.einsum("bf,bnfv->bnv", features, asked[place]).log_softmax(-1)
         log_p = log_p.flatten(0, 1)
-        return Table(log_p if view.read is None else log_p[view.read])
+        return LogProbTable(log_p if view.read is None else log_p[view.read])
 
 
 def batch() -> torch.Tensor:

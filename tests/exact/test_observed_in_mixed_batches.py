@@ -14,7 +14,7 @@ from isodiff.families.hybrid import Hybrid
 from isodiff.families.interpolating import Interpolating
 from isodiff.families.masked import Masked
 from isodiff.families.uniform import Uniform
-from isodiff.network.view import Prediction, Table, View
+from isodiff.network.view import LogProbTable, Prediction, View
 from isodiff.rng import Placed, Rows, stream
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -53,7 +53,7 @@ class Told:
             part = View(view.inputs[rows], view.positions, view.attention, time=view.time[rows])
             whole[rows] = oracle(part).log_probs().view(len(rows), n, V)
         table = whole.flatten(0, 1)
-        return Table(table if view.read is None else table[view.read])
+        return LogProbTable(table if view.read is None else table[view.read])
 
 
 def own() -> Tensor:

@@ -19,7 +19,7 @@ from isodiff.families.interpolating import Interpolating, InterpolatingSampler
 from isodiff.families.masked import Masked, MaskedSampler
 from isodiff.families.sampling import sample
 from isodiff.families.uniform import Uniform, UniformSampler, likeliest
-from isodiff.network.view import Denoiser, Table, View
+from isodiff.network.view import Denoiser, LogProbTable, View
 from isodiff.process.categorical import UniformState
 from isodiff.rng import Rows, stream
 
@@ -109,8 +109,8 @@ class Tempered:
     temperature: float
     vocab_size: int = V
 
-    def __call__(self, view: View) -> Table:
-        return Table((self.denoiser(view).log_probs() / self.temperature).log_softmax(-1))
+    def __call__(self, view: View) -> LogProbTable:
+        return LogProbTable((self.denoiser(view).log_probs() / self.temperature).log_softmax(-1))
 
 
 def hybrid_law(denoiser: Denoiser, steps: int) -> torch.Tensor:
@@ -163,8 +163,8 @@ def test_self_correction_mends_what_it_was_given_to_mend_and_stops() -> None:
     class Fixed:
         vocab_size: int = V
 
-        def __call__(self, view: View) -> Table:
-            return Table(p.expand(view.num_read, V))
+        def __call__(self, view: View) -> LogProbTable:
+            return LogProbTable(p.expand(view.num_read, V))
 
     start = undecided(200, 6)
     start[:, 2] = 2
@@ -227,9 +227,9 @@ def test_rare_tokens_are_drawn_as_often_as_they_should() -> None:
         vocab_size = v
 
         def __call__(self, view):
-            from isodiff.network.view import Table
+            from isodiff.network.view import LogProbTable
 
-            return Table(p.log().expand(view.num_read, v))
+            return LogProbTable(p.log().expand(view.num_read, v))
 
     x, _ = sample(
         Masked(vocab_size=v),

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from isodiff.families.hybrid import Hybrid
 from isodiff.families.uniform import rate
-from isodiff.network.view import Table
+from isodiff.network.view import LogProbTable
 from isodiff.process.categorical import Absorbing, UniformState
 from isodiff.process.hybrid import divergence
 from isodiff.rng import stream
@@ -24,7 +24,7 @@ EXTREMES = [1e-12, 1e-9, 1e-6, 1e-3, 0.5, 1 - 1e-3, 1 - 1e-6, 1 - 1e-9, 1 - 1e-1
 def closed_form(log_p: Tensor, x: Tensor, z: Tensor, m: Tensor) -> Tensor:
     v = log_p.shape[-1]
     c = (v * (1 - m) / m).to(log_p.dtype)
-    s, a, b = Table(log_p).uniform_statistics(c, x, z)
+    s, a, b = LogProbTable(log_p).uniform_statistics(c, x, z)
     return rate(s, a, b, same=x == z, m=m, v=v)
 
 
@@ -93,7 +93,7 @@ def test_masked_weight_is_the_generic_integrand() -> None:
     m = 1e-6 + (1 - 1e-6) * torch.rand(count, generator=stream(3, "m"))
     masked = torch.rand(count, generator=stream(3, "masked")) < 0.5
     z = x.masked_fill(masked, v)
-    want = torch.where(masked, Table(log_p).nats(x) / m, 0)
+    want = torch.where(masked, LogProbTable(log_p).nats(x) / m, 0)
     got = Absorbing(v).nelbo_rate(x, log_p.exp(), z, m)
     torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
 
@@ -119,7 +119,7 @@ def hybrid_form(family: Hybrid, log_p: Tensor, x: Tensor, z: Tensor, m: Tensor) 
     moment, v = family.process.at(m[None]), log_p.shape[-1]
     same, masked = (z == x)[None], (z == v)[None]
     c = moment.c[0].to(log_p.dtype)
-    s, a, b = Table(log_p).uniform_statistics(c, x, z.clamp_max(v - 1))
+    s, a, b = LogProbTable(log_p).uniform_statistics(c, x, z.clamp_max(v - 1))
     d = divergence(s[None], a[None], b[None], moment, same, masked)
     return (family.process.weight(moment, same, masked, "elbo") * d)[0]
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from isodiff.families.gaussian import Gaussian
-from isodiff.network.view import Table, View
+from isodiff.network.view import LogProbTable, View
 from isodiff.process import gaussian as process
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -52,10 +52,10 @@ class Published:
     def progress(self, t: Tensor) -> tuple[Tensor, Tensor]:
         return observed("share"), observed("slope")
 
-    def __call__(self, view: View) -> Table:
+    def __call__(self, view: View) -> LogProbTable:
         assert view.evidence is not None and view.table is not None
         self.views.append(view)
-        return Table(self.logits(view).flatten(0, 1).log_softmax(-1))
+        return LogProbTable(self.logits(view).flatten(0, 1).log_softmax(-1))
 
     @staticmethod
     def logits(view: View) -> Tensor:

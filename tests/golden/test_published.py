@@ -25,7 +25,7 @@ from isodiff.families.hybrid import Hybrid, Weighting
 from isodiff.families.masked import Masked
 from isodiff.families.uniform import rate
 from isodiff.network.attention import TwoStream
-from isodiff.network.view import Table, View
+from isodiff.network.view import LogProbTable, View
 from isodiff.process.categorical import Absorbing, UniformState
 from isodiff.process.hybrid import Peaked, divergence
 from isodiff.process.schedule import Linear
@@ -49,7 +49,7 @@ def test_duo_bound_per_token(case: dict[str, Any]) -> None:
     alpha, want = torch.tensor(case["alpha_t"]), torch.tensor(case["nelbo_per_token"])
     v = case["vocab_size"]
     m = (1 - alpha)[:, None].expand(x.shape).flatten()
-    statistics = Table(log_p.flatten(0, 1)).uniform_statistics(
+    statistics = LogProbTable(log_p.flatten(0, 1)).uniform_statistics(
         v * (1 - m) / m, x.flatten(), z.flatten()
     )
     per_m = rate(*statistics, same=(x == z).flatten(), m=m, v=v).view(x.shape)
@@ -80,9 +80,9 @@ def test_mdlm_loss_with_and_without_its_weight(case: dict[str, Any]) -> None:
     class Published:
         vocab_size = v
 
-        def __call__(self, view: View) -> Table:
+        def __call__(self, view: View) -> LogProbTable:
             assert torch.equal(view.inputs, z)
-            return Table(log_p.flatten(0, 1)[view.read])
+            return LogProbTable(log_p.flatten(0, 1)[view.read])
 
     family = Masked(vocab_size=v)
     nats = family.nats(Published(), x, z == v)
@@ -131,7 +131,7 @@ def test_gidd_marginals_weights_and_losses(case: dict[str, Any]) -> None:
     def weight(weighting: Weighting) -> Tensor:
         return family.process.weight(moment, *kinds, weighting) / moment.time  # per unit of t
 
-    statistics = Table(log_p.flatten(0, 1)).uniform_statistics(
+    statistics = LogProbTable(log_p.flatten(0, 1)).uniform_statistics(
         moment.c.flatten(), x.flatten(), z.clamp_max(v - 1).flatten()
     )
     total, at_x, at_z = (value.view_as(x) for value in statistics)

@@ -111,7 +111,7 @@ class Prediction(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Table(Prediction):
+class LogProbTable(Prediction):
     """A prediction given as numbers: oracles and tests."""
 
     values: Float[Tensor, "M V"]
