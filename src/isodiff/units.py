@@ -31,3 +31,10 @@ def clock(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def duration(hours: float) -> str:
+    """A time as people plan it: 40 min 00 s, 12 hours, 3.5 days."""
+    if hours < 1:
+        return clock(3600 * hours)
+    return f"{hours:.3g} hours" if hours < 72 else f"{hours / 24:.3g} days"

@@ -55,8 +55,8 @@ def found(law: str) -> dict[str, Any]:
     laws = known_laws("published:2512.10858")
     setting = workloads(laws, Setting())
     return {
-        "fresh": plan(laws, 1e21, setting=setting),
-        "limited": plan(laws, 1e21, 1e9),
+        "fresh": to_json(plan(laws, 1e21, setting=setting)),
+        "limited": to_json(plan(laws, 1e21, 1e9)),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -88,9 +89,9 @@ def _budget(
             this for every family, whatever its size.
         utilization: Share of the device's peak (dense bfloat16) that training reaches; 0.4 by default, as
             published runs do.
-        length: Tokens of a text, for memory and writing; 2048 by default.
+        length: Tokens of a text, for memory and sampling; 2048 by default.
         vocab_size: Tokens of the vocabulary, likewise; 32000 by default.
-        sampler_steps: Steps of the samplers that have that dial, for writing; 128 by default.
+        sampler_steps: Steps of the samplers that have that dial, for sampling; 128 by default.
     """
     from isodiff.cli.plan_text import plan_text
     from isodiff.scaling.laws.load import known_laws
@@ -107,8 +108,8 @@ def _budget(
     }
     chosen: dict[str, Any] = {name: value for name, value in setting.items() if value is not None}
     laws = known_laws(law)
-    value = plan(laws, budget, data_limit, workloads(laws, Setting(**chosen)))
-    return Answer(value, plan_text(value))
+    found = plan(laws, budget, data_limit, workloads(laws, Setting(**chosen)))
+    return Answer(to_json(found), plan_text(found))
 
 
 def _next(
@@ -157,8 +158,8 @@ def _next(
 COMMANDS = Commands(functions={"study": _study, "budget": _budget, "next": _next})
 
 
-def workloads(laws: list[LawResult], setting: Setting) -> Setting:
-    """The setting with what the families of the laws show a network, in training and in writing."""
+def workloads(laws: Sequence[LawResult], setting: Setting) -> Setting:
+    """The setting with what the families of the laws show a network, in training and in sampling."""
     from isodiff.families import FAMILIES
     from isodiff.scaling.laws.printed_constants import base_name
 

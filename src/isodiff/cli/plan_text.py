@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from isodiff.report.blocks import Section, Table, Text
 from isodiff.report.format import spread
 from isodiff.report.text import terminal
 from isodiff.scaling.planning.candidate_runs import ProposedRun
 from isodiff.scaling.planning.experimental_design import Proposal
+from isodiff.scaling.planning.family_plan import FamilyPlan
+from isodiff.scaling.planning.hardware import SamplingSpeed
+from isodiff.scaling.planning.recommend import Plan
 from isodiff.study.plan import PlannedRun, makespan
 from isodiff.units import clock, short
 
@@ -21,34 +23,32 @@ _NEEDS = (
 )
 
 
-def plan_text(found: dict[str, Any]) -> str:
+def plan_text(found: Plan) -> str:
     """A table of families, what each needs, the recommendation with its reasons, what to beware of."""
-    best = found["recommendation"]
-    rules = sorted({line for family in found["families"].values() for line in _rules(family)})
-    warnings = [Section("Warnings", [Text(found["warnings"])])] if found["warnings"] else []
+    best = found.recommendation
+    rules = sorted({line for family in found.families.values() for line in _rules(family)})
+    warnings = [Section("Warnings", [Text(found.warnings)])] if found.warnings else []
     return terminal(
         _head(found),
         _by_law(found),
         f"{_setting(found)}\n{terminal(_needs(found))}",
-        Section(f"Recommended: {best['family'] or 'nothing'}", [Text(best["reasons"], "list")]),
+        Section(f"Recommended: {best.family or 'nothing'}", [Text(best.reasons, "list")]),
         *([Section("Rules", [Text(rules)])] if rules else []),
         *warnings,
-        found["protocol"],
+        found.protocol,
     )
 
 
-def _head(found: dict[str, Any]) -> str:
-    limit = (
-        "" if found["data_limit"] is None else f" and a text of {short(found['data_limit'])} tokens"
-    )
+def _head(found: Plan) -> str:
+    limit = "" if found.data_limit is None else f" and a text of {short(found.data_limit)} tokens"
     head = (
-        f"{found['budget']:.3g} FLOPs{limit}, by the {found['law']} law of {found['source']} "
-        f"(C: {found['flops']}, N: {found['parameters_convention']})"
+        f"{found.budget:.3g} FLOPs{limit}, by the {found.law} law of {found.source} "
+        f"(C: {found.flops}, N: {found.parameters_convention})"
     )
     errors = [
-        f"{law['law']} {law['held_out_error']:.2%}"
-        for law in found["laws"]
-        if law["held_out_error"] is not None
+        f"{law.law} {law.held_out_error:.2%}"
+        for law in found.laws
+        if law.held_out_error is not None
     ]
     if not errors:
         return head
@@ -57,31 +57,31 @@ def _head(found: dict[str, Any]) -> str:
     )
 
 
-def _ranked(found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+def _ranked(found: Plan) -> list[tuple[str, FamilyPlan]]:
     """By loss, unknown ones last."""
 
-    def rank(item: tuple[str, dict[str, Any]]) -> tuple[float, str]:
+    def rank(item: tuple[str, FamilyPlan]) -> tuple[float, str]:
         name, family = item
-        return (float("inf") if family["loss"] is None else family["loss"], name)
+        return (float("inf") if family.loss is None else family.loss, name)
 
-    return sorted(found["families"].items(), key=rank)
+    return sorted(found.families.items(), key=rank)
 
 
-def _by_law(found: dict[str, Any]) -> Table:
+def _by_law(found: Plan) -> Table:
     """Size, tokens, loss and recipe of each family."""
-    limited = found["data_limit"] is not None
+    limited = found.data_limit is not None
     rows = []
     for name, family in _ranked(found):
-        mark = "<= " if family["kind"] == "bound" else ""
-        loss = mark + spread(family["loss"], family["loss_interval"], ".3f")
-        batch, rate = family["batch_tokens"]["value"], family["learning_rate"]["value"]
+        mark = "<= " if family.kind == "bound" else ""
+        loss = mark + spread(family.loss, family.loss_interval, ".3f")
+        batch, rate = family.batch_tokens.value, family.learning_rate.value
         rows.append(
             (
                 name,
-                spread(family["N"], family["N_interval"]),
-                spread(family["D"], family["D_interval"]),
-                *([f"{family['epochs']:.3g}"] if limited else []),
-                "unknown" if family["loss"] is None else loss,
+                spread(family.N, family.N_interval),
+                spread(family.D, family.D_interval),
+                *([f"{family.epochs:.3g}"] if limited else []),
+                "unknown" if family.loss is None else loss,
                 "-" if batch is None else short(batch),
                 "-" if rate is None else f"{rate:.2g}",
             )
@@ -90,22 +90,22 @@ def _by_law(found: dict[str, Any]) -> Table:
     return Table.of(("family", "N*", "D*", *epochs, "loss", "batch", "rate"), rows)
 
 
-def _setting(found: dict[str, Any]) -> str:
-    setting = found["setting"]
-    device = setting["device"]
-    count = f"{device['count']} " if device["count"] > 1 else ""
+def _setting(found: Plan) -> str:
+    setting = found.setting
+    device = setting.devices
+    count = f"{device.count} " if device.count > 1 else ""
     pace = (
-        f"{setting['utilisation']:.0%} of their peak"
-        if setting["throughput"] is None
-        else f"{short(setting['throughput'])} tokens/s in training"
+        f"{setting.utilization:.0%} of their peak"
+        if setting.throughput is None
+        else f"{short(setting.throughput)} tokens/s in training"
     )
     return (
-        f"On {count}{device['name']}, {pace}, texts of {setting['length']} tokens, a vocabulary of "
-        f"{setting['vocab_size']}, samplers of {setting['sampler_steps']} steps"
+        f"On {count}{device.name}, {pace}, texts of {setting.length} tokens, a vocabulary of "
+        f"{setting.vocab_size}, samplers of {setting.sampler_steps} steps"
     )
 
 
-def _needs(found: dict[str, Any]) -> Table:
+def _needs(found: Plan) -> Table:
     """What training and sampling take."""
     names = (
         "family",
@@ -120,31 +120,31 @@ def _needs(found: dict[str, Any]) -> Table:
     return Table.of(names, [_needs_row(*item) for item in _ranked(found)], caption=_NEEDS)
 
 
-def _needs_row(name: str, family: dict[str, Any]) -> Sequence[str]:
-    memory, sampling = family["memory"], family["inference"]
-    least = memory["devices_needed"]
+def _needs_row(name: str, family: FamilyPlan) -> Sequence[str]:
+    memory, sampling = family.memory, family.inference
+    least = memory.devices_needed
     cells = ["-"] * 4
-    if sampling["flops_per_token"] is not None:
+    if isinstance(sampling, SamplingSpeed):
         cells = [
-            short(sampling["flops_per_token"]),
-            f"{sampling['evaluations']:.0f}",
-            short(sampling["tokens_per_second_alone"]),
-            short(sampling["tokens_per_second"]),
+            short(sampling.flops_per_token),
+            f"{sampling.evaluations:.0f}",
+            short(sampling.tokens_per_second_alone),
+            short(sampling.tokens_per_second),
         ]
-    size = short(memory["states_bytes"] + memory["activations_bytes"], "B")
+    size = short(memory.states_bytes + memory.activations_bytes, "B")
     needed = "none" if least is None else str(least)
-    return (name, f"{family['training']['hours']:.3g}", size, needed, *cells)
+    return (name, f"{family.training.hours:.3g}", size, needed, *cells)
 
 
-def _rules(family: dict[str, Any]) -> list[str]:
+def _rules(family: FamilyPlan) -> list[str]:
     """Where the numbers of one family that no law gives come from."""
-    advice = {"batch, tokens": family["batch_tokens"], "rate": family["learning_rate"]}
+    advice = {"batch, tokens": family.batch_tokens, "rate": family.learning_rate}
     found = [
-        f"{name}: {rule['statement']} ({rule['source']})"
+        f"{name}: {rule.statement} ({rule.source})"
         for name, rule in advice.items()
-        if rule["value"] is not None
+        if rule.value is not None
     ]
-    if "loss_cooled" in family:
+    if family.loss_cooled is not None:
         found.append("losses are at a constant learning rate; a cooldown lowers them by 2.4 %")
     return found
 

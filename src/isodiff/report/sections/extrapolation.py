@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
-from typing import Any
 
 from isodiff.errors import InputError
 from isodiff.report.blocks import Block, Cell, Column, Table, Text
 from isodiff.report.format import MARKS, scientific, sentence, spread
 from isodiff.report.study_folder import StudyFolder
 from isodiff.scaling.laws.law import LawResult
+from isodiff.scaling.planning.family_plan import FamilyPlan
 from isodiff.scaling.planning.hardware import Setting
-from isodiff.scaling.planning.reasons import span
 from isodiff.scaling.planning.recommend import plan
-from isodiff.units import short
+from isodiff.units import duration, short
 
 _TIMES = 10.0  # the budget planned, over the largest of the study
 
@@ -40,32 +39,30 @@ def extrapolation(study: StudyFolder) -> list[Block]:
         Column("time", "as fast as here"),
         Column("other laws", "loss"),
     )
-    shown = [name for name in study.families if name in found["families"]]
-    rows = tuple(_extrapolated(name, found["families"][name], limit is not None) for name in shown)
+    shown = [name for name in study.families if name in found.families]
+    rows = tuple(_extrapolated(name, found.families[name], limit is not None) for name in shown)
     text = "" if limit is None else f" and the study's text of {short(limit)} tokens"
     caption = (
-        f"{scientific(budget)} FLOPs{text}, by the {found['law']} law. Losses carry the interval of a run. "
+        f"{scientific(budget)} FLOPs{text}, by the {found.law} law. Losses carry the interval of a run. "
         "Laws that differ by more than their intervals are the uncertainty."
     )
-    best = found["recommendation"]
-    said = [f"Recommended: {best['family'] or 'nothing'}."]
-    said += map(sentence, (*best["reasons"], *found["warnings"]))
+    best = found.recommendation
+    said = [f"Recommended: {best.family or 'nothing'}."]
+    said += map(sentence, (*best.reasons, *found.warnings))
     return [Table(columns, rows, title=title, caption=caption), Text(said, "list")]
 
 
-def _extrapolated(name: str, family: dict[str, Any], limited: bool) -> tuple[Cell, ...]:
-    others = [
-        f"{one['law']} {one['loss']:.3f}" for one in family["other_laws"] if one["loss"] is not None
-    ]
-    mark = f"{MARKS[family['kind']]} " if family["kind"] and family["loss"] is not None else ""
-    loss = mark + spread(family["loss"], family["loss_interval"], ".3f")
+def _extrapolated(name: str, family: FamilyPlan, limited: bool) -> tuple[Cell, ...]:
+    others = [f"{one.law} {one.loss:.3f}" for one in family.other_laws if one.loss is not None]
+    mark = f"{MARKS[family.kind]} " if family.kind and family.loss is not None else ""
+    loss = mark + spread(family.loss, family.loss_interval, ".3f")
     return (
         Cell(name),
-        _sized(family["N"], family["N_interval"]),
-        _sized(family["D"], family["D_interval"]),
-        *([Cell(f"{family['epochs']:.3g}")] if limited else []),
-        Cell(loss, note=family["repetition"] or ""),
-        Cell(span(family["training"]["hours"])),
+        _sized(family.N, family.N_interval),
+        _sized(family.D, family.D_interval),
+        *([Cell(f"{family.epochs:.3g}")] if limited else []),
+        Cell(loss, note=family.repetition or ""),
+        Cell(duration(family.training.hours)),
         Cell(", ".join(others) or "–"),
     )
 

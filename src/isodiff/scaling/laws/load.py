@@ -5,6 +5,7 @@ All come as the result of a fit, so that a plan reads one form only.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ PRINTED = {
 """C and N of the laws that are known as printed only."""
 
 
-def known_laws(source: str) -> list[LawResult]:
+def known_laws(source: str) -> tuple[LawResult, ...]:
     """Every law that a source gives: `published:ARXIV`, or the path of a fit's JSON.
 
     Raises:
@@ -64,20 +65,21 @@ def known_laws(source: str) -> list[LawResult]:
             raise InputError(
                 f"{source} was written by an older version ({name} has no draws); fit it again with --out"
             )
-    return [law]
+    return (law,)
 
 
-def published_laws(source: str) -> list[LawResult]:
-    """The laws of published runs, fitted here, or those that a paper prints."""
+@functools.cache
+def published_laws(source: str) -> tuple[LawResult, ...]:
+    """The laws of published runs, fitted here (once a process), or those that a paper prints."""
     arxiv = source.removeprefix("published:")
     if arxiv in PRINTED:
-        return as_printed(arxiv)
+        return tuple(as_printed(arxiv))
     if arxiv not in FITTED:
         known = [*FITTED, *PRINTED]
         listed = ", ".join(f"published:{name}" for name in known)
         raise InputError(f"no published laws {source!r}{nearest(arxiv, known)}; there is {listed}")
     points = published_points(source)
-    return [fit(points, bootstrap=REPLICATES).result() for fit in FITTED[arxiv]]
+    return tuple(fit(points, bootstrap=REPLICATES).result() for fit in FITTED[arxiv])
 
 
 def as_printed(arxiv: str) -> list[LawResult]:

@@ -6,33 +6,53 @@ others are quoted: their disagreement is an uncertainty that no interval of one 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from isodiff.cost.sampling import TypicalNetwork
 from isodiff.errors import InputError
-from isodiff.scaling.laws.law import FamilyResult, Forecast, LawResult, span_of
-from isodiff.scaling.planning.hardware import (
-    Setting,
-    sampling_speed,
-    training_memory,
-    training_time,
-)
-from isodiff.scaling.planning.published_rules import (
-    Advice,
-    batch_tokens,
-    best_epochs,
-    critical_compute,
-    learning_rate,
-)
-from isodiff.scaling.planning.reasons import recommendation
-from isodiff.serialization import to_json
+from isodiff.scaling.laws.law import Forecast, LawResult
+from isodiff.scaling.planning.family_plan import FAR, FamilyPlan, family_plan
+from isodiff.scaling.planning.hardware import SamplingSpeed, Setting
+from isodiff.units import duration, short
 
-FAR = 10.0
-"""Times the largest fitted budget beyond which a plan is an extrapolation not to be trusted."""
-NOT_COVERED = "no published rule was measured on this family"
+Families = Mapping[str, FamilyPlan]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LawError:
+    """How well a law predicted the largest budgets: relative error of loss, rms over families."""
+
+    law: str
+    held_out_error: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recommendation:
+    """The family to train, in what share of the laws' draws it is best, and why it is this one."""
+
+    family: str | None
+    confidence: float | None
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What laws say of a budget: every family by the law that is followed, and which to train."""
+
+    budget: float
+    data_limit: float | None
+    law: str
+    source: str
+    flops: str
+    parameters_convention: str
+    laws: tuple[LawError, ...]
+    families: dict[str, FamilyPlan]
+    setting: Setting
+    recommendation: Recommendation
+    warnings: tuple[str, ...]
+    protocol: str
 
 
 def plan(
@@ -40,7 +60,7 @@ def plan(
     budget: float,
     unique_tokens: float | None = None,
     setting: Setting | None = None,
-) -> dict[str, Any]:
+) -> Plan:
     """One entry per family, and a recommendation with its reasons.
 
     Args:
@@ -56,163 +76,224 @@ def plan(
         if value is not None and not (np.isfinite(value) and value > 0):
             raise InputError(f"{name} is {value}; it must be a positive number, e.g. 1e21")
     setting = setting or Setting()
-    chosen = followed(laws, limited=unique_tokens is not None)
+    chosen = _followed(laws, limited=unique_tokens is not None)
     others = [law for law in laws if law is not chosen]
-    families, forecasts = {}, {}
+    forecasts: dict[str, Forecast] = {}
     for name, family in chosen.families.items():
         found = family.predict(name, budget, unique_tokens)
-        if found is None:
-            continue
-        forecasts[name] = found
-        families[name] = {
-            **entry(name, family, found, budget, unique_tokens),
-            **cooled(chosen, found),
-            **needs(name, found, budget, chosen.parameters_convention, setting),
-            "other_laws": [
-                second
-                for law in others
-                if (second := opinion(law, name, budget, unique_tokens)) is not None
-            ],
-        }
-    if not families:
+        if found is not None:
+            forecasts[name] = found
+    if not forecasts:
         raise InputError(
             f"{chosen.source} has no law for any family; it needs two accepted budgets"
         )
-    return {
-        "budget": budget,
-        "data_limit": unique_tokens,
-        "law": chosen.law,
-        "source": chosen.source,
-        "flops": chosen.flops,
-        "parameters_convention": chosen.parameters_convention,
-        "laws": [{"law": law.law, "held_out_error": held_out_error(law)} for law in laws],
-        "families": families,
-        "setting": to_json(setting),
-        "recommendation": recommendation(families, forecasts, budget, unique_tokens, setting),
-        "warnings": warnings(families, budget, setting),
-        "protocol": chosen.protocol,
+    families = {
+        name: family_plan(name, chosen, found, budget, unique_tokens, setting, others)
+        for name, found in forecasts.items()
     }
+    return Plan(
+        budget=budget,
+        data_limit=unique_tokens,
+        law=chosen.law,
+        source=chosen.source,
+        flops=chosen.flops,
+        parameters_convention=chosen.parameters_convention,
+        laws=tuple(LawError(law=law.law, held_out_error=_law_error(law)) for law in laws),
+        families=families,
+        setting=setting,
+        recommendation=_recommendation(families, forecasts, budget, unique_tokens, setting),
+        warnings=tuple(_warnings(families, budget, setting)),
+        protocol=chosen.protocol,
+    )
 
 
-def followed(laws: Sequence[LawResult], *, limited: bool) -> LawResult:
+def _followed(laws: Sequence[LawResult], *, limited: bool) -> LawResult:
     """The law with the smallest error at the largest budgets; with limited text one that knows of it."""
     able = [law for law in laws if not limited or law.knows_repetition]
-    return min(able or laws, key=lambda law: held_out_error(law) or float("inf"))
+    return min(able or laws, key=lambda law: _law_error(law) or float("inf"))
 
 
-def held_out_error(law: LawResult) -> float | None:
-    """Root mean square over families of the relative error of loss; None where nothing was predicted."""
+def _law_error(law: LawResult) -> float | None:
+    """Root mean square over families; None where nothing was predicted."""
     errors = [family.held_out_error for family in law.families.values()]
     known = [error for error in errors if error is not None]
     return float(np.sqrt(np.mean(np.square(known)))) if known else None
 
 
-def _ends(samples: np.ndarray | None) -> list[float] | None:
-    found = span_of(samples)
-    return None if found is None else list(found)
+def _recommendation(
+    families: Families,
+    forecasts: Mapping[str, Forecast],
+    budget: float,
+    unique: float | None,
+    setting: Setting,
+) -> Recommendation:
+    """The family of lowest loss, how surely, and what else bears on the choice."""
+    known = {name: family.loss for name, family in families.items() if family.loss is not None}
+    if not known:
+        reasons = ("no law gives a loss here",)
+        return Recommendation(family=None, confidence=None, reasons=reasons)
+    best, *others = sorted(known, key=known.__getitem__)
+    confidence = None
+    if not others:
+        reasons = [f"{best} is the only family with a law for this budget"]
+    else:
+        reasons = [f"{best} has the lowest expected loss, {known[best]:.3f} nats per token"]
+        confidence = _confidence([forecasts[name] for name in (best, *others)])
+        sure = (
+            "" if confidence is None else f"{best} is best in {confidence:.0%} of the laws' draws"
+        )
+        second, gap = others[0], known[others[0]] - known[best]
+        reasons.append(
+            f"{second} follows with {known[second]:.3f}, {gap:.3f} more{sure and f'; {sure}'}"
+        )
+        bounds = [name for name in (best, *others) if families[name].kind == "bound"]
+        if bounds and len(bounds) < len(known):
+            reasons.append(
+                f"the losses of {', '.join(bounds)} are upper bounds: their true losses are lower by an "
+                "unknown amount"
+            )
+    reasons += _disagreements(families, best)
+    if unique is not None:
+        reasons += _text_reasons(families, best, budget)
+    reasons.append(_training_reason(families[best], setting))
+    if not setting.measured:
+        reasons.append(_memory_reason(families[best], setting))
+        reasons += _speed_reasons(families, best, setting)
+    return Recommendation(family=best, confidence=confidence, reasons=tuple(reasons))
 
 
-def entry(
-    name: str, family: FamilyResult, found: Forecast, budget: float, unique: float | None
-) -> dict[str, Any]:
-    """Everything planned of one family."""
-    size, tokens = float(found.parameters[0]), float(found.tokens[0])
-    batch = batch_tokens(name, tokens)
-    rate = None if batch is None else learning_rate(name, batch.value)
-    nats = found.with_noise(0.0 if found.nats is None else family.scatter(float(found.nats[0])))
-    known = nats is not None
-    return {
-        "kind": family.kind,
-        "N": size,
-        "N_interval": _ends(found.parameters),
-        "D": tokens,
-        "D_interval": _ends(found.tokens),
-        "tokens_per_parameter": tokens / size,
-        "epochs": None if unique is None else max(1.0, tokens / unique),
-        "loss": float(nats[0]) if known else None,
-        "loss_interval": _ends(nats),
-        "repetition": found.repetition,
-        "best_epochs": None if unique is None else advice(best_epochs(name, size, unique)),
-        "critical_compute": None if unique is None else advice(critical_compute(name, unique)),
-        "batch_tokens": advice(batch),
-        "learning_rate": advice(rate),
-        "extrapolation": budget / family.most_compute,
-        "far": budget > FAR * family.most_compute * (1 + 1e-9),
-        "held_out_error": family.held_out_error,
-    }
-
-
-def needs(
-    name: str, found: Forecast, budget: float, convention: str, setting: Setting
-) -> dict[str, Any]:
-    """What the planned network takes to train, and to write with."""
-    network = TypicalNetwork.of(float(found.parameters[0]), convention, setting.vocab_size)
-    return {
-        "training": to_json(training_time(name, budget, float(found.tokens[0]), setting)),
-        "memory": to_json(training_memory(name, network, setting)),
-        "inference": to_json(sampling_speed(name, network, setting)),
-    }
-
-
-def advice(found: Advice | None) -> dict[str, Any]:
-    """A rule's value, or why there is none."""
-    return {"value": None, "reason": NOT_COVERED} if found is None else found.to_json()
-
-
-def cooled(law: LawResult, found: Forecast) -> dict[str, Any]:
-    """Loss after a cooldown, where the law is of runs at a constant learning rate."""
-    ratio = law.cooled
-    return {} if not ratio or found.nats is None else {"loss_cooled": float(found.nats[0]) / ratio}
-
-
-def opinion(
-    law: LawResult, name: str, budget: float, unique: float | None
-) -> dict[str, Any] | None:
-    """What another law says of a family."""
-    family = law.families.get(name)
-    found = None if family is None else family.predict(name, budget, unique)
-    if family is None or found is None:
+def _confidence(forecasts: Sequence[Forecast]) -> float | None:
+    """Share of draws in which the first has the lowest loss; None without draws."""
+    losses = [found.nats for found in forecasts if found.nats is not None and len(found.nats) > 1]
+    if len(losses) < len(forecasts):
         return None
-    return {
-        "law": law.law,
-        "N": float(found.parameters[0]),
-        "D": float(found.tokens[0]),
-        "loss": None if found.nats is None else float(found.nats[0]),
-        "loss_interval": _ends(found.nats),
-        "held_out_error": family.held_out_error,
-    }
+    rows = min(map(len, losses))
+    drawn = np.stack([nats[1:rows] for nats in losses])
+    return float((drawn.argmin(axis=0) == 0).mean())
 
 
-def warnings(families: dict[str, dict[str, Any]], budget: float, setting: Setting) -> list[str]:
+def _disagreements(families: Families, best: str) -> list[str]:
+    """Where another law picks another family, or puts the best one's loss outside its interval."""
+    said = []
+    for law in sorted({other.law for family in families.values() for other in family.other_laws}):
+        losses = {
+            name: other.loss
+            for name, family in families.items()
+            for other in family.other_laws
+            if other.law == law and other.loss is not None
+        }
+        if best not in losses:
+            continue
+        pick = min(losses, key=losses.__getitem__)
+        span = families[best].loss_interval
+        if pick != best:
+            said.append(f"the {law} law would pick {pick} instead, with {losses[pick]:.3f}")
+        elif span is not None and not span[0] <= losses[best] <= span[1]:
+            said.append(
+                f"the {law} law gives {best} {losses[best]:.3f}, outside the interval "
+                f"[{span[0]:.3f}, {span[1]:.3f}]: the form of the law matters more than the noise"
+            )
+        else:
+            said.append(f"the {law} law agrees: {best}, with {losses[best]:.3f}")
+    return said
+
+
+def _text_reasons(families: Families, best: str, budget: float) -> list[str]:
+    """What limited text adds."""
+    said = []
+    epochs, repetition = families[best].epochs, families[best].repetition
+    if epochs and epochs > 1:
+        said.append(f"{best} would see the text {epochs:.3g} times ({repetition})")
+    for name, family in families.items():
+        critical, most = family.critical_compute, family.best_epochs
+        if critical and critical.value is not None:
+            which = "above" if budget > critical.value else "below"
+            said.append(
+                f"the budget is {which} the {critical.value:.2g} FLOPs from which {name} overtook "
+                f"autoregressive on such a text in {critical.source}"
+            )
+        if most and most.value is not None and family.epochs and family.epochs > most.value:
+            said.append(
+                f"{name} would over-fit: {family.epochs:.3g} epochs, where {most.source} finds at most "
+                f"{most.value:.3g} useful"
+            )
+    return said
+
+
+def _training_reason(family: FamilyPlan, setting: Setting) -> str:
+    """Hours, and by what they were reckoned."""
+    needed = family.training
+    how = {
+        "throughput": f"at {short(needed.tokens_per_second)} tokens/s",
+        "measured": "as fast as its largest runs here",
+        "utilisation": f"on {setting.devices} at {setting.utilization:.0%} of the peak",
+    }[needed.basis]
+    return f"training it takes {duration(needed.hours)} {how}"
+
+
+def _memory_reason(family: FamilyPlan, setting: Setting) -> str:
+    needed, kind = family.memory, setting.devices.name
+    whole = short(needed.states_bytes + needed.activations_bytes, "B")
+    if needed.fits_one_device:
+        return f"it fits one {kind}: {whole} with one sequence of {setting.length} tokens"
+    if needed.devices_needed is None:
+        return (
+            f"the activations of one sequence of {setting.length} tokens do not fit one {kind} unless they "
+            "are computed again"
+        )
+    return f"it does not fit one {kind} ({whole}); in equal parts it fits {needed.devices_needed}"
+
+
+def _speed_reasons(families: Families, best: str, setting: Setting) -> list[str]:
+    """How fast the best family samples, beside the one that is fastest alone."""
+    speeds = {name: family.inference for name, family in families.items()}
+    known = {name: speed for name, speed in speeds.items() if isinstance(speed, SamplingSpeed)}
+    if best not in known:
+        return []
+    own = known[best]
+    first = max(known, key=lambda name: known[name].tokens_per_second_alone)
+    said = [f"on one {setting.devices.name} it writes at most {_speeds(own)}"]
+    if first != best:
+        share = known[first].flops_per_token / own.flops_per_token
+        said.append(
+            f"a text alone is written fastest by {first}, in {known[first].evaluations:.0f} network "
+            f"evaluations: at most {_speeds(known[first])}, for {share:.2g} times the FLOPs a token"
+        )
+    return said
+
+
+def _speeds(speed: SamplingSpeed) -> str:
+    alone, together = short(speed.tokens_per_second_alone), short(speed.tokens_per_second)
+    return f"{alone} tokens/s alone and {together} in batches of {speed.batch}"
+
+
+def _warnings(families: Families, budget: float, setting: Setting) -> list[str]:
     """Extrapolation, rules read out of their range, and devices that cannot do what is asked of them."""
     said = []
-    far = [name for name, row in families.items() if row["far"]]
-    if far:
-        times = max(families[name]["extrapolation"] for name in far)
+
+    def those(condition: Callable[[FamilyPlan], bool | None]) -> str:
+        return ", ".join(name for name, family in families.items() if condition(family))
+
+    if far := those(lambda family: family.far):
+        times = max(family.extrapolation for family in families.values() if family.far)
         said.append(
-            f"{budget:.3g} FLOPs are up to {times:.3g} times the largest fitted budget of "
-            f"{', '.join(far)}: beyond {FAR:g} times a law is a guess"
+            f"{budget:.3g} FLOPs are up to {times:.3g} times the largest fitted budget of {far}: beyond "
+            f"{FAR:g} times a law is a guess"
         )
-    for rule, words in (("batch_tokens", "batch"), ("learning_rate", "learning rate")):
-        beyond = [name for name, row in families.items() if row[rule].get("beyond")]
+    for what, beyond in (
+        ("batch", those(lambda family: family.batch_tokens.beyond)),
+        ("learning rate", those(lambda family: family.learning_rate.beyond)),
+    ):
         if beyond:
-            said.append(
-                f"{words} of {', '.join(beyond)}: read outside the range the rule was measured in"
-            )
-    fast = [name for name, row in families.items() if (row["training"]["utilisation"] or 0) > 1]
-    if fast:
+            said.append(f"{what} of {beyond}: read outside the range the rule was measured in")
+    if fast := those(lambda family: (family.training.utilization or 0) > 1):
         said.append(
-            f"at that throughput {', '.join(fast)} would do more FLOPs than {setting.devices} can at its peak"
+            f"at that throughput {fast} would do more FLOPs than {setting.devices} can at its peak"
         )
-    small = [
-        name
-        for name, row in families.items()
-        if row["memory"]["devices_needed"] is None
-        or row["memory"]["devices_needed"] > setting.devices.count
-    ]
-    if small:
+    count = setting.devices.count
+    if small := those(lambda family: (family.memory.devices_needed or count + 1) > count):
         said.append(
-            f"{setting.devices} has too little memory for {', '.join(small)}, even with everything in equal "
-            "parts on all devices"
+            f"{setting.devices} has too little memory for {small}, even with everything in equal parts on "
+            "all devices"
         )
     return said
