@@ -130,7 +130,7 @@ def frontier_point(job: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def held_out(job: dict[str, Any]) -> dict[str, Any]:
+def held_out_statistics(job: dict[str, Any]) -> dict[str, Any]:
     """The same statistics of held-out text: every other window against the rest."""
     run = opened(job["folder"], job["device"])
     texts = held_out_texts(run, 2 * job["texts"])

@@ -30,7 +30,7 @@ from isodiff.runs.spec import RunSpec
 from isodiff.serialization import to_json
 from isodiff.study.branching import branch_points, with_shared_warmup
 from isodiff.study.plan import PlannedRun, StepSeconds
-from isodiff.study.sampling import frontier_point, held_out, samplers
+from isodiff.study.sampling import frontier_point, held_out_statistics, samplers
 from isodiff.study.workers import Job
 from isodiff.train.loop import train
 from isodiff.train.run import TrainingRun
@@ -133,7 +133,7 @@ _JOBS = {
     "sample": _sample,
     "samplers": samplers,
     "frontier_point": frontier_point,
-    "held_out": held_out,
+    "held_out": held_out_statistics,
 }
 
 
