@@ -9,8 +9,8 @@ from __future__ import annotations
 import ctypes
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # malloc.h
-BLOCK = 2**25  # 32 MiB, as far as glibc itself ever raises its threshold
-KEPT = 2**30
+_BLOCK = 2**25  # 32 MiB, as far as glibc itself ever raises its threshold
+_KEPT = 2**30
 
 
 def keep_freed_memory() -> bool:
@@ -19,4 +19,4 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, TypeError, AttributeError):  # another system or another C library
         return False
-    return bool(mallopt(MMAP_THRESHOLD, BLOCK) and mallopt(TRIM_THRESHOLD, KEPT))
+    return bool(mallopt(MMAP_THRESHOLD, _BLOCK) and mallopt(TRIM_THRESHOLD, _KEPT))

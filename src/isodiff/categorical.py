@@ -22,11 +22,11 @@ def draw(weights: Float[Tensor, "... K"], u: Float[Tensor, "..."]) -> Int[Tensor
     if weights.numel() > IN_CACHE and weights.ndim > 1 and weights.device.type == "cpu":
         rows = max(1, IN_CACHE // weights[0].numel())
         parts = zip(weights.split(rows), u.split(rows), strict=True)
-        return torch.cat([inverse_cdf(*part) for part in parts])
-    return inverse_cdf(weights, u)
+        return torch.cat([_inverse_cdf(*part) for part in parts])
+    return _inverse_cdf(weights, u)
 
 
-def inverse_cdf(weights: Float[Tensor, "... K"], u: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
+def _inverse_cdf(weights: Float[Tensor, "... K"], u: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
     """The first index whose cumulative weight exceeds u times the total, in float64."""
     cdf = weights.double().cumsum(-1)
     # Strictly above: a category of weight zero is never the first such.

@@ -144,7 +144,6 @@ def _reader_left() -> int:
 
 
 def _usage() -> str:
-    """The top-level help."""
     known = verbs()
     width = max(map(len, known))
     lines = "\n".join(f"  {verb:<{width}}  {line}" for verb, line in known.items())

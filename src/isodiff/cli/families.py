@@ -12,7 +12,7 @@ from isodiff.report.blocks import Table
 from isodiff.report.text import terminal
 from isodiff.units import short
 
-ROWS = 4  # sequences of a step: enough that every family's shares of them come out even
+_ROWS = 4  # sequences of a step: enough that every family's shares of them come out even
 
 
 def run(
@@ -35,7 +35,7 @@ def run(
     size, rows = Shape.parse(shape), {}
     for name, cls in sorted(FAMILIES.items()):
         family = cls(vocab_size=vocab_size)  # type: ignore[call-arg]
-        views = family.training_views(ROWS, length)
+        views = family.training_views(_ROWS, length)
         flops, _ = training_flops(
             views,
             shape=size,
@@ -46,7 +46,7 @@ def run(
         rows[name] = {
             "nickname": cls.nickname,
             "likelihood": cls.kind,
-            "training_flops_per_token": flops / (ROWS * length),
+            "training_flops_per_token": flops / (_ROWS * length),
             "reference": cls.reference,
         }
     names = ("family", "nickname", "likelihood", "FLOPs/token", "reference")

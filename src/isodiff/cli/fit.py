@@ -20,7 +20,7 @@ from isodiff.scaling.points import Parameters, Points
 from isodiff.scaling.sensitivity import under_each
 from isodiff.serialization import to_json, write_result
 
-FLAGS = {"resampling": "resample"}
+_FLAGS = {"resampling": "resample"}
 """Options of laws whose flags are called otherwise."""
 
 
@@ -62,7 +62,7 @@ def run(
     if law not in known:
         raise InputError(f"no law {law!r}{nearest(law, known)}; laws: {', '.join(known)}")
     chosen = known[law]
-    options = chosen_options(
+    options = _chosen_options(
         chosen, {"irreducible": irreducible, "huber": huber, "resampling": resample}
     )
 
@@ -79,7 +79,7 @@ def run(
     return Answer(to_json(result), law_text(result))
 
 
-def chosen_options(law: Law, given: Mapping[str, bool | str | None]) -> dict[str, bool | str]:
+def _chosen_options(law: Law, given: Mapping[str, bool | str | None]) -> dict[str, bool | str]:
     """The options of a law that were given.
 
     Raises:
@@ -88,7 +88,7 @@ def chosen_options(law: Law, given: Mapping[str, bool | str | None]) -> dict[str
     options = {name: value for name, value in given.items() if value}
     for name in options:
         if name not in law.options:
-            flag = FLAGS.get(name, name)
+            flag = _FLAGS.get(name, name)
             takers = " or ".join(one.name for one in registered().values() if name in one.options)
             raise InputError(
                 f"--{flag} is for --law {takers}; the {law.name} law has no such option"

@@ -100,7 +100,6 @@ def run(
 
 
 def _recommended(best: SamplerPoint, throughput: float, budget: float | None, alone: bool) -> str:
-    """The recommendation in a sentence."""
     speed = best.length / best.latency_seconds if alone else best.tokens_per_second
     how = "one text at a time" if alone else f"in batches of {best.batch}"
     within = "" if budget is None else f" within {budget:.3g} training FLOPs"

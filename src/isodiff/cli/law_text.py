@@ -242,7 +242,6 @@ def _influential(runs: Sequence[FittedRun], most: int = 3) -> str:
 
 
 def _comparison(found: Comparison) -> Table:
-    """What families may share."""
     rows = [
         (
             "nothing" if row.model == "separate" else row.model.removeprefix("shared "),

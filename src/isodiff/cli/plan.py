@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from isodiff.scaling.laws.law import LawResult
     from isodiff.scaling.planning.hardware import Setting
 
-ROWS = 4  # sequences of a step: enough that every family's shares of them come out even
+_ROWS = 4  # sequences of a step: enough that every family's shares of them come out even
 
 
 def _study(
@@ -172,9 +172,9 @@ def workloads(laws: Sequence[LawResult], setting: Setting) -> Setting:
         cost = family.sampling_cost(setting.length, setting.sampler_steps)
         if cost is not None:
             sampling[name] = cost
-        views = family.training_views(ROWS, setting.length)
+        views = family.training_views(_ROWS, setting.length)
         positions = sum(
             view.inputs.shape[0] * view.inputs.shape[1] for view in views if view.trained
         )
-        shown[name] = positions / (ROWS * setting.length)
+        shown[name] = positions / (_ROWS * setting.length)
     return dataclasses.replace(setting, sampling=sampling, shown=shown)

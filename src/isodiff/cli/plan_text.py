@@ -58,8 +58,6 @@ def _head(found: Plan) -> str:
 
 
 def _ranked(found: Plan) -> list[tuple[str, FamilyPlan]]:
-    """By loss, unknown ones last."""
-
     def rank(item: tuple[str, FamilyPlan]) -> tuple[float, str]:
         name, family = item
         return (float("inf") if family.loss is None else family.loss, name)
@@ -106,7 +104,6 @@ def _setting(found: Plan) -> str:
 
 
 def _needs(found: Plan) -> Table:
-    """What training and sampling take."""
     names = (
         "family",
         "hours",

@@ -55,7 +55,7 @@ class Forward:
         return self.exact - self.attention + self.dense_attention
 
 
-def block_parameters(shape: Shape, backbone: Backbone) -> int:
+def _block_parameters(shape: Shape, backbone: Backbone) -> int:
     """Matrix entries of one block that every position passes through."""
     d, hidden = shape.width, backbone.mlp_width(shape.width)
     return 4 * d * d + (3 if backbone.mlp == "swiglu" else 2) * d * hidden
@@ -67,9 +67,9 @@ def forward_flops(
     """FLOPs of showing `view` to the network once."""
     batch, n = view.inputs.shape[:2]
     d = shape.width
-    blocks = 2 * batch * n * shape.depth * block_parameters(shape, backbone)
+    blocks = 2 * batch * n * shape.depth * _block_parameters(shape, backbone)
     pair = 4 * batch * shape.depth * d  # q.k and the weighted sum of v, over all heads
-    vectors, spared = vector_flops(view, width=d)
+    vectors, spared = _vector_flops(view, width=d)
     condition = 0
     if backbone.conditioned(timed):
         c = min(backbone.condition_width, d)
@@ -82,7 +82,7 @@ def forward_flops(
     return Forward(blocks, attention, dense, condition, head, vectors, spared)
 
 
-def vector_flops(view: View, *, width: int) -> tuple[int, int]:
+def _vector_flops(view: View, *, width: int) -> tuple[int, int]:
     """FLOPs of what a view does with vectors, and what of it the backward pass is spared."""
     vectors = spared = 0
     if view.inputs.is_floating_point():
@@ -123,7 +123,7 @@ def conventions(
     non_embedding: int,
 ) -> dict[Convention, float]:
     """Training FLOPs of a run of `tokens` clean tokens under every convention."""
-    matrices = shape.depth * block_parameters(shape, backbone) + vocab_size * shape.width
+    matrices = shape.depth * _block_parameters(shape, backbone) + vocab_size * shape.width
     return {
         "exact": float(exact),
         "no_attention": 6.0 * tokens * matrices,

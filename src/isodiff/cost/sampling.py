@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-ASPECT = 64
+_ASPECT = 64
 """Width over depth: 768 in 12 layers, 1024 in 16; the ladder of arXiv 2602.15014 has 43 to 78."""
 
 
@@ -43,9 +43,9 @@ class TypicalNetwork:
         """Of N parameters; with the vocabulary among them where N counts it."""
         head = 2.0 * vocab_size if convention == "total" else 0.0
         # 12 d^3 / 64 + 2 V d = N has one positive root
-        roots = np.roots([12 / ASPECT, 0.0, head, -parameters])
+        roots = np.roots([12 / _ASPECT, 0.0, head, -parameters])
         width = float(roots[np.abs(roots.imag).argmin()].real)
-        return cls(width / ASPECT, width, vocab_size)
+        return cls(width / _ASPECT, width, vocab_size)
 
     @property
     def core(self) -> float:

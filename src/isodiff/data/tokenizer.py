@@ -16,7 +16,7 @@ import numpy as np
 from isodiff.errors import InputError
 
 END_MARK = "<|endoftext|>"
-NO_TOKEN_MARK = "�"
+_NO_TOKEN_MARK = "�"
 
 
 class Tokenizer(ABC):
@@ -64,7 +64,7 @@ class Tokenizer(ABC):
             if stop > start:
                 parts.append(self._decode_plain(ids[start:stop]))
             if stop < len(ids):
-                parts.append(END_MARK if ids[stop] == self.eos else NO_TOKEN_MARK)
+                parts.append(END_MARK if ids[stop] == self.eos else _NO_TOKEN_MARK)
             start = stop + 1
         return "".join(parts)
 

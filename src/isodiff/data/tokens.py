@@ -20,7 +20,7 @@ from isodiff.data.permutation import permute
 from isodiff.data.tokenizer import Tokenizer, plain_tokenizer
 from isodiff.errors import InputError, nearest
 
-CHUNK = 4096  # samples whose windows are worked out together
+_CHUNK = 4096  # samples whose windows are worked out together
 
 
 class Tokens:
@@ -230,7 +230,7 @@ def batch(
 
 def shuffled(samples: np.ndarray, num_windows: int, seed: int) -> np.ndarray:
     """The window of every sample, int64 [B]."""
-    chunk, offset = np.divmod(samples, CHUNK)
+    chunk, offset = np.divmod(samples, _CHUNK)
     windows = np.empty(len(samples), np.int64)
     for number in np.unique(chunk):
         here = chunk == number
@@ -241,7 +241,7 @@ def shuffled(samples: np.ndarray, num_windows: int, seed: int) -> np.ndarray:
 @lru_cache(maxsize=8)
 def _order(seed: int, num_windows: int, chunk: int) -> np.ndarray:
     """Windows of samples chunk * CHUNK onwards: many at once, because small calls dominate small steps."""
-    epoch, position = np.divmod(np.arange(CHUNK) + chunk * CHUNK, num_windows)
+    epoch, position = np.divmod(np.arange(_CHUNK) + chunk * _CHUNK, num_windows)
     return permute(seed, epoch, position, num_windows)
 
 

@@ -86,7 +86,7 @@ def up_to_end(ids: NDArray[np.int64], eos: int | None) -> tuple[NDArray[np.int64
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnswerLine:
+class _AnswerLine:
     """A line of `answers.jsonl`: a written answer, and whether it is right by either rule."""
 
     question: str
@@ -151,7 +151,7 @@ def evaluate_answers(
     texts = [tokenizer.decode(one.ids) for one in written]
     accuracy, right = score_answers(texts, [one.gold for one in questions])
     lines = [
-        AnswerLine(
+        _AnswerLine(
             question=question.question,
             answer=text,
             gold=str(question.gold),

@@ -62,7 +62,6 @@ def addition(rng: random.Random) -> tuple[Sum, QuestionAnswer]:
 
 
 def _spending(rng: random.Random) -> tuple[Sum, QuestionAnswer]:
-    """a + b - c."""
     a, b, c = rng.randrange(20, 91), rng.randrange(2, 10), rng.randrange(2, 10)
     name, things = rng.choice(_NAMES), rng.choice(_THINGS)
     asked = f"{name} has {a} {things}, buys {b} and sells {c}. How many are left?"
@@ -71,7 +70,6 @@ def _spending(rng: random.Random) -> tuple[Sum, QuestionAnswer]:
 
 
 def _packing(rng: random.Random) -> tuple[Sum, QuestionAnswer]:
-    """a b + c."""
     a, b, c = rng.randrange(3, 10), rng.randrange(4, 10), rng.randrange(2, 10)
     name, things = rng.choice(_NAMES), rng.choice(_THINGS)
     asked = f"{name} has {a} bags of {b} {things} and {c} more. How many {things}?"

@@ -27,7 +27,7 @@ from isodiff.record import Mean
 from isodiff.runs.validation import mean
 
 REPEATED = 16  # bytes; held-out English hardly ever says 16 bytes twice within a few hundred
-WORDS = (1, 2, 3)
+_WORDS = (1, 2, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,9 @@ def quality(
         nats_per_token=nats,
         generative_perplexity=exponential(nats),
         bits_per_byte=bits,
-        entropy=over(texts, lambda one: entropy(one.ids)),
-        distinct={str(n): over(texts, lambda one, n=n: distinct(one.text, n)) for n in WORDS},
-        repetition=over(texts, lambda one: repeated_share(one.raw)),
+        entropy=_over(texts, lambda one: entropy(one.ids)),
+        distinct={str(n): _over(texts, lambda one, n=n: distinct(one.text, n)) for n in _WORDS},
+        repetition=_over(texts, lambda one: repeated_share(one.raw)),
         divergence=squared_mmd(
             ngram_features([one.raw for one in texts]),
             ngram_features([one.raw for one in held_out]),
@@ -109,7 +109,7 @@ def exponential(value: Mean) -> Mean:
     return Mean(center, center * value.standard_error, value.num)
 
 
-def over(texts: Sequence[TokenizedText], statistic: Callable[[TokenizedText], float]) -> Mean:
+def _over(texts: Sequence[TokenizedText], statistic: Callable[[TokenizedText], float]) -> Mean:
     """Mean of a statistic of each text."""
     return mean(np.array([statistic(one) for one in texts]))
 

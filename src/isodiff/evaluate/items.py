@@ -27,7 +27,7 @@ from isodiff.errors import InputError
 from isodiff.json_lines import Fields, LineError, MalformedLine, read_json_lines
 from isodiff.rng import Key
 
-FORMATS = "query, choices, gold; context_options, continuation, gold; or context, continuation"
+_FORMATS = "query, choices, gold; context_options, continuation, gold; or context, continuation"
 _Texts = Annotated[list[str], Field(min_length=2)]
 
 
@@ -100,7 +100,7 @@ def read_items(
             )
         return item
 
-    return read_json_lines(path, parse, what="item", wanted=FORMATS, limit=limit)
+    return read_json_lines(path, parse, what="item", wanted=_FORMATS, limit=limit)
 
 
 def _item(fields: Fields, line: int, joiner: str | None) -> Item:
@@ -116,7 +116,7 @@ def _item(fields: Fields, line: int, joiner: str | None) -> Item:
         cloze = _Cloze.model_validate(fields)
         pairs = [(cloze.context, cloze.continuation)]
     else:
-        raise LineError(f"keys {', '.join(map(repr, fields)) or 'none'}; wanted {FORMATS}")
+        raise LineError(f"keys {', '.join(map(repr, fields)) or 'none'}; wanted {_FORMATS}")
     if not 0 <= gold < len(pairs):
         raise LineError(f"gold is {gold}; wanted the number of an option, 0 to {len(pairs) - 1}")
     return Item(line, tuple(Option.joined(*pair, joiner) for pair in pairs), gold)

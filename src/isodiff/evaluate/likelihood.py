@@ -41,7 +41,7 @@ ANY_ORDER: dict[str, _Estimator] = {
     **STATE_DEPENDENT,
 }
 _AFFORD = 127  # subsets that "auto" asks for rather than draw: those of 7 tokens
-METHODS = ("auto", "exact", "noise_level", *ANY_ORDER)
+_METHODS = ("auto", "exact", "noise_level", *ANY_ORDER)
 
 
 class LikelihoodEstimate(NamedTuple):
@@ -148,9 +148,9 @@ def _check(family: Family, x: Tokens, target: Chosen, length: int | None) -> Non
 def _estimator(family: Family, method: str, target: Chosen, limits: Limits) -> _Estimator:
     """Called `method`; `block_chain:N` has N groups."""
     name, _, number = method.partition(":")
-    if name not in METHODS or (number and (name != "block_chain" or not number.isdigit())):
+    if name not in _METHODS or (number and (name != "block_chain" or not number.isdigit())):
         raise InputError(
-            f"no method {method!r}{nearest(name, METHODS)}; methods: {', '.join(METHODS)}"
+            f"no method {method!r}{nearest(name, _METHODS)}; methods: {', '.join(_METHODS)}"
         )
     if name == "auto":
         name = _automatic(family, target, limits)

@@ -26,8 +26,8 @@ from isodiff.network.view import Denoiser
 from isodiff.rng import Rows, stream
 
 Ids = NDArray[np.int64]
-BATCH = 64
-CONTEXT = 1024  # of a model that does not say
+_BATCH = 64
+_CONTEXT = 1024  # of a model that does not say
 HUGGING_FACE = "hf:"
 """Prefix of the name of a Hugging Face model: hf:gpt2, hf:/path/to/model."""
 
@@ -94,7 +94,7 @@ class RunReference:
             for start in range(0, len(one), self.context)
         ]
         nats = np.zeros(len(ids))
-        for numbers in same_shape([len(piece) for _, piece in pieces], lambda _: BATCH):
+        for numbers in same_shape([len(piece) for _, piece in pieces], lambda _: _BATCH):
             group = [pieces[number] for number in numbers]
             x = torch.from_numpy(np.stack([piece for _, piece in group])).to(self.device)
             rng = Rows.of(stream(0, "judge"), len(x), device=self.device)
@@ -107,12 +107,11 @@ class RunReference:
         """Bytes of each text, of its tokens where they have fixed ones."""
         known = self.tokenizer.token_bytes
         if known is None or not self.own:
-            return num_bytes(texts)
+            return _num_bytes(texts)
         return np.array([float(known[one].sum()) for one in ids])
 
 
-def num_bytes(texts: Sequence[str]) -> NDArray[np.float64]:
-    """UTF-8 bytes of each text."""
+def _num_bytes(texts: Sequence[str]) -> NDArray[np.float64]:
     return np.array([float(len(text.encode())) for text in texts])
 
 
@@ -151,7 +150,7 @@ class HuggingFaceReference:
             raise InputError(
                 f"reference model {HUGGING_FACE}{name} cannot be loaded: {reason(error)}"
             ) from None
-        length = getattr(model.config, "max_position_embeddings", None) or CONTEXT
+        length = getattr(model.config, "max_position_embeddings", None) or _CONTEXT
 
         def encode(text: str) -> list[int]:
             return tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -174,7 +173,7 @@ class HuggingFaceReference:
             for start in range(0, len(one), self.context)
         ]
         nats, scored = np.zeros(len(texts)), np.zeros(len(texts))
-        for numbers in same_shape([len(piece) for _, piece in pieces], lambda _: BATCH):
+        for numbers in same_shape([len(piece) for _, piece in pieces], lambda _: _BATCH):
             group = [pieces[number] for number in numbers]
             x = torch.from_numpy(np.stack([piece for _, piece in group])).to(self.device)
             if self.first is not None:
@@ -185,4 +184,4 @@ class HuggingFaceReference:
             rows = [row for row, _ in group]
             np.add.at(nats, rows, losses.double().sum(-1).cpu().numpy())
             np.add.at(scored, rows, float(losses.shape[1]))
-        return TextNats(nats, scored, num_bytes(texts))
+        return TextNats(nats, scored, _num_bytes(texts))

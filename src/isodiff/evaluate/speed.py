@@ -22,10 +22,10 @@ from torch import Tensor
 
 from isodiff.types import Tokens
 
-MAX_BATCH = 1024
-REPEATS = 3  # calls at batch 1, and at least so many at the best batch
-LATENCIES = 2  # calls may take so many times one text alone, however slow that is
-FALLEN = 0.8  # of the best speed so far: larger batches are not tried
+_MAX_BATCH = 1024
+_REPEATS = 3  # calls at batch 1, and at least so many at the best batch
+_LATENCIES = 2  # calls may take so many times one text alone, however slow that is
+_FALLEN = 0.8  # of the best speed so far: larger batches are not tried
 
 
 class Drawn(NamedTuple):
@@ -67,7 +67,7 @@ class Speed:
 
 
 @dataclass
-class Stopwatch:
+class _Stopwatch:
     """Draws texts, keeps them, and times each call."""
 
     draw: Draw
@@ -106,18 +106,18 @@ def measure_speed(
     num_texts: int,
     call_seconds: float,
     device: torch.device,
-    max_batch: int = MAX_BATCH,
+    max_batch: int = _MAX_BATCH,
 ) -> tuple[Speed, Drawn]:
     """Speed of a sampler of `length` tokens a text, and at least `num_texts` texts of it."""
-    watch = Stopwatch(draw, length, device)
+    watch = _Stopwatch(draw, length, device)
     watch.call(1)
-    forget_peak(device)
-    alone = quartiles([watch.call(1) for _ in range(REPEATS)])
+    _forget_peak(device)
+    alone = _quartiles([watch.call(1) for _ in range(_REPEATS)])
     seconds = {1: alone[1]}
     sweep = {1: length / seconds[1]}
-    limit = max(call_seconds, LATENCIES * seconds[1])
+    limit = max(call_seconds, _LATENCIES * seconds[1])
     while (batch := max(seconds)) < max_batch:
-        if sweep[batch] < FALLEN * max(sweep.values()) or next_call(seconds) > limit:
+        if sweep[batch] < _FALLEN * max(sweep.values()) or _next_call(seconds) > limit:
             break
         try:
             seconds[2 * batch] = watch.call(2 * batch)
@@ -126,9 +126,9 @@ def measure_speed(
         sweep[2 * batch] = 2 * batch * length / seconds[2 * batch]
     best = max(sweep, key=lambda size: sweep[size])
     rates: list[float] = []
-    while len(rates) < REPEATS or watch.num_texts < num_texts:
+    while len(rates) < _REPEATS or watch.num_texts < num_texts:
         rates.append(best * length / watch.call(best))
-    low, median, high = quartiles(rates)
+    low, median, high = _quartiles(rates)
     drawn = watch.drawn
     found = Speed(
         tokens_per_second=median,
@@ -139,7 +139,7 @@ def measure_speed(
         latency_seconds=alone[1],
         latency_low=alone[0],
         latency_high=alone[2],
-        calls_alone=REPEATS,
+        calls_alone=_REPEATS,
         nfe=float(drawn.nfe.double().mean()),
         sweep=sweep,
         peak_bytes=peak(device),
@@ -147,12 +147,11 @@ def measure_speed(
     return found, drawn
 
 
-def quartiles(values: list[float]) -> list[float]:
-    """First quartile, median, third quartile."""
+def _quartiles(values: list[float]) -> list[float]:
     return np.quantile(values, [0.25, 0.5, 0.75]).tolist()
 
 
-def next_call(seconds: dict[int, float]) -> float:
+def _next_call(seconds: dict[int, float]) -> float:
     """Expected seconds of a batch twice the largest: fixed costs and costs per text, from the last two."""
     batch = max(seconds)
     last = seconds[batch]
@@ -160,7 +159,7 @@ def next_call(seconds: dict[int, float]) -> float:
     return last + 2 * max(0.0, last - before)
 
 
-def forget_peak(device: torch.device) -> None:
+def _forget_peak(device: torch.device) -> None:
     """Start measuring the peak anew, where the system can."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -170,7 +169,7 @@ def forget_peak(device: torch.device) -> None:
 
 
 def peak(device: torch.device) -> int | None:
-    """Peak memory in bytes since `forget_peak`."""
+    """Peak memory in bytes since `_forget_peak`."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     status = Path("/proc/self/status")

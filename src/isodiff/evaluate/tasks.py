@@ -144,7 +144,7 @@ def score_items(file: TaskFile) -> ChoiceResult | ClozeResult:
     return replace(found, kind=run.family.kind, protocol=how, **left_out)
 
 
-def score_text(file: TaskFile) -> TextResult:
+def _score_text(file: TaskFile) -> TextResult:
     """Likelihood of a text, detokenized as the task says; a limit counts documents."""
     rules, settings = file.task.detokenizer, file.settings
     texts = (
@@ -184,7 +184,7 @@ def _text(
         format="text",
         detokenizer=detokenizer,
         separator=separator,
-        measure=score_text,
+        measure=_score_text,
     )
 
 

@@ -91,7 +91,7 @@ class Autoregressive(
         Raises:
             InputError: tokens are given between others.
         """
-        if observed is not None and bool((begins(~observed).sum(-1) > 1).any()):
+        if observed is not None and bool((_begins(~observed).sum(-1) > 1).any()):
             raise InputError(
                 f"{self.name} reads left to right: nothing may be given between two tokens that "
                 "are scored; infilling needs a masked or uniform family"
@@ -133,6 +133,6 @@ class Autoregressive(
                 return
 
 
-def begins(chosen: Chosen) -> Chosen:
+def _begins(chosen: Chosen) -> Chosen:
     """Where a run of chosen positions begins."""
     return chosen & ~torch.nn.functional.pad(chosen, (1, 0))[:, :-1]

@@ -51,7 +51,7 @@ from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
 
 CLEAN = 1 / 4  # chance of a training sequence to be at t = 0
-AGAIN = 4  # every fourth training sequence is looked at twice
+_AGAIN = 4  # every fourth training sequence is looked at twice
 PACE = 1e-3  # scale of the schedule's own objective: it should not fill the clipped norm of the gradient
 
 Z = Float[Tensor, "B L E"]
@@ -143,7 +143,7 @@ class Gaussian(
 
     def training_views(self, batch: int, length: int) -> tuple[View, ...]:
         """One look at most sequences, two at every fourth; the first of the two is not trained."""
-        twice = batch // AGAIN if self.self_conditioning else 0
+        twice = batch // _AGAIN if self.self_conditioning else 0
         once = self._planned(batch - twice, length, differentiated=True)
         second = self._planned(twice, length, differentiated=False)
         return (once, replace(second, trained=False), second) if twice else (once,)
@@ -218,7 +218,7 @@ class Gaussian(
         clean = u < CLEAN
         t = torch.where(clean, 0, (u - CLEAN) / (1 - CLEAN))
         weight = torch.where(clean, 1 / CLEAN, 1 / (1 - CLEAN))[:, None]
-        again = (rng.index % AGAIN == AGAIN - 1) & self.self_conditioning
+        again = (rng.index % _AGAIN == _AGAIN - 1) & self.self_conditioning
         prior = self.prior_nats(denoiser)
         out = torch.zeros_like(x, dtype=prior.dtype)
         for twice in (False, True):

@@ -57,7 +57,7 @@ from isodiff.references import arxiv
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Time, Tokens
 
-Each = Float[Tensor, "B L"]
+_Each = Float[Tensor, "B L"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +196,7 @@ class Hybrid(
         denoiser: Denoiser,
         x: Tokens,
         moved: Chosen,
-        m: Each,
+        m: _Each,
         rng: Rows,
         weighting: Weighting,
         observed: Chosen | None,

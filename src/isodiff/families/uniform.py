@@ -179,7 +179,7 @@ class Uniform(
         alphas, nowhere = self.process.alpha(times), times.new_zeros(())
         ends = pairwise(alphas)
         return shown_where_due(
-            length, [float(leaving(nowhere, float(a), s, self.vocab_size)) for a, s in ends]
+            length, [float(_leaving(nowhere, float(a), s, self.vocab_size)) for a, s in ends]
         )
 
     def denoise(
@@ -197,7 +197,7 @@ class Uniform(
             # A corrector's move is a step to s = 0, noised again.
             target = torch.where(corrects < sampler.kappa, alpha_s, 1.0).to(u)
             greedy = alpha_s == 1 and sampler.tail != "draw"
-            due = free & ((u < leaving(u.new_zeros(()), alpha_t, target, v)) | greedy)
+            due = free & ((u < _leaving(u.new_zeros(()), alpha_t, target, v)) | greedy)
             rows = due.any(-1)
             if bool(rows.any()):
                 read = due[rows].flatten().nonzero().squeeze(-1)
@@ -218,7 +218,7 @@ class Uniform(
                 yield SampleState(z, rows)
 
 
-def leaving(p_z: Tensor, alpha_t: float, alpha_s: Tensor, v: int) -> Tensor:
+def _leaving(p_z: Tensor, alpha_t: float, alpha_s: Tensor, v: int) -> Tensor:
     """P(z_s != z | z_t = z) of Eq. (3), where the network gives z the probability p_z; falls with p_z."""
     a = alpha_t / alpha_s
     drawn = (alpha_s - alpha_t) * (1 - p_z)
@@ -236,7 +236,7 @@ def moves(
     """z_s of Eq. (3): z itself unless u < leaving(...), else a token other than z. p in proportion."""
     v = p.shape[-1]
     p_z = pick(p, z).double() / p.sum(-1).double()
-    leaves = u < leaving(p_z, alpha_t, alpha_s, v)
+    leaves = u < _leaving(p_z, alpha_t, alpha_s, v)
     drawn = (alpha_s - alpha_t) * (1 - p_z)
     noise = (1 - alpha_t / alpha_s) * (1 - alpha_s) * (1 - 1 / v)
     share = drawn / (drawn + noise).clamp_min(torch.finfo(torch.float64).tiny)

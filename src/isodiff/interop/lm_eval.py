@@ -57,7 +57,7 @@ _Document = tuple[str, int]
 """A task and the number of one of its documents: what its requests share their noise by."""
 
 
-class Isodiff(LM):
+class _Isodiff(LM):
     """A trained run as the harness sees it.
 
     Args:
@@ -200,7 +200,7 @@ class Isodiff(LM):
         return text
 
 
-register_model("isodiff")(Isodiff)
+register_model("isodiff")(_Isodiff)
 
 
 def _document(request: Instance) -> _Document:
@@ -222,7 +222,7 @@ def run_harness(
         InputError: no such task.
     """
     manager = _task_manager(task, include_path)
-    model = Isodiff(
+    model = _Isodiff(
         run,
         draws=settings.draws or _DRAWS,
         steps=settings.steps,

@@ -19,7 +19,7 @@ Index = Int[Tensor, "..."]
 
 # In training, below this many positions, the two matrix products written out beat the fused kernel on a
 # CPU (docs: benchmarks/results); its backward pass is the slow part.
-PLAIN_LENGTH = 512
+_PLAIN_LENGTH = 512
 
 
 class Attention(ABC):
@@ -62,7 +62,7 @@ def _as_bias(pattern: Attention, n: int, device: torch.device, dtype: torch.dtyp
 
 
 _bias = lru_cache(maxsize=16)(_as_bias)
-bias_by_row = lru_cache(maxsize=1)(_as_bias)  # for all layers of one pass; another follows at once
+_bias_by_row = lru_cache(maxsize=1)(_as_bias)  # for all layers of one pass; another follows at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ class BySequence(Attention):
         self, n: int, device: torch.device, dtype: torch.dtype
     ) -> Float[Tensor, "B 1 N N"] | None:
         """Made anew for every batch."""
-        return bias_by_row(self, n, device, dtype)
+        return _bias_by_row(self, n, device, dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ def attend(
 ) -> Float[Tensor, "B H N C"]:
     """Softmax attention under `pattern`, scaled by 1 / sqrt(C)."""
     n = q.shape[-2]
-    if q.device.type == "cpu" and n <= PLAIN_LENGTH and q.requires_grad:
+    if q.device.type == "cpu" and n <= _PLAIN_LENGTH and q.requires_grad:
         return plain_attention(q, k, v, pattern)
     if isinstance(pattern, Causal):
         return scaled_dot_product_attention(q, k, v, is_causal=True)

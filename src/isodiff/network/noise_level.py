@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-SIGMA_BASE = 10_000.0  # fastest / slowest sinusoid of sigma
-NOISE_FLOOR = 1e-3  # sigma is shown up to alpha = 0.001, as in the published schedule
+_SIGMA_BASE = 10_000.0  # fastest / slowest sinusoid of sigma
+_NOISE_FLOOR = 1e-3  # sigma is shown up to alpha = 0.001, as in the published schedule
 GAMMA_BASE, GAMMA_FASTEST = 1_000.0, 4.0  # fastest / slowest, and fastest sinusoid of gamma
 
 
@@ -33,7 +33,7 @@ class NoiseLevel(nn.Module):
         if self.vectors:
             level, base = GAMMA_FASTEST * m.logit(), GAMMA_BASE
         else:
-            level, base = -torch.log1p(-m.float() * (1 - NOISE_FLOOR)), SIGMA_BASE
+            level, base = -torch.log1p(-m.float() * (1 - _NOISE_FLOOR)), _SIGMA_BASE
         index = torch.arange(self.width, device=m.device, dtype=torch.float32)
         angle = level[:, None] * torch.exp(-math.log(base) * index / self.width)
         features = torch.cat([angle.cos(), angle.sin()], -1).to(self.first.weight.dtype)

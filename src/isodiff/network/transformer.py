@@ -28,14 +28,14 @@ from isodiff.network.shape import Backbone, Shape
 from isodiff.network.view import Cache, Vectors, View
 
 
-def normalizer(backbone: Backbone, width: int) -> nn.Module:
+def _normalizer(backbone: Backbone, width: int) -> nn.Module:
     """The chosen normalization, with a weight and no bias."""
     if backbone.norm == "layer":
         return nn.LayerNorm(width, eps=1e-5, bias=False)
     return nn.RMSNorm(width, eps=1e-6)
 
 
-class Block(nn.Module):
+class _Block(nn.Module):
     """Attention and MLP, pre-normalized, on a residual stream; optionally modulated (adaLN-zero)."""
 
     def __init__(
@@ -46,11 +46,11 @@ class Block(nn.Module):
         width, hidden = shape.width, backbone.mlp_width(shape.width)
         self.heads, self.gated = shape.heads, backbone.mlp == "swiglu"
         self.approximate = "tanh" if backbone.mlp == "gelu_tanh" else "none"
-        self.norm1 = normalizer(backbone, width)
+        self.norm1 = _normalizer(backbone, width)
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.qk_norm = nn.RMSNorm(width // shape.heads, eps=1e-6) if backbone.qk_norm else None
         self.out = nn.Linear(width, width, bias=False)
-        self.norm2 = normalizer(backbone, width)
+        self.norm2 = _normalizer(backbone, width)
         self.up = nn.Linear(width, hidden * (2 if self.gated else 1), bias=not self.gated)
         self.down = nn.Linear(hidden, width, bias=not self.gated)
         self.modulation = None if condition is None else zero(nn.Linear(condition, 6 * width))
@@ -84,7 +84,7 @@ class Block(nn.Module):
         of_q, of_k, of_v = self.qkv.weight.split(width)
         q, k = (
             F.linear(rows, weight).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for rows, weight in ((at(h, columns), of_q), (h, of_k))
+            for rows, weight in ((_at(h, columns), of_q), (h, of_k))
         )
         if self.qk_norm is not None:
             q, k = self.qk_norm(q), self.qk_norm(k)
@@ -124,7 +124,7 @@ class Block(nn.Module):
         first, second = self.modulations(condition)
         if columns is not None:
             shown = modulate(self.norm1(h), first)
-            h, mixed = at(h, columns), self.attention_at(columns, shown, cos, sin, pattern)
+            h, mixed = _at(h, columns), self.attention_at(columns, shown, cos, sin, pattern)
         else:
             qkv = self.projected(h, first) if qkv is None else qkv
             mixed = self.attention(qkv, cos, sin, pattern, memory)
@@ -143,12 +143,12 @@ class Block(nn.Module):
         return self.qkv(modulate(self.norm1(h), by))
 
 
-def at(h: Float[Tensor, "B N D"], columns: Int[Tensor, "B M"]) -> Float[Tensor, "B M D"]:
+def _at(h: Float[Tensor, "B N D"], columns: Int[Tensor, "B M"]) -> Float[Tensor, "B M D"]:
     """h at the positions `columns` of each sequence."""
     return h.gather(1, columns[..., None].expand(-1, -1, h.shape[-1]))
 
 
-def by_sequence(read: Int[Tensor, " M"], batch: int, n: int) -> tuple[Tensor, Tensor]:
+def _by_sequence(read: Int[Tensor, " M"], batch: int, n: int) -> tuple[Tensor, Tensor]:
     """Positions read as columns of each sequence, padded with column 0, and where `read` lies among them."""
     row = read // n
     count = torch.bincount(row, minlength=batch)
@@ -195,9 +195,9 @@ class Transformer(nn.Module):
         level = None if condition is None else NoiseLevel(condition, vectors=vectors is not None)
         self.noise_level = level
         self.blocks = nn.ModuleList(
-            Block(shape, backbone, condition, query_scale) for _ in range(shape.depth)
+            _Block(shape, backbone, condition, query_scale) for _ in range(shape.depth)
         )
-        self.norm = normalizer(backbone, width)
+        self.norm = _normalizer(backbone, width)
         self.modulation = None if condition is None else zero(nn.Linear(condition, 2 * width))
         self.head = None if backbone.tied else zero(nn.Linear(width, vocab_size))
 
@@ -240,7 +240,7 @@ class Transformer(nn.Module):
         if cache is None and read is not None and len(read) and not torch.is_grad_enabled():
             # Nobody looks at the other positions of the last block: a sixth of the work at depth 6. Not in
             # training, where FLOPs are matched by the whole block.
-            columns, read = by_sequence(read, *view.inputs.shape[:2])
+            columns, read = _by_sequence(read, *view.inputs.shape[:2])
             n, d = h.shape[1:]
             if columns.shape[1] * (self.shape.heads + 10 * d / n) > 11 * d + 2 * n:
                 read, columns = view.read, None  # as many multiply-adds as the whole block
@@ -276,7 +276,7 @@ class Transformer(nn.Module):
         if 2 * len(states) > inputs.numel():
             return None
         first = self.blocks[0]
-        assert isinstance(first, Block)
+        assert isinstance(first, _Block)
         h = self.embedding(states)[None]
         return first.projected(h, first.modulations(condition)[0])[0][where]
 

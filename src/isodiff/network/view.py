@@ -153,7 +153,7 @@ class CachingDenoiser(Denoiser, Protocol):
 
 
 @runtime_checkable
-class RowwiseDenoiser(Denoiser, Protocol):
+class _RowwiseDenoiser(Denoiser, Protocol):
     """A denoiser that knows something of every sequence of its batch."""
 
     def of(self, rows: Int[Tensor, " R"] | Bool[Tensor, " B"]) -> Denoiser:
@@ -163,7 +163,7 @@ class RowwiseDenoiser(Denoiser, Protocol):
 
 def for_rows(denoiser: Denoiser, rows: Int[Tensor, " R"] | Bool[Tensor, " B"]) -> Denoiser:
     """The denoiser for a batch of `rows` only, in this order."""
-    return denoiser.of(rows) if isinstance(denoiser, RowwiseDenoiser) else denoiser
+    return denoiser.of(rows) if isinstance(denoiser, _RowwiseDenoiser) else denoiser
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -36,9 +36,9 @@ from isodiff.process.categorical import Process
 from isodiff.types import Chosen, Probabilities, Time
 
 Weighting = Literal["elbo", "clip", "dynamic", "dynamic_as_released"]
-P_U = 0.1
-LEAST_SHARE = 1e-9  # p_u below it is masked diffusion but for rounding; 0 is masked diffusion
-LARGEST_SHIFT = 30.0  # beyond it, the rarer kind of noise is never met
+_P_U = 0.1
+_LEAST_SHARE = 1e-9  # p_u below it is masked diffusion but for rounding; 0 is masked diffusion
+_LARGEST_SHIFT = 30.0  # beyond it, the rarer kind of noise is never met
 
 
 class Moment(NamedTuple):
@@ -158,8 +158,8 @@ class Peaked(HybridNoise):
     p_u: float
 
     def __post_init__(self) -> None:
-        if not (self.p_u == 0 or LEAST_SHARE <= self.p_u < 1):
-            raise InputError(f"p_u must be 0 or lie in [{LEAST_SHARE:g}, 1), got {self.p_u}")
+        if not (self.p_u == 0 or _LEAST_SHARE <= self.p_u < 1):
+            raise InputError(f"p_u must be 0 or lie in [{_LEAST_SHARE:g}, 1), got {self.p_u}")
 
     @property
     def b(self) -> float:
@@ -198,8 +198,8 @@ class Shifted(HybridNoise):
     shift: float
 
     def __post_init__(self) -> None:
-        if not abs(self.shift) <= LARGEST_SHIFT:
-            raise InputError(f"shift must lie within +-{LARGEST_SHIFT:g}, got {self.shift}")
+        if not abs(self.shift) <= _LARGEST_SHIFT:
+            raise InputError(f"shift must lie within +-{_LARGEST_SHIFT:g}, got {self.shift}")
 
     def parts(self, t: Time) -> tuple[Time, Time, Time]:
         """1 - t : t s : t (1 - s)."""
@@ -219,4 +219,4 @@ def hybrid_noise(vocab_size: int, p_u: float | None, shift: float | None) -> Hyb
         raise InputError("p_u and shift are two forms of the noise; give one of them")
     if shift is not None:
         return Shifted(vocab_size, shift)
-    return Peaked(vocab_size, P_U if p_u is None else p_u)
+    return Peaked(vocab_size, _P_U if p_u is None else p_u)

@@ -23,7 +23,7 @@ from isodiff.rng import Rows, stream
 from isodiff.runs.resumable import Pieces, anew
 from isodiff.types import Chosen, Tokens
 
-SEED = 0  # of the choice of windows and of the noise: the same for every run
+_SEED = 0  # of the choice of windows and of the noise: the same for every run
 
 
 def evaluate(
@@ -40,7 +40,7 @@ def evaluate(
 ) -> HeldOutLoss:
     """Average over `windows` windows of `length` tokens and `draws` noise draws of each."""
     windows = min(windows, tokens.num_windows(length))
-    chosen = np.sort(np.random.default_rng(SEED).permutation(tokens.num_windows(length))[:windows])
+    chosen = np.sort(np.random.default_rng(_SEED).permutation(tokens.num_windows(length))[:windows])
     draws = 1 if family.kind == "exact" else draws
 
     def scored(rows: range) -> list[tuple[float, int]]:
@@ -71,7 +71,7 @@ def mean_nats(
     nats = torch.zeros(len(rows), dtype=torch.float64)
     with torch.no_grad():
         for d in range(draws):
-            rng = Rows.of(stream(SEED, "evaluation", d), num_rows, rows, x.device)
+            rng = Rows.of(stream(_SEED, "evaluation", d), num_rows, rows, x.device)
             answer = family.nelbo(denoiser, x, rng=rng, observed=observed)
             nats += answer.nats.double().cpu() / draws
     return nats
@@ -87,7 +87,7 @@ def held_out_loss(
         kind=family.kind,
         nats_per_token=per_token,
         bits_per_byte=Mean(per_token.value * scale, per_token.standard_error * scale, num),
-        protocol=f"{num} {texts} of {length} tokens, {draws} noise draws each, seed {SEED}",
+        protocol=f"{num} {texts} of {length} tokens, {draws} noise draws each, seed {_SEED}",
     )
 
 

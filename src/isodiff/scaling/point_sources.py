@@ -29,9 +29,9 @@ from isodiff.record import Convention, read_records
 from isodiff.scaling.points import Parameters, Point, Points, record_points
 from isodiff.serialization import from_json
 
-COLUMNS = ("family", "budget", "parameters", "tokens", "nats")
-OPTIONAL = ("standard_error", "unique_tokens", "kind")
-_LEGEND = f"columns are {','.join(COLUMNS)}[,{','.join(OPTIONAL)}]"
+_COLUMNS = ("family", "budget", "parameters", "tokens", "nats")
+_OPTIONAL = ("standard_error", "unique_tokens", "kind")
+_LEGEND = f"columns are {','.join(_COLUMNS)}[,{','.join(_OPTIONAL)}]"
 PUBLISHED_FAMILIES = {
     "ar": "autoregressive",
     "mdlm": "masked",
@@ -82,7 +82,7 @@ def read_points(
 def table_points(
     path: Path, flops: Convention | None = None, parameters: Parameters | None = None
 ) -> Points:
-    """Points of a CSV with the columns `COLUMNS` and, if wanted, `OPTIONAL`.
+    """Points of a CSV with the columns `_COLUMNS` and, if wanted, `_OPTIONAL`.
 
     Units: FLOPs, parameters and tokens as plain numbers (1e18), losses in nats per token; kind is
     exact or bound. A row that repeats an earlier one exactly is dropped, with a warning. C is the
@@ -98,7 +98,7 @@ def table_points(
     points: dict[Point, None] = {}
     warnings: list[str] = []
     for where, cells in _table_rows(path):
-        filled = {name: cell for name, cell in cells.items() if cell or name in COLUMNS}
+        filled = {name: cell for name, cell in cells.items() if cell or name in _COLUMNS}
         point = from_json(Point, {"flops": cells["budget"], **filled}, where, mend="")
         if flops == "6ND":
             point = replace(point, flops=6 * point.parameters * point.tokens)
@@ -135,13 +135,13 @@ def _table_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 def _check_columns(where: str, header: Sequence[str]) -> None:
     """Every wanted column once, no other."""
-    known = (*COLUMNS, *OPTIONAL)
+    known = (*_COLUMNS, *_OPTIONAL)
     for name, count in Counter(header).items():
         if name not in known:
             raise InputError(f"{where}: unknown column {name!r}{nearest(name, known)}; {_LEGEND}")
         if count > 1:
             raise InputError(f"{where}: column {name!r} stands twice; {_LEGEND}")
-    for name in COLUMNS:
+    for name in _COLUMNS:
         if name not in header:
             raise InputError(f"{where}: column {name!r} is missing; {_LEGEND}")
 

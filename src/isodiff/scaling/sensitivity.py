@@ -14,15 +14,15 @@ from isodiff.scaling.laws.law import ConventionRow, Conventions, Fit, Span
 from isodiff.scaling.point_sources import read_points
 from isodiff.scaling.points import Parameters, Points
 
-COUNTS: tuple[Parameters | None, ...] = (None, "non_embedding", "total")
+_COUNTS: tuple[Parameters | None, ...] = (None, "non_embedding", "total")
 
 
 def under_each(sources: Sequence[str], fit: Callable[[Points], Fit]) -> Conventions:
     """The numbers of every family under each convention that the source knows, each once."""
     rows: dict[tuple[str, str], ConventionRow] = {}
     for flops in (None, *CONVENTIONS):
-        for parameters in COUNTS:
-            points = known(sources, flops, parameters)
+        for parameters in _COUNTS:
+            points = _known(sources, flops, parameters)
             if points is not None and (points.flops, points.parameters) not in rows:
                 rows[points.flops, points.parameters] = ConventionRow(
                     flops=points.flops,
@@ -32,7 +32,7 @@ def under_each(sources: Sequence[str], fit: Callable[[Points], Fit]) -> Conventi
     return Conventions(rows=tuple(rows.values()), moved=moved(list(rows.values())))
 
 
-def known(
+def _known(
     sources: Sequence[str], flops: Convention | None, parameters: Parameters | None
 ) -> Points | None:
     """The points under a convention; None where the source does not know it."""

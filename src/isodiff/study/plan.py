@@ -22,7 +22,7 @@ from isodiff.study.study import Study
 from isodiff.study.workers import Job, Workers
 from isodiff.units import clock
 
-RUN_OVERHEAD = 0.3  # seconds to open, save and record a run
+_RUN_OVERHEAD = 0.3  # seconds to open, save and record a run
 SLACK = 0.95  # of the time allowed; the rest absorbs what calibration does not see
 
 
@@ -63,7 +63,7 @@ class PlannedRun:
     def wall_seconds(self, timed: StepSeconds, factor: float = 1.0) -> float:
         """Expected time, with its budget multiplied by `factor`."""
         own = factor * (self.steps - self.prefix_steps)
-        return own * timed.step + timed.evaluation + RUN_OVERHEAD
+        return own * timed.step + timed.evaluation + _RUN_OVERHEAD
 
     @property
     def flops(self) -> float:

@@ -36,7 +36,7 @@ from isodiff.study_record import CorpusRecord, SampledTexts, StudyFlops, StudyRe
 from isodiff.units import clock, short
 from isodiff.upgrade import as_first_named
 
-RESERVE_SECONDS = 25.0  # for samples, fits and the report; the frontier's time is added
+_RESERVE_SECONDS = 25.0  # for samples, fits and the report; the frontier's time is added
 
 
 def run_study(
@@ -82,7 +82,7 @@ def _settled(
     left = None
     if minutes is not None:
         # What has passed so far is part of what the user allowed.
-        after = RESERVE_SECONDS + expected_seconds(study, pool)
+        after = _RESERVE_SECONDS + expected_seconds(study, pool)
         left = minutes - (time.monotonic() - began + after) / 60
         if left <= 0:
             raise InputError(

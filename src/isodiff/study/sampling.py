@@ -27,13 +27,13 @@ from isodiff.scaling.pareto_result import MeasuredSampler, TextStatistics
 from isodiff.serialization import to_json
 from isodiff.train.precision import device_name
 
-SEED = 0  # of the texts and of the choice of held-out windows
-SHARES = (16, 4, 1)  # steps by default: the length over these
+_SEED = 0  # of the texts and of the choice of held-out windows
+_SHARES = (16, 4, 1)  # steps by default: the length over these
 
 
 def samplers(job: dict[str, Any]) -> list[list[dict[str, Any]]]:
     """What a frontier compares, for each family of the job: its variants, at each number of steps."""
-    steps = job["steps"] or sorted({max(1, job["length"] // share) for share in SHARES})
+    steps = job["steps"] or sorted({max(1, job["length"] // share) for share in _SHARES})
     found = []
     for name in job["families"]:
         cls = family_named(name)
@@ -49,7 +49,7 @@ def samplers(job: dict[str, Any]) -> list[list[dict[str, Any]]]:
 
 
 @lru_cache(maxsize=4)
-def opened(folder: str, device: str) -> Trained:
+def _opened(folder: str, device: str) -> Trained:
     """A run, kept while its samplers are measured one after the other."""
     return load(Path(folder), device=device)
 
@@ -57,8 +57,8 @@ def opened(folder: str, device: str) -> Trained:
 def reference_model_named(name: str, tokenizer: Tokenizer, device: str) -> ReferenceModel:
     """A run by its folder, or a Hugging Face model by hf:NAME, for texts of `tokenizer`."""
     if name.startswith(HUGGING_FACE):
-        return hugging_face(name.removeprefix(HUGGING_FACE), device)
-    run = opened(name, device)
+        return _hugging_face(name.removeprefix(HUGGING_FACE), device)
+    run = _opened(name, device)
     return RunReference(
         run=run.spec.id,
         family=run.family,
@@ -71,20 +71,20 @@ def reference_model_named(name: str, tokenizer: Tokenizer, device: str) -> Refer
 
 
 @lru_cache(maxsize=1)
-def hugging_face(name: str, device: str) -> HuggingFaceReference:
+def _hugging_face(name: str, device: str) -> HuggingFaceReference:
     """A Hugging Face model, loaded once."""
     return HuggingFaceReference.open(name, device)
 
 
 def frontier_point(job: dict[str, Any]) -> dict[str, Any]:
     """Speed and quality of one run with one sampler, on the same texts."""
-    run = opened(job["folder"], job["device"])
+    run = _opened(job["folder"], job["device"])
     options = job["options"] if job["steps"] is None else {**job["options"], "steps": job["steps"]}
     sampler = run.family.sampler(**options)
     length, device = run.spec.length, torch.device(job["device"])
 
     def draw(first: int, batch: int) -> Drawn:
-        rng = Streams(SEED, batch, first=first, device=device)
+        rng = Streams(_SEED, batch, first=first, device=device)
         prompt = undecided(batch, length, device)
         return Drawn(*sample(run.family, run.network, prompt, sampler, rng=rng))
 
@@ -125,24 +125,24 @@ def frontier_point(job: dict[str, Any]) -> dict[str, Any]:
             threads=torch.get_num_threads(),
             workers=job["workers"],
             reads_tokens=isinstance(reference_model, RunReference) and reference_model.own,
-            **statistics(found),
+            **_statistics(found),
         )
     )
 
 
 def held_out_statistics(job: dict[str, Any]) -> dict[str, Any]:
     """The same statistics of held-out text: every other window against the rest."""
-    run = opened(job["folder"], job["device"])
+    run = _opened(job["folder"], job["device"])
     texts = held_out_texts(run, 2 * job["texts"])
     reference_model = reference_model_named(job["judge"], run.corpus.tokenizer, job["device"])
-    return to_json(TextStatistics(**statistics(quality(texts[::2], texts[1::2], reference_model))))
+    return to_json(TextStatistics(**_statistics(quality(texts[::2], texts[1::2], reference_model))))
 
 
 def held_out_texts(run: Trained, number: int) -> list[TokenizedText]:
     """Windows of the validation split, of the run's length."""
     tokens = run.corpus.split("validation")
     windows = tokens.num_windows(run.spec.length)
-    chosen = np.random.default_rng(SEED).permutation(windows)[:number]
+    chosen = np.random.default_rng(_SEED).permutation(windows)[:number]
     return as_texts(tokens.gather(np.sort(chosen), run.spec.length), run.corpus.tokenizer)
 
 
@@ -151,7 +151,7 @@ def as_texts(ids: np.ndarray, tokenizer: Tokenizer) -> list[TokenizedText]:
     return [TokenizedText(row, tokenizer.decode(row)) for row in ids]
 
 
-def statistics(found: Quality) -> dict[str, Any]:
+def _statistics(found: Quality) -> dict[str, Any]:
     """Fields of `TextStatistics`: every mean as two, NAME and NAME_se."""
     means = {name: getattr(found, name) for name in Quality.__slots__}
     values: dict[str, Any] = {"reference_model": means.pop("reference_model")}

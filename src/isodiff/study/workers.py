@@ -21,7 +21,7 @@ class JobFailed(Exception):
     """A job ended without an answer; the message says why."""
 
 
-class Worker:
+class _Worker:
     """One process of `isodiff.study.worker`, restarted if it dies."""
 
     def __init__(self, threads: int, log: Path) -> None:
@@ -79,7 +79,7 @@ class Workers:
 
     def __init__(self, count: int, threads: int, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.members = [Worker(threads, folder / f"worker-{i}.log") for i in range(count)]
+        self.members = [_Worker(threads, folder / f"worker-{i}.log") for i in range(count)]
 
     def __enter__(self) -> Self:
         return self
@@ -127,7 +127,7 @@ class Workers:
             with lock:
                 progress(index, share)
 
-        def work(member: Worker) -> None:
+        def work(member: _Worker) -> None:
             nonlocal running
             while True:
                 with lock:

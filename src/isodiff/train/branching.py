@@ -23,7 +23,7 @@ from isodiff.runs.build import Size
 from isodiff.runs.metrics import LossRow, Metrics, Row, ValidationRow
 from isodiff.runs.spec import RunSpec
 
-LOG_POINTS = 200
+_LOG_POINTS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class LogSteps:
 
     def loss(self, done: int) -> bool:
         """Whether the loss is written after `done` steps."""
-        return done % max(1, self.steps // LOG_POINTS) == 0
+        return done % max(1, self.steps // _LOG_POINTS) == 0
 
     def validation(self, done: int) -> bool:
         """Whether to validate after `done` steps."""

@@ -36,7 +36,7 @@ from isodiff.train.precision import device_name
 from isodiff.train.run import TrainingRun
 from isodiff.train.source import Source, Windows
 
-DIVERGED = 5.0  # times log V: no family is this bad unless it is getting worse
+_DIVERGED = 5.0  # times log V: no family is this bad unless it is getting worse
 Reporter = Callable[[TrainingProgress], object]
 
 
@@ -106,7 +106,7 @@ def train(
 def _train_to_end(run: TrainingRun, report: Reporter, checkpoint_seconds: float) -> str | None:
     """Returns None, or why the run had to stop."""
     logs = [run.log_steps, *(branch.log_steps for branch in run.branches)]
-    limit = DIVERGED * math.log(run.corpus.vocab_size)
+    limit = _DIVERGED * math.log(run.corpus.vocab_size)
     smooth, began, saved = None, time.monotonic(), time.monotonic()
     with Metrics(run.folder / "metrics.jsonl", run.restored.metrics_bytes) as metrics:
         while run.step < run.steps:

@@ -12,8 +12,8 @@ from isodiff.network.transformer import Transformer
 from isodiff.runs.parametrization import Factors, factors
 from isodiff.runs.spec import Recipe
 
-EPSILON = 1e-8
-LATENT_RATE = 1e-2  # peak for learned vectors and noise schedules, at any width (arXiv 2305.18619)
+_EPSILON = 1e-8
+_LATENT_RATE = 1e-2  # peak for learned vectors and noise schedules, at any width (arXiv 2305.18619)
 
 
 def adamw(network: Transformer, recipe: Recipe, width: int) -> torch.optim.AdamW:
@@ -24,11 +24,11 @@ def adamw(network: Transformer, recipe: Recipe, width: int) -> torch.optim.AdamW
     for name, parameter in network.named_parameters():
         by = own.get(name, Factors())
         if name.startswith("latent."):
-            setting = (LATENT_RATE, 0.0, EPSILON)
+            setting = (_LATENT_RATE, 0.0, _EPSILON)
         else:
             decays = parameter.ndim >= 2 and "embedding" not in name
             decay = recipe.weight_decay / by.rate if decays else 0.0
-            setting = (peak * by.rate, decay, EPSILON * by.epsilon)
+            setting = (peak * by.rate, decay, _EPSILON * by.epsilon)
         groups.setdefault(setting, []).append(parameter)
     betas = (recipe.beta1, recipe.beta2)
     described = [

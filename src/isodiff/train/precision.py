@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-GAIN = 1.5  # bfloat16 must beat float32 by this much to be worth its rounding
+_GAIN = 1.5  # bfloat16 must beat float32 by this much to be worth its rounding
 
 
 def resolve(wanted: str, device: torch.device) -> str:
@@ -20,10 +20,10 @@ def resolve(wanted: str, device: torch.device) -> str:
         return wanted
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    return "bfloat16" if seconds(torch.bfloat16) * GAIN < seconds(torch.float32) else "float32"
+    return "bfloat16" if _seconds(torch.bfloat16) * _GAIN < _seconds(torch.float32) else "float32"
 
 
-def seconds(dtype: torch.dtype) -> float:
+def _seconds(dtype: torch.dtype) -> float:
     """Best of five for a product of two 512 x 512 matrices on the CPU."""
     a = torch.ones(512, 512, dtype=dtype)
     best = float("inf")

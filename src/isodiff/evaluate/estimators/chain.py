@@ -32,7 +32,7 @@ from isodiff.families.base import AnyOrder
 from isodiff.types import Chosen
 
 GROUPS = 8
-USUAL = 8  # orders
+_USUAL = 8  # orders
 _Certainty = Callable[[Float[Tensor, "M V"]], Float[Tensor, " M"]]
 
 
@@ -90,7 +90,7 @@ def block_chain(queries: Queries, limits: Limits, groups: int = GROUPS) -> Estim
         cost = queries.cost[rows]
         if number == 0:
             limits.check(float(2 * cost.max()))
-        rows = rows[limits.go_on(se[rows], cost, cost - before, number + 1, usual=USUAL)]
+        rows = rows[limits.go_on(se[rows], cost, cost - before, number + 1, usual=_USUAL)]
         rows = rows[(blocks.size[rows] > 1).any(-1)]
     how = f"{int(orders.max())} random orders in {groups} growing groups"
     return Estimate(mean, se, "bound", how)

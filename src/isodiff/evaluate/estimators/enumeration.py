@@ -22,7 +22,7 @@ from isodiff.errors import InputError
 from isodiff.evaluate.estimators.mask_counts import Blocks
 from isodiff.evaluate.estimators.queries import Estimate, Limits, Queries
 
-MOST = 12  # tokens: 4095 network evaluations
+_MOST = 12  # tokens: 4095 network evaluations
 _SubsetNats = Float[Tensor, "B N M I"]
 """l_i(M) for every text and block; M is a bit mask of the block's tokens to score, from left to right."""
 
@@ -30,9 +30,9 @@ _SubsetNats = Float[Tensor, "B N M I"]
 def _subset_nats(queries: Queries, blocks: Blocks) -> _SubsetNats:
     """One query per subset, of all blocks at once."""
     most = int(blocks.size.max())
-    if most > MOST:
+    if most > _MOST:
         raise InputError(
-            f"{most} tokens to score have 2^{most} subsets; all of them are asked for up to {MOST} tokens"
+            f"{most} tokens to score have 2^{most} subsets; all of them are asked for up to {_MOST} tokens"
         )
     texts = queries.all_rows
     left_to_right = torch.arange(len(blocks.of)) / len(blocks.of)
@@ -40,7 +40,7 @@ def _subset_nats(queries: Queries, blocks: Blocks) -> _SubsetNats:
     row, subset = texts.repeat_interleave(2**most - 1), torch.arange(1, 2**most).repeat(len(texts))
     fits = subset < 2 ** blocks.size.max(-1).values[row]
     row, subset = row[fits], subset[fits]
-    bit = (subset[:, None] >> rank[row].clamp_max(MOST)) & 1
+    bit = (subset[:, None] >> rank[row].clamp_max(_MOST)) & 1
     # In a block with fewer tokens, a subset with bits beyond them says what a smaller one said.
     hidden = blocks.target[row] & (bit == 1)
     nats = queries.nats(row, hidden, hidden)
@@ -62,9 +62,9 @@ def enumeration(queries: Queries, limits: Limits) -> Estimate:
     blocks = Blocks(queries)
     sums = _subset_nats(queries, blocks).sum(-1)  # B N M
     number = torch.arange(sums.shape[-1])
-    popcount = ((number[:, None] >> torch.arange(MOST)) & 1).sum(-1)
-    weight = torch.zeros(MOST + 1, sums.shape[-1], dtype=torch.float64)
-    for n in range(1, MOST + 1):
+    popcount = ((number[:, None] >> torch.arange(_MOST)) & 1).sum(-1)
+    weight = torch.zeros(_MOST + 1, sums.shape[-1], dtype=torch.float64)
+    for n in range(1, _MOST + 1):
         for k in range(1, n + 1):
             weight[n, popcount == k] = 1 / (k * math.comb(n, k))
     nats = (weight[blocks.size] * sums).sum((-1, -2))

@@ -29,10 +29,10 @@ from torch import Tensor
 from isodiff.evaluate.estimators.queries import Limits, Queries, TextRows
 from isodiff.rng import Key
 
-STRATA = 8
+_STRATA = 8
 KNOTS = 64
-USUAL = 4  # rounds
-PRIOR = 4.0  # pairs per bin that the expected spread counts as
+_USUAL = 4  # rounds
+_PRIOR = 4.0  # pairs per bin that the expected spread counts as
 
 _Cuts = Float[Tensor, "A S1"]
 
@@ -64,10 +64,10 @@ def integrate(
         along = spread.cuts(rows)
         cuts = _interpolated(knots[rows], along)
         width = cuts.diff(dim=-1)
-        u = torch.stack([queries.uniform(int(r), number, num=2 * STRATA) for r in rows])
-        levels = cuts[:, :-1, None] + width[..., None] * u.view(-1, STRATA, 2)
-        keys = [(*queries.keys[int(r)], number, j) for r in rows for j in range(2 * STRATA)]
-        repeated = rows.repeat_interleave(2 * STRATA)
+        u = torch.stack([queries.uniform(int(r), number, num=2 * _STRATA) for r in rows])
+        levels = cuts[:, :-1, None] + width[..., None] * u.view(-1, _STRATA, 2)
+        keys = [(*queries.keys[int(r)], number, j) for r in rows for j in range(2 * _STRATA)]
+        repeated = rows.repeat_interleave(2 * _STRATA)
         values = integrand.draw(repeated, keys, levels.flatten()).view(levels.shape)
         half = width * values.diff(dim=-1).squeeze(-1) / 2
         mean[rows] += (width * values.mean(-1)).sum(-1)
@@ -78,7 +78,7 @@ def integrate(
         if number == 0:
             limits.check(float(cost.max()))
         se = variance[rows].sqrt() / rounds[rows]
-        rows = rows[limits.go_on(se, cost, cost - before, number + 1, usual=USUAL)]
+        rows = rows[limits.go_on(se, cost, cost - before, number + 1, usual=_USUAL)]
     taken = rounds.clamp_min(1)
     return mean / taken, variance.sqrt() / taken, int(rounds.max())
 
@@ -87,27 +87,27 @@ class _Spread:
     """Where the values of each text scatter, relative to what was expected: a bin for each first stratum."""
 
     def __init__(self, num: int) -> None:
-        self.total = torch.zeros(num, STRATA, dtype=torch.float64)
-        self.pairs = torch.zeros(num, STRATA, dtype=torch.float64)
+        self.total = torch.zeros(num, _STRATA, dtype=torch.float64)
+        self.pairs = torch.zeros(num, _STRATA, dtype=torch.float64)
 
     def cuts(self, rows: Int[Tensor, " A"]) -> _Cuts:
         """Cuts of [0, 1], in steps along the knots, between which the spread is equal."""
         total, pairs = self.total[rows], self.pairs[rows]
         usual = total.sum(-1, keepdim=True) / pairs.sum(-1, keepdim=True).clamp_min(1)
         usual = torch.where(usual > 0, usual, 1)
-        density = ((total + PRIOR * usual) / (pairs + PRIOR)).sqrt()
+        density = ((total + _PRIOR * usual) / (pairs + _PRIOR)).sqrt()
         mass = torch.nn.functional.pad(density.cumsum(-1), (1, 0))
-        wanted = mass[:, -1:] * torch.linspace(0, 1, STRATA + 1, dtype=torch.float64)
-        bin = (torch.searchsorted(mass, wanted.contiguous(), right=True) - 1).clamp(0, STRATA - 1)
+        wanted = mass[:, -1:] * torch.linspace(0, 1, _STRATA + 1, dtype=torch.float64)
+        bin = (torch.searchsorted(mass, wanted.contiguous(), right=True) - 1).clamp(0, _STRATA - 1)
         part = (wanted - mass.gather(-1, bin)) / density.gather(-1, bin)
-        found = (bin + part) / STRATA
+        found = (bin + part) / _STRATA
         found[:, 0], found[:, -1] = 0, 1
         return found
 
     def learn(self, rows: Int[Tensor, " A"], along: _Cuts, half: Float[Tensor, "A S"]) -> None:
         """Half the weighted difference of each pair, shared among the bins that its stratum covers."""
-        low, high = along[:, :-1, None] * STRATA, along[:, 1:, None] * STRATA
-        edge = torch.arange(STRATA, dtype=torch.float64)
+        low, high = along[:, :-1, None] * _STRATA, along[:, 1:, None] * _STRATA
+        edge = torch.arange(_STRATA, dtype=torch.float64)
         overlap = (torch.minimum(high, edge + 1) - torch.maximum(low, edge)).clamp_min(0)
         local = (half / along.diff(dim=-1)).square()[..., None]  # per unit along the knots
         share = overlap / (high - low)

@@ -80,7 +80,6 @@ def frontier_sentence(found: FrontierResult) -> str:
 
 
 def _win_words(win: ThroughputRange) -> str:
-    """One range."""
     where = f"up to {short(win.tokens_per_second_to)} tokens/s"
     steps = _step_words(win)
     who = f"{win.family}, {win.sampler}" + (f" ({steps} steps)" if steps else "")

@@ -162,5 +162,4 @@ def versions_section(study: StudyFolder) -> Section:
 
 
 def _distinct(values: Iterable[Any]) -> str:
-    """Every different value once."""
     return ", ".join(sorted({_spoken(value) for value in values}))

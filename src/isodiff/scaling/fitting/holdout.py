@@ -16,7 +16,7 @@ from isodiff.scaling.fitting.power_law import Array
 from isodiff.scaling.points import Point
 from isodiff.serialization import IfAny
 
-LARGEST_SHARE = 0.1
+_LARGEST_SHARE = 0.1
 """Of the runs, by compute, that are left out where runs share no budgets."""
 REPLICATES = 200
 """Behind a prediction's interval."""
@@ -40,7 +40,7 @@ def split(points: Sequence[Point]) -> Split:
         chosen = np.array([point.budget == largest for point in points])
         rule = f"the {count[largest]} runs of the largest budget, {largest:.3g} FLOPs"
     else:
-        num = max(1, round(LARGEST_SHARE * len(points)))
+        num = max(1, round(_LARGEST_SHARE * len(points)))
         chosen = flops >= np.sort(flops)[-num]
         rule = f"the {int(chosen.sum())} runs of most compute, from {flops[chosen].min():.3g} FLOPs"
     return Split(chosen, rule, float(flops[chosen].min()))

@@ -26,7 +26,7 @@ from isodiff.scaling.fitting.power_law import Array
 
 DELTA = 1e-3
 """Where the loss turns from quadratic to linear, in log loss (arXiv 2203.15556, App. D.3)."""
-ROUNDING = 1e-18
+_ROUNDING = 1e-18
 """T is never believed to be smaller: a law without noise still has finite ratios."""
 
 
@@ -61,7 +61,7 @@ def temperature(residuals: Array, parameters: int) -> float:
     core = float((ndtr((DELTA - residuals) / width) - ndtr((-DELTA - residuals) / width)).mean())
     squared = float((np.clip(residuals, -DELTA, DELTA) ** 2).mean())
     free = max(len(residuals) - parameters, 1)
-    return max(squared / core * len(residuals) / free, ROUNDING)
+    return max(squared / core * len(residuals) / free, _ROUNDING)
 
 
 def aicc(objective: float, temperature: float, num: int, parameters: int) -> float:

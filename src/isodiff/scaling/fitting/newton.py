@@ -16,7 +16,7 @@ import numpy as np
 from isodiff.scaling.fitting.huber import rho
 from isodiff.scaling.fitting.power_law import Array, Mask
 
-CALM = 3
+_CALM = 3
 """Steps in a row that must change nothing before a problem counts as solved."""
 
 
@@ -64,18 +64,18 @@ def minimize(
     target = np.broadcast_to(log_nats, (batch, log_nats.shape[-1]))
     weight = np.broadcast_to(1.0 if weight is None else weight, target.shape)
     free = np.ones(k, bool) if fixed is None else ~fixed
-    objective = total(law, theta, target, weight)
+    objective = _total(law, theta, target, weight)
     damping, calm, active = np.full(batch, 1e-3), np.zeros(batch, int), np.arange(batch)
     for _ in range(most):
         at, w, y = theta[active], weight[active], target[active]
         values, known = law.log_nats(at)
         gradient, hessian, scale = law.slopes(known, values - y, w)
-        down = descent(
+        down = _descent(
             gradient[:, free], hessian[:, free][:, :, free], scale[:, free], damping[active]
         )
         new = at.copy()
         new[:, free] -= down
-        reached = total(law, new, y, w)
+        reached = _total(law, new, y, w)
         before = objective[active]
         good = reached <= before  # False for NaN
         theta[active] = np.where(good[:, None], new, at)
@@ -84,20 +84,20 @@ def minimize(
         np.clip(damping, 1e-12, 1e12, out=damping)
         still = np.abs(before - reached) <= tolerance * before + 1e-30
         calm[active] = np.where(still, calm[active] + 1, 0)
-        active = active[calm[active] < CALM]
+        active = active[calm[active] < _CALM]
         if not len(active):
             break
     return Solved(theta, objective)
 
 
-def total(law: Law, theta: Array, target: Array, weight: Array) -> Array:
+def _total(law: Law, theta: Array, target: Array, weight: Array) -> Array:
     """The objective of each problem; a step out of all bounds is infinitely bad."""
     with np.errstate(over="ignore", invalid="ignore"):
         found = (weight * rho(law.log_nats(theta)[0] - target)).sum(axis=1)
     return np.nan_to_num(found, nan=np.inf)
 
 
-def descent(gradient: Array, hessian: Array, scale: Array, damping: Array) -> Array:
+def _descent(gradient: Array, hessian: Array, scale: Array, damping: Array) -> Array:
     """Newton's step with a Hessian made positive, in coordinates of unit scale."""
     size = np.sqrt(np.maximum(scale, 1e-14 * scale.max(axis=1, keepdims=True) + 1e-300))
     scaled = hessian / (size[:, :, None] * size[:, None, :])

@@ -11,7 +11,7 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Index = NDArray[np.intp]
 
-EXPONENTS = np.linspace(-1.5, -0.005, 60)
+_EXPONENTS = np.linspace(-1.5, -0.005, 60)
 """Where an exponent is sought when the irreducible loss E is free."""
 FEWEST_WITH_FLOOR = 4
 """Minima below which three coefficients fit anything, and E is taken as 0."""
@@ -81,7 +81,7 @@ def fit_loss(log_c: Array, log_y: Array, keep: Mask, *, irreducible: bool) -> Po
     if not irreducible or keep.shape[1] < FEWEST_WITH_FLOOR:
         return plain
     y = np.exp(np.where(keep, log_y, 0.0))
-    exponent, log_k, floor = free_floor(log_c, y, keep)
+    exponent, log_k, floor = _free_floor(log_c, y, keep)
     free = (floor > 0) & np.isfinite(log_k) & (keep.sum(axis=1) >= FEWEST_WITH_FLOOR)
     return PowerLaw(
         np.where(free, log_k, plain.log_k),
@@ -90,7 +90,7 @@ def fit_loss(log_c: Array, log_y: Array, keep: Mask, *, irreducible: bool) -> Po
     )
 
 
-def free_floor(log_c: Array, y: Array, keep: Mask) -> tuple[Array, Array, Array]:
+def _free_floor(log_c: Array, y: Array, keep: Mask) -> tuple[Array, Array, Array]:
     """(p, ln k, E) of the best y = E + k C^p per row; ln k is NaN where the law would rise."""
     weight = np.where(keep, 1 / y, 0.0)
     origin = log_c.mean(axis=1, keepdims=True)  # k C^p = k' (C / C0)^p: well scaled for any C
@@ -105,11 +105,11 @@ def free_floor(log_c: Array, y: Array, keep: Mask) -> tuple[Array, Array, Array]
         miss = r - a * floor[:, None] - b * k[:, None]
         return np.nan_to_num((miss * miss).sum(axis=1), nan=np.inf), floor, k
 
-    miss = np.stack([solve(np.full(len(y), p))[0] for p in EXPONENTS], axis=1)
+    miss = np.stack([solve(np.full(len(y), p))[0] for p in _EXPONENTS], axis=1)
     best = miss.argmin(axis=1)
     low, high = (
-        EXPONENTS[np.maximum(best - 1, 0)],
-        EXPONENTS[np.minimum(best + 1, len(EXPONENTS) - 1)],
+        _EXPONENTS[np.maximum(best - 1, 0)],
+        _EXPONENTS[np.minimum(best + 1, len(_EXPONENTS) - 1)],
     )
     for _ in range(45):  # golden section: the bracket shrinks by 0.618^45 < 1e-9
         left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)

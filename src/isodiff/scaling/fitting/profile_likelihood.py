@@ -17,7 +17,7 @@ from isodiff.scaling.fitting.huber import temperature
 from isodiff.scaling.fitting.newton import Law, minimize
 from isodiff.scaling.fitting.power_law import Array, Mask
 
-FINER = 7
+_FINER = 7
 """Values added between neighbors of which one is rejected."""
 
 
@@ -58,20 +58,20 @@ def profile(
     starts = np.vstack([best.theta, theta[1:]])
     lattice, own = np.log(values) if log else values, float(best.theta[0, column])
     at = np.union1d(lattice, np.clip(own, lattice[0], lattice[-1]))
-    objective = trace(law, starts, log_nats, column, at, others)
+    objective = _trace(law, starts, log_nats, column, at, others)
     lowest = min(float(best.objective[0]), float(objective.min()))
     finer = [
-        np.linspace(at[i], at[j], FINER + 2)[1:-1]
-        for i, j in brackets(2 * (objective - lowest) - allowed)
+        np.linspace(at[i], at[j], _FINER + 2)[1:-1]
+        for i, j in _brackets(2 * (objective - lowest) - allowed)
     ]
     if finer:
         more = np.concatenate(finer)
         at = np.concatenate([at, more])
-        objective = np.concatenate([objective, trace(law, starts, log_nats, column, more, others)])
+        objective = np.concatenate([objective, _trace(law, starts, log_nats, column, more, others)])
         order = np.argsort(at)
         at, objective = at[order], objective[order]
     shown = np.exp(at) if log else at
-    low, high = ends(shown, 2 * (objective - lowest) - allowed)
+    low, high = _ends(shown, 2 * (objective - lowest) - allowed)
     return Profile(
         low=low,
         high=high,
@@ -80,7 +80,7 @@ def profile(
     )
 
 
-def trace(law: Law, starts: Array, log_nats: Array, column: int, at: Array, fixed: Mask) -> Array:
+def _trace(law: Law, starts: Array, log_nats: Array, column: int, at: Array, fixed: Mask) -> Array:
     """The lowest objective at each value."""
     num, k = starts.shape
     held = fixed | (np.arange(k) == column)
@@ -100,7 +100,7 @@ def trace(law: Law, starts: Array, log_nats: Array, column: int, at: Array, fixe
     return objective
 
 
-def brackets(excess: Array) -> list[tuple[int, int]]:
+def _brackets(excess: Array) -> list[tuple[int, int]]:
     """Neighbors on either side of the lowest value, of which the outer one is the first rejected."""
     bottom = int(np.argmin(excess))
     above = np.flatnonzero(excess > 0)
@@ -109,10 +109,10 @@ def brackets(excess: Array) -> list[tuple[int, int]]:
     return found + ([(int(right[0]) - 1, int(right[0]))] if len(right) else [])
 
 
-def ends(values: Array, excess: Array) -> tuple[float | None, float | None]:
+def _ends(values: Array, excess: Array) -> tuple[float | None, float | None]:
     """Where the excess changes sign on either side of its lowest value, straight between values."""
     bottom, low, high = int(np.argmin(excess)), None, None
-    for i, j in brackets(excess):
+    for i, j in _brackets(excess):
         share = excess[i] / (excess[i] - excess[j])
         cut = float(values[i] + share * (values[j] - values[i]))
         low, high = (cut, high) if j <= bottom else (low, cut)

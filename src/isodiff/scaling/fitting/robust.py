@@ -14,11 +14,13 @@ from scipy.stats import norm
 
 from isodiff.scaling.fitting.power_law import Array
 
-TUNING = 1.345
-KEPT = 2 * norm.cdf(TUNING) - 1 - 2 * TUNING * norm.pdf(TUNING) + 2 * TUNING**2 * norm.sf(TUNING)
+_TUNING = 1.345
+_KEPT = (
+    2 * norm.cdf(_TUNING) - 1 - 2 * _TUNING * norm.pdf(_TUNING) + 2 * _TUNING**2 * norm.sf(_TUNING)
+)
 """Mean of min(z^2, TUNING^2) of a standard normal z."""
-STEPS = 40
-SMALLEST = 1e-10
+_STEPS = 40
+_SMALLEST = 1e-10
 """Nats; residuals below are rounding."""
 
 
@@ -31,7 +33,7 @@ def coefficients(design: Array, nats: Array, delta: float) -> Array:
     products = (design[:, :, None] * design[:, None, :]).reshape(-1, k * k)
     weight = np.ones_like(nats)
     found: Array = np.zeros((len(nats), k))
-    for _ in range(STEPS):
+    for _ in range(_STEPS):
         heavy, aimed = (weight @ products).reshape(-1, k, k), (weight * nats) @ design
         before = found
         found = np.linalg.solve(heavy, aimed[:, :, None])[:, :, 0].astype(np.float64)
@@ -45,15 +47,15 @@ def coefficients(design: Array, nats: Array, delta: float) -> Array:
 def threshold(designs: Sequence[Array], nats: Sequence[Array]) -> float:
     """d of a family from the points of its curves that have more than three."""
     residuals = [
-        y - coefficients(x, y[None], SMALLEST)[0] @ x.T for x, y in zip(designs, nats, strict=True)
+        y - coefficients(x, y[None], _SMALLEST)[0] @ x.T for x, y in zip(designs, nats, strict=True)
     ]
     if not residuals:
         return np.inf
     # Three residuals of a curve are next to zero because its parabola passes through three points.
     free = np.concatenate([np.sort(np.abs(r))[3:] for r in residuals])
-    return max(TUNING * float(np.median(free)) / 0.6745, SMALLEST)
+    return max(_TUNING * float(np.median(free)) / 0.6745, _SMALLEST)
 
 
 def winsorized(residuals: Array, delta: float) -> Array:
     """Residuals cut at d, scaled so that normal ones keep their variance."""
-    return np.clip(residuals, -delta, delta) / np.sqrt(KEPT)
+    return np.clip(residuals, -delta, delta) / np.sqrt(_KEPT)

@@ -16,8 +16,8 @@ from scipy.optimize import minimize
 
 from isodiff.scaling.fitting.power_law import Array
 
-STARTS = (0.2, 0.4, 0.8)
-BOUNDS = (0.02, 3.0)
+_STARTS = (0.2, 0.4, 0.8)
+_BOUNDS = (0.02, 3.0)
 
 
 def projected(exponents: Array, x: Array, y: Array, nats: Array) -> tuple[float, Array, Array]:
@@ -36,13 +36,13 @@ def least_squares(log_n: Array, log_d: Array, nats: Array) -> Array | None:
     x, y = log_n - middle[0], log_d - middle[1]
     scale = float(np.var(nats)) * len(nats) or 1.0
     best, lowest = None, np.inf
-    for start in STARTS:
+    for start in _STARTS:
         found = minimize(
             lambda e: tuple(part / scale for part in projected(e, x, y, nats)[:2]),
             np.full(2, start),
             jac=True,
             method="L-BFGS-B",
-            bounds=[BOUNDS, BOUNDS],
+            bounds=[_BOUNDS, _BOUNDS],
             options={"ftol": 1e-15, "gtol": 1e-12},
         )
         _, _, c = projected(found.x, x, y, nats)

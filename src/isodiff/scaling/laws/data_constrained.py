@@ -37,12 +37,12 @@ from isodiff.scaling.laws.parametric import (
 from isodiff.scaling.laws.printed_constants import fresh_constants
 from isodiff.scaling.points import Point, Points, by_family
 
-ONE_EPOCH = 1.001
+_ONE_EPOCH = 1.001
 """Runs seen at most so often are of fresh data."""
 ROUNDS, SETTLED = 60, 1e-9
 """How often, and until when, U_N follows constants that are fitted together with the form's."""
 R_STARTS = np.log([1.0, 4.0, 16.0, 64.0, 256.0])
-UNIMODAL_STARTS = [
+_UNIMODAL_STARTS = [
     (p, np.log(gamma), np.log(scale), 0.0, 0.0)
     for p, gamma, scale in itertools.product((0.5, 1.0, 1.5), (0.4, 1.0), (10.0, 100.0, 1000.0))
 ]
@@ -202,7 +202,7 @@ def fit_worth(
     name: str, runs: Runs, printed: Surface | None, bootstrap: int, seed: int
 ) -> DataConstrainedFamilyFit:
     """Every form of one family."""
-    check_text(name, runs)
+    _check_text(name, runs)
     fresh = first_guess(name, runs) if printed is None else printed
     fit = Fitter(runs, together=printed is None)
     saturating = fit.saturating(fresh)
@@ -217,7 +217,7 @@ def fit_worth(
         runs,
         printed,
         saturating,
-        fit(Unimodal(), fresh, UNIMODAL_STARTS),
+        fit(Unimodal(), fresh, _UNIMODAL_STARTS),
         fit(Saturating(), fresh, [(AS_NEW, AS_NEW)], held=True),
         again,
     )
@@ -265,7 +265,7 @@ class Fitter:
         return Worth(law, found.best, float(found.objective.min()), free, runs)
 
 
-def check_text(name: str, runs: Runs) -> None:
+def _check_text(name: str, runs: Runs) -> None:
     """Whether these runs can say anything of repeated text.
 
     Raises:
@@ -275,7 +275,7 @@ def check_text(name: str, runs: Runs) -> None:
         raise InputError(
             f"some runs of {name} do not say how long their text is; give unique_tokens for each"
         )
-    if (runs.log_d - runs.log("unique_tokens")).max() < np.log(ONE_EPOCH):
+    if (runs.log_d - runs.log("unique_tokens")).max() < np.log(_ONE_EPOCH):
         raise InputError(f"no run of {name} sees its text more than once; use --law parametric")
     constants = len(NAMES) + len(Unimodal().names)
     if len(runs.points) <= constants:
@@ -288,7 +288,7 @@ def check_text(name: str, runs: Runs) -> None:
 
 def first_guess(name: str, runs: Runs) -> Surface:
     """Constants of fresh data from the runs of one epoch; from all where these are too few."""
-    once = runs.keep(runs.log_d - runs.log("unique_tokens") < np.log(ONE_EPOCH))
+    once = runs.keep(runs.log_d - runs.log("unique_tokens") < np.log(_ONE_EPOCH))
     try:
         return fit_family(name, once, 0, 0).surface
     except InputError:

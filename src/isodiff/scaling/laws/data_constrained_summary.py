@@ -40,31 +40,30 @@ from isodiff.scaling.laws.parametric_summary import draws, ranges
 from isodiff.scaling.laws.printed_constants import printed
 from isodiff.scaling.points import Points
 
-SCANNED = np.geomspace(0.1, 1e5, 61)
+_SCANNED = np.geomspace(0.1, 1e5, 61)
 """Values of R_D and of R_N whose profiles are drawn."""
-BEYOND = np.log(100.0)
+_BEYOND = np.log(100.0)
 """How far past the largest compute, in ln C, a crossover is looked for."""
 
 
-def diagnose_data_constrained(fit: DataConstrainedFit) -> DataConstrainedResult:
-    """Every number of the fit."""
-    families = {name: diagnosed(family, fit.data.source) for name, family in fit.families.items()}
+def _diagnose_data_constrained(fit: DataConstrainedFit) -> DataConstrainedResult:
+    families = {name: _diagnosed(family, fit.data.source) for name, family in fit.families.items()}
     return DataConstrainedResult(
         law="repeated",
-        protocol=protocol(fit),
+        protocol=_protocol(fit),
         bootstrap=fit.bootstrap,
         seed=fit.seed,
         delta=DELTA,
         flops=fit.data.flops,
         parameters_convention=fit.data.parameters,
         source=fit.data.source,
-        warnings=(*fit.data.warnings, *warnings(families)),
+        warnings=(*fit.data.warnings, *_warnings(families)),
         families=families,
-        overtaking=crossovers(fit),
+        overtaking=_crossovers(fit),
     )
 
 
-def protocol(fit: DataConstrainedFit) -> str:
+def _protocol(fit: DataConstrainedFit) -> str:
     """What was done, in one sentence."""
     printed = all(family.printed is not None for family in fit.families.values())
     fresh = "as the paper printed them" if printed else "fitted together with R_D and R_N"
@@ -76,61 +75,59 @@ def protocol(fit: DataConstrainedFit) -> str:
     )
 
 
-def diagnosed(family: DataConstrainedFamilyFit, source: str) -> DataConstrainedFamily:
+def _diagnosed(family: DataConstrainedFamilyFit, source: str) -> DataConstrainedFamily:
     """One family: the constants with their profiles, the rival forms, what was predicted."""
     worth, runs = family.saturating, family.runs
-    r_d, r_n = drawn(worth, 5), drawn(worth, 6)
+    r_d, r_n = _drawn(worth, 5), _drawn(worth, 6)
     return DataConstrainedFamily(
         kind=runs.points[0].kind,
         num_points=len(runs.points),
         max_epochs=float(worth.law.at.epochs.max()),
-        **vars(constants(worth)),
+        **vars(_constants(worth)),
         intervals=DecayIntervals(R_D=(r_d.low, r_d.high), R_N=(r_n.low, r_n.high)),
         identified=DecayIdentified(R_D=r_d.identified, R_N=r_n.identified),
-        published=published(source, family.name),
+        published=_published(source, family.name),
         profile=r_d.curve,
         profile_R_N=r_n.curve,
         fresh=FreshConstants(printed=family.printed is not None, **vars(worth.surface.constants())),
-        all_fitted_together=together(family),
-        models=models(family),
-        unimodal=unimodal(family.unimodal),
+        all_fitted_together=_together(family),
+        models=_models(family),
+        unimodal=_unimodal(family.unimodal),
         cost=runs.cost,
         range=ranges(runs),
-        validation=held_out(family),
+        validation=_held_out(family),
         draws=draws((*NAMES, *worth.law.form.names), worth.uncentered(family.replicates)),
     )
 
 
-def constants(worth: Worth) -> DecayConstants:
-    """R_D and R_N as fitted."""
+def _constants(worth: Worth) -> DecayConstants:
     return DecayConstants(R_D=worth.constant(0), R_N=worth.constant(1), objective=worth.objective)
 
 
-def drawn(worth: Worth, column: int) -> Profile:
+def _drawn(worth: Worth, column: int) -> Profile:
     """The profile of R_D or R_N; every value starts from several of the other."""
     other = 11 - column
     starts = np.repeat(worth.theta[None], 1 + len(R_STARTS), axis=0)
     starts[1:, other] = R_STARTS
     y, held = worth.runs.log_nats, ~worth.free
-    return profile(worth.law, starts, y, column, SCANNED, log=True, fixed=held)
+    return profile(worth.law, starts, y, column, _SCANNED, log=True, fixed=held)
 
 
-def published(source: str, family: str) -> DecayConstants | None:
-    """As the source prints them."""
+def _published(source: str, family: str) -> DecayConstants | None:
     known = printed(source, "repeated", family)
     return None if known is None else DecayConstants(**known)
 
 
-def together(family: DataConstrainedFamilyFit) -> DecayConstants | None:
+def _together(family: DataConstrainedFamilyFit) -> DecayConstants | None:
     """R_D and R_N where the constants of fresh data are fitted too, not taken from print."""
     if family.printed is None:
         return None
-    return constants(
+    return _constants(
         Fitter(family.runs, together=True).saturating(first_guess(family.name, family.runs))
     )
 
 
-def held_out(family: DataConstrainedFamilyFit) -> RunsHeldOut:
+def _held_out(family: DataConstrainedFamilyFit) -> RunsHeldOut:
     """The runs of most compute predicted from the others; intervals are of new runs."""
     part = split(family.runs.points)
     rest, left = family.runs.keep(~part.held_out), family.runs.keep(part.held_out)
@@ -147,7 +144,7 @@ def held_out(family: DataConstrainedFamilyFit) -> RunsHeldOut:
     return checked(part, rest, left, np.vstack([law[:1], law[1:] + fresh]))
 
 
-def models(family: DataConstrainedFamilyFit) -> tuple[RivalForm, ...]:
+def _models(family: DataConstrainedFamilyFit) -> tuple[RivalForm, ...]:
     """The rival forms by AICc, on the same constants of fresh data."""
     forms = {
         "as good as new": family.as_new,
@@ -173,8 +170,7 @@ def models(family: DataConstrainedFamilyFit) -> tuple[RivalForm, ...]:
     )
 
 
-def unimodal(worth: Worth) -> UnimodalConstants:
-    """Its constants."""
+def _unimodal(worth: Worth) -> UnimodalConstants:
     p, log_gamma, log_c, m, k = (float(x) for x in worth.theta[5:])
     return UnimodalConstants(
         p=p,
@@ -186,7 +182,7 @@ def unimodal(worth: Worth) -> UnimodalConstants:
     )
 
 
-def crossovers(fit: DataConstrainedFit) -> tuple[Crossover, ...]:
+def _crossovers(fit: DataConstrainedFit) -> tuple[Crossover, ...]:
     """The compute from which each family is better than the reference on the same text."""
     reference = fit.families.get(REFERENCE)
     rows: list[Crossover] = []
@@ -197,7 +193,7 @@ def crossovers(fit: DataConstrainedFit) -> tuple[Crossover, ...]:
             np.concatenate([f.runs.log("unique_tokens") for f in (family, reference)])
         )
         log_c = np.concatenate([f.runs.log("flops") for f in (family, reference)])
-        within = float(log_c.min()), float(log_c.max()) + BEYOND
+        within = float(log_c.min()), float(log_c.max()) + _BEYOND
         for log_unique in (texts[0], np.median(texts), texts[-1]):
             found = crossover(family.limited, reference.limited, float(log_unique), within)
             rows.append(
@@ -210,14 +206,14 @@ def crossovers(fit: DataConstrainedFit) -> tuple[Crossover, ...]:
     return tuple(rows)
 
 
-def allowed(low: float | None, high: float | None) -> str:
+def _allowed(low: float | None, high: float | None) -> str:
     """An interval that is open on a side."""
     if low is None:
         return "any value" if high is None else f"everything up to {high:.3g}"
     return f"{low:.3g} and more"
 
 
-def warnings(families: dict[str, DataConstrainedFamily]) -> list[str]:
+def _warnings(families: dict[str, DataConstrainedFamily]) -> list[str]:
     """What a reader must know before using the numbers."""
     said = []
     for name, found in families.items():
@@ -225,7 +221,7 @@ def warnings(families: dict[str, DataConstrainedFamily]) -> list[str]:
             if not known:
                 low, high = vars(found.intervals)[symbol]
                 said.append(
-                    f"{name}: {symbol} is not identified: the data allow {allowed(low, high)}"
+                    f"{name}: {symbol} is not identified: the data allow {_allowed(low, high)}"
                 )
         best = min(found.models, key=lambda row: row.aicc)
         if best.model != "saturating":
@@ -235,7 +231,7 @@ def warnings(families: dict[str, DataConstrainedFamily]) -> list[str]:
     return said
 
 
-def check_repeats(points: Points) -> None:
+def _check_repeats(points: Points) -> None:
     """Whether a study has anything to say of repeated text.
 
     Raises:
@@ -250,7 +246,7 @@ LAW = Law(
     summary="the parametric law with effective N and D of text seen several times; runs must say how "
     "long their text is",
     fit=fit_data_constrained,
-    diagnose=diagnose_data_constrained,
+    diagnose=_diagnose_data_constrained,
     result=DataConstrainedResult,
-    applies=check_repeats,
+    applies=_check_repeats,
 )

@@ -70,7 +70,7 @@ class Form(Protocol):
         ...
 
 
-def saturation(repeats: Array, log_r: Array) -> tuple[Array, Array]:
+def _saturation(repeats: Array, log_r: Array) -> tuple[Array, Array]:
     """ln(1 + R (1 - exp(-r / R))) of r repeats, and its slope in ln R: Eq. (1)."""
     r = np.exp(np.clip(log_r, -20.0, AS_NEW))
     inner = -r * np.expm1(-repeats / r)
@@ -86,9 +86,9 @@ class Saturating:
 
     def effective(self, shape: Array, at: Repeats) -> Effective:
         """Eq. (1)."""
-        data, data_slope = saturation(at.epochs - 1, shape[:, :1])
+        data, data_slope = _saturation(at.epochs - 1, shape[:, :1])
         excess = np.minimum(at.log_n - at.log_un, 600.0)  # a replicate's U_N may be next to nothing
-        size, size_slope = saturation(np.exp(excess) - 1, shape[:, 1:2])
+        size, size_slope = _saturation(np.exp(excess) - 1, shape[:, 1:2])
         none = np.zeros_like(data)
         return Effective(
             at.log_un + size,

@@ -30,19 +30,19 @@ from isodiff.scaling.laws.law import REFERENCE, Draws, Law, Ranges
 from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.points import Points
 
-LINE_SAMPLES = 41
-BAND_SAMPLES = 25
-DRAWS = 200
+_LINE_SAMPLES = 41
+_BAND_SAMPLES = 25
+_DRAWS = 200
 """Replicates of the laws that are kept, for intervals of whatever is read off them later."""
 
 
-def diagnose_isoflop(fit: IsoflopFit) -> IsoflopResult:
-    """Every number of the fit; `curves` and `bands` are all that a figure needs."""
-    families = {name: diagnosed(fit, name) for name in fit.families}
+def _diagnose_isoflop(fit: IsoflopFit) -> IsoflopResult:
+    """Every number of the fit; `curves` and `_bands` are all that a figure needs."""
+    families = {name: _diagnosed(fit, name) for name in fit.families}
     bias = [line for name, family in families.items() for line in biased(name, family)]
     return IsoflopResult(
         law="isoflop",
-        protocol=protocol(fit),
+        protocol=_protocol(fit),
         bootstrap=fit.bootstrap,
         seed=fit.seed,
         irreducible=fit.irreducible,
@@ -55,7 +55,7 @@ def diagnose_isoflop(fit: IsoflopFit) -> IsoflopResult:
     )
 
 
-def protocol(fit: IsoflopFit) -> str:
+def _protocol(fit: IsoflopFit) -> str:
     """What was done, in one sentence."""
     regression = "Huber-regression" if fit.huber else "least-squares"
     floor = "with an irreducible loss" if fit.irreducible else "without an irreducible loss"
@@ -73,7 +73,7 @@ def protocol(fit: IsoflopFit) -> str:
     )
 
 
-def diagnosed(fit: IsoflopFit, name: str) -> IsoflopFamily:
+def _diagnosed(fit: IsoflopFit, name: str) -> IsoflopFamily:
     """One family's exponents, multiplier, minima, refusals, curves and bands."""
     family = fit.families[name]
     minima, surface = family.minima, surface_of(family)
@@ -89,7 +89,7 @@ def diagnosed(fit: IsoflopFit, name: str) -> IsoflopFamily:
         multiplier_alternatives=fit.multiplier_alternatives(name),
         extrapolation=fit.extrapolation(name),
         laws=PowerLaws(
-            N=constants(family.parameters), D=constants(family.tokens), L=constants(family.loss)
+            N=_constants(family.parameters), D=_constants(family.tokens), L=_constants(family.loss)
         ),
         noise=family.noise,
         excess_scatter=family.excess,
@@ -100,25 +100,25 @@ def diagnosed(fit: IsoflopFit, name: str) -> IsoflopFamily:
         validation=held_out(fit, family),
         surface=None if surface is None else surface.constants(),
         budgets=tuple(
-            minimum(family, curve, j, surface) for j, curve in enumerate(family.accepted)
+            _minimum(family, curve, j, surface) for j, curve in enumerate(family.accepted)
         ),
         refused=tuple(
             RefusedCurve(budget=curve.budget, flops=curve.compute(), reason=curve.refusal)
             for curve in family.curves
             if curve.refusal
         ),
-        curves=tuple(map(drawn_curve, family.curves)),
-        bands=bands(family),
+        curves=tuple(map(_drawn_curve, family.curves)),
+        bands=_bands(family),
         range=Ranges(C=(min(compute), max(compute))),
-        draws=draws(family),
+        draws=_draws(family),
     )
 
 
-def draws(family: IsoflopFamilyFit) -> Draws:
+def _draws(family: IsoflopFamilyFit) -> Draws:
     """Replicates of the three laws y = irreducible + e^log_k C^exponent; none without a bootstrap."""
     laws = {"N": family.parameters, "D": family.tokens, "L": family.loss}
     columns = {
-        f"{symbol}_{part}": getattr(law, part)[1 : DRAWS + 1]
+        f"{symbol}_{part}": getattr(law, part)[1 : _DRAWS + 1]
         for symbol, law in laws.items()
         for part in ("log_k", "exponent", "irreducible")
     }
@@ -127,7 +127,7 @@ def draws(family: IsoflopFamilyFit) -> Draws:
     return Draws(parameters=tuple(columns), rows=tuple(map(tuple, kept.tolist())))
 
 
-def constants(law: PowerLaw) -> PowerLawConstants | None:
+def _constants(law: PowerLaw) -> PowerLawConstants | None:
     """Coefficients of the law as fitted; None where there is none."""
     if not np.isfinite(law.exponent[0]):
         return None
@@ -138,7 +138,7 @@ def constants(law: PowerLaw) -> PowerLawConstants | None:
     )
 
 
-def minimum(family: IsoflopFamilyFit, curve: Curve, j: int, surface: Surface | None) -> Minimum:
+def _minimum(family: IsoflopFamilyFit, curve: Curve, j: int, surface: Surface | None) -> Minimum:
     """The minimum of one accepted curve, N and L with their intervals, and its parabola's bias."""
     minima = family.minima
     size, loss = exp(minima.log_n[:, j]), minima.nats[:, j]
@@ -161,11 +161,11 @@ def minimum(family: IsoflopFamilyFit, curve: Curve, j: int, surface: Surface | N
     )
 
 
-def drawn_curve(curve: Curve) -> IsoflopCurve:
+def _drawn_curve(curve: Curve) -> IsoflopCurve:
     """One IsoFLOP curve as a figure draws it; a refused one too."""
     parabola, line = None, ()
     if curve.num_sizes >= 3:
-        log_n = np.linspace(curve.log_n.min(), curve.log_n.max(), LINE_SAMPLES)
+        log_n = np.linspace(curve.log_n.min(), curve.log_n.max(), _LINE_SAMPLES)
         line = tuple(
             LinePoint(parameters=float(np.exp(x)), nats=float(y))
             for x, y in zip(log_n, curve.parabola(log_n), strict=True)
@@ -194,19 +194,19 @@ def drawn_curve(curve: Curve) -> IsoflopCurve:
     )
 
 
-def bands(family: IsoflopFamilyFit) -> Bands:
+def _bands(family: IsoflopFamilyFit) -> Bands:
     """L*(C) and N*(C) from half a decade under the smallest C to half a decade over the largest."""
     if not np.isfinite(family.loss.exponent[0]):
         return Bands()
     measured, margin = family.minima.log_c[0], np.log(10) / 2
-    log_c = np.linspace(measured.min() - margin, measured.max() + margin, BAND_SAMPLES)
+    log_c = np.linspace(measured.min() - margin, measured.max() + margin, _BAND_SAMPLES)
     return Bands(
-        L=band(log_c, family.loss(log_c), family.missing_interval),
-        N=band(log_c, family.parameters(log_c), family.missing_interval),
+        L=_band(log_c, family.loss(log_c), family.missing_interval),
+        N=_band(log_c, family.parameters(log_c), family.missing_interval),
     )
 
 
-def band(log_c: Array, y: Array, missing: str | None) -> tuple[BandPoint, ...]:
+def _band(log_c: Array, y: Array, missing: str | None) -> tuple[BandPoint, ...]:
     """Value and interval of a law [1 + replicates, grid] at each C of the grid."""
     rows = []
     for x, column in zip(log_c, y.T, strict=True):
@@ -215,7 +215,7 @@ def band(log_c: Array, y: Array, missing: str | None) -> tuple[BandPoint, ...]:
     return tuple(rows)
 
 
-def check_curves(points: Points, result: IsoflopResult) -> None:
+def _check_curves(points: Points, result: IsoflopResult) -> None:
     """Refuse runs of which no IsoFLOP law can come.
 
     Raises:
@@ -239,9 +239,9 @@ LAW = Law(
     name="isoflop",
     summary="a parabola in ln N per budget, power laws through the minima",
     fit=fit_isoflop,
-    diagnose=diagnose_isoflop,
+    diagnose=_diagnose_isoflop,
     result=IsoflopResult,
     file="fits.json",
-    check=check_curves,
+    check=_check_curves,
     by_convention=True,
 )

@@ -8,16 +8,16 @@ from isodiff.scaling.laws.isoflop import IsoflopFit
 from isodiff.scaling.laws.isoflop_result import IsoflopFamily
 from isodiff.scaling.laws.law import REFERENCE
 
-TOO_MANY = (1 - LEVEL) / 2
+_TOO_MANY = (1 - LEVEL) / 2
 """Share of lost refits from which an interval's ends can no longer be trusted."""
-BIASED = 0.1
+_BIASED = 0.1
 """Relative bias of N* from which the parabola's form is worth a warning."""
 
 
 def biased(name: str, family: IsoflopFamily) -> list[str]:
-    """A warning where the form of the parabola moves minima by more than `BIASED`."""
+    """A warning where the form of the parabola moves minima by more than `_BIASED`."""
     found = [row.parabola_bias_N for row in family.budgets if row.parabola_bias_N is not None]
-    if not found or max(map(abs, found)) <= BIASED:
+    if not found or max(map(abs, found)) <= _BIASED:
         return []
     return [
         f"{name}: on these sizes parabolas move N* by {min(found):+.0%} to {max(found):+.0%}, by the surface "
@@ -52,9 +52,9 @@ def warnings(fit: IsoflopFit) -> list[str]:
                 )
         refused = minima.share_lost(minima.keep)
         edge = minima.share_lost(minima.inside | ~minima.keep)
-        if refused > TOO_MANY:
+        if refused > _TOO_MANY:
             said.append(f"{name}: {refused:.0%} of the refits had no minimum and were left out")
-        if edge > TOO_MANY:
+        if edge > _TOO_MANY:
             said.append(f"{name}: {edge:.0%} of the refits had their minimum beyond the sizes")
         factor = fit.extrapolation(name)
         if factor is not None and factor > 1:

@@ -17,7 +17,7 @@ from isodiff.scaling.laws.law import Forecast
 from isodiff.scaling.laws.loss_surface import Allocation, Surface
 from isodiff.scaling.laws.token_flops import Cost
 
-LATTICE = 161
+_LATTICE = 161
 """Sizes among which the lowest loss is looked for before it is refined."""
 SMALLEST, LARGEST = np.log(1e3), np.log(1e14)
 
@@ -42,11 +42,11 @@ class Limited:
     def optimum(self, log_c: float, log_unique: float) -> Allocation:
         """Eq. (1) for every replicate: [replicates, 1]. A lattice first, then golden section."""
         rows = len(self.surface.alpha)
-        lattice = np.linspace(SMALLEST, LARGEST, LATTICE)
+        lattice = np.linspace(SMALLEST, LARGEST, _LATTICE)
         losses = self.nats(np.tile(lattice, (rows, 1)), log_c, log_unique)
         best = np.nan_to_num(losses, nan=np.inf).argmin(axis=1)
         low = lattice[np.maximum(best - 1, 0)][:, None]
-        high = lattice[np.minimum(best + 1, LATTICE - 1)][:, None]
+        high = lattice[np.minimum(best + 1, _LATTICE - 1)][:, None]
         for _ in range(40):  # the bracket shrinks by 0.618^40 < 1e-8
             left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
             go_left = self.nats(left, log_c, log_unique) <= self.nats(right, log_c, log_unique)

@@ -33,8 +33,8 @@ from isodiff.scaling.laws.token_flops import SIX
 from isodiff.scaling.point_sources import published_points
 from isodiff.serialization import from_json
 
-REPLICATES = 200
-FITTED: dict[str, tuple[Callable[..., Fit], ...]] = {
+_REPLICATES = 200
+_FITTED: dict[str, tuple[Callable[..., Fit], ...]] = {
     "2305.16264": (fit_data_constrained,),
     "2602.15014": (fit_parametric, fit_isoflop),
     "2203.15556": (fit_parametric,),
@@ -54,7 +54,7 @@ def known_laws(source: str) -> tuple[LawResult, ...]:
         InputError: nothing is published under that number, or the file holds no law.
     """
     if source.startswith("published:"):
-        return published_laws(source)
+        return _published_laws(source)
     value = read_json(Path(source))
     laws = registered()
     if not isinstance(value, dict) or value.get("law") not in laws or not value.get("families"):
@@ -69,27 +69,27 @@ def known_laws(source: str) -> tuple[LawResult, ...]:
 
 
 @functools.cache
-def published_laws(source: str) -> tuple[LawResult, ...]:
+def _published_laws(source: str) -> tuple[LawResult, ...]:
     """The laws of published runs, fitted here (once a process), or those that a paper prints."""
     arxiv = source.removeprefix("published:")
     if arxiv in PRINTED:
-        return tuple(as_printed(arxiv))
-    if arxiv not in FITTED:
-        known = [*FITTED, *PRINTED]
+        return tuple(_as_printed(arxiv))
+    if arxiv not in _FITTED:
+        known = [*_FITTED, *PRINTED]
         listed = ", ".join(f"published:{name}" for name in known)
         raise InputError(f"no published laws {source!r}{nearest(arxiv, known)}; there is {listed}")
     points = published_points(source)
-    return tuple(fit(points, bootstrap=REPLICATES).result() for fit in FITTED[arxiv])
+    return tuple(fit(points, bootstrap=_REPLICATES).result() for fit in _FITTED[arxiv])
 
 
-def as_printed(arxiv: str) -> list[LawResult]:
+def _as_printed(arxiv: str) -> list[LawResult]:
     """Constants of a paper in the form of a fit: no draws, so no intervals."""
     known = printed_laws()[arxiv]
     flops, parameters = PRINTED[arxiv]
     laws: list[LawResult] = []
     for law, kind in (("parametric", PrintedParametric), ("isoflop", IsoflopResult)):
         families: Any = {
-            name: printed_family(law, family)
+            name: _printed_family(law, family)
             for name, family in known["families"].items()
             if law in family
         }
@@ -108,7 +108,7 @@ def as_printed(arxiv: str) -> list[LawResult]:
     return laws
 
 
-def printed_family(law: str, family: dict[str, Any]) -> FamilyResult:
+def _printed_family(law: str, family: dict[str, Any]) -> FamilyResult:
     """One family of a printed law."""
     own = family[law]
     spans = Ranges(**{symbol: tuple(ends) for symbol, ends in family["range"].items()})

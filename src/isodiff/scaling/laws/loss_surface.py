@@ -21,9 +21,9 @@ import numpy as np
 from isodiff.scaling.fitting.power_law import Array, exp
 from isodiff.scaling.laws.token_flops import Cost
 
-STEPS = 50
+_STEPS = 50
 """Newton steps towards Eq. (2), which is monotone: a handful is enough."""
-FARTHEST = 200.0
+_FARTHEST = 200.0
 """ln N beyond which no optimum is looked for."""
 
 
@@ -94,12 +94,12 @@ class Surface:
         alpha, beta = (np.where(falls, x, np.nan)[:, None] for x in (self.alpha, self.beta))
         balance = np.log(alpha) + self.log_a[:, None] - np.log(beta) - self.log_b[:, None]
         x = (balance + beta * (log_c - np.log(max(cost.blocks, 1e-300)))) / (alpha + beta)
-        x = np.clip(x, 0.0, FARTHEST)
-        for _ in range(STEPS):
+        x = np.clip(x, 0.0, _FARTHEST)
+        for _ in range(_STEPS):
             s = cost.slope(x)
             miss = balance - alpha * x + beta * (log_c - cost.log(x)) - np.log(s)
             step = miss / (alpha + beta * s + cost.bend(x) / s)
-            x = np.clip(x + step, 0.0, FARTHEST)
+            x = np.clip(x + step, 0.0, _FARTHEST)
             if np.abs(step[np.isfinite(step)]).max(initial=0.0) < 1e-12:
                 break
         log_d = log_c - cost.log(x)

@@ -36,10 +36,10 @@ def find_minima(accepted: Sequence[Curve], losses: Sequence[Array]) -> Minima:
         return Minima(none, none, none, none, none > 0, none > 0)
     found = [curve.minima(nats) for curve, nats in zip(accepted, losses, strict=True)]
     log_n, nats, keep = (np.stack(columns, axis=1) for columns in zip(*found, strict=True))
-    return at_sizes(accepted, log_n, nats, keep)
+    return _at_sizes(accepted, log_n, nats, keep)
 
 
-def at_sizes(accepted: Sequence[Curve], log_n: Array, nats: Array, keep: Mask) -> Minima:
+def _at_sizes(accepted: Sequence[Curve], log_n: Array, nats: Array, keep: Mask) -> Minima:
     """Minima at ln N, with the tokens and compute that go with them."""
     pairs = list(zip(accepted, log_n.T, strict=True))
     return Minima(
@@ -64,7 +64,7 @@ def spread_minima(
     log_n, nats = minima.log_n.copy(), minima.nats.copy()
     log_n[1:] += in_n.noise
     nats[1:] = exp(np.log(nats[1:]) + in_l.noise)
-    spread = at_sizes(accepted, log_n, nats, minima.keep)
+    spread = _at_sizes(accepted, log_n, nats, minima.keep)
     return spread, ExcessScatter(N=in_n.p_value, L=in_l.p_value)
 
 

@@ -1,6 +1,6 @@
 """The parametric law E + A/N^alpha + B/D^beta of each family (approach 3 of arXiv 2203.15556).
 
-Huber's loss of log loss, summed (`huber`), minimized from many starts (`starts`); replicates
+Huber's loss of log loss, summed (`huber`), minimized from many starts (`_starts`); replicates
 (`resample`) are refitted from the best, all at once. Arrays are [1 + replicates]: row 0 is the fit.
 """
 
@@ -28,10 +28,10 @@ from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.laws.token_flops import Cost, fit_cost
 from isodiff.scaling.points import Point, Points, by_family
 
-EXPONENTS = (0.15, 0.4, 0.8, 1.5)
-SHARES = tuple(itertools.product((0.3, 0.6, 0.9), (0.25, 0.5, 0.75)))
+_EXPONENTS = (0.15, 0.4, 0.8, 1.5)
+_SHARES = tuple(itertools.product((0.3, 0.6, 0.9), (0.25, 0.5, 0.75)))
 """Of the loss at the middle of the points: E's share, and A's of the rest."""
-SAME = 1e-6
+_SAME = 1e-6
 """Starts that end within this relative distance of the best objective found the optimum."""
 LOOSE = 1e-9
 """Relative gain below which a replicate is done."""
@@ -200,11 +200,11 @@ def fit_family(
     """The law of one family with its replicates."""
     runs.check(name)
     terms, y = runs.design.terms, runs.log_nats
-    begun = starts(runs)
+    begun = _starts(runs)
     found = minimize(terms, begun, y)
     best, objective = found.best, float(found.objective.min())
     check_falling(name, best)
-    agreeing = int((found.objective <= objective * (1 + SAME) + 1e-15).sum())
+    agreeing = int((found.objective <= objective * (1 + _SAME) + 1e-15).sum())
     again = replicate(runs, best, bootstrap, generator(seed, name, resampling), resampling)
     theta = np.vstack([best[None], again])
     return ParametricFamilyFit(name, runs, theta, objective, len(begun), agreeing, bootstrap, seed)
@@ -239,7 +239,7 @@ def replicate(
     return minimize(terms, warm, fresh, tolerance=LOOSE).theta
 
 
-def starts(runs: Runs) -> Array:
+def _starts(runs: Runs) -> Array:
     """A lattice of exponents and of shares of the loss, and the least-squares surface."""
     middle = float(runs.log_nats.mean())
     lattice = [
@@ -250,7 +250,7 @@ def starts(runs: Runs) -> Array:
             beta,
             middle + np.log(e),
         ]
-        for alpha, beta, (e, a) in itertools.product(EXPONENTS, EXPONENTS, SHARES)
+        for alpha, beta, (e, a) in itertools.product(_EXPONENTS, _EXPONENTS, _SHARES)
     ]
     squares = least_squares(runs.log_n, runs.log_d, np.exp(runs.log_nats))
     if squares is not None:

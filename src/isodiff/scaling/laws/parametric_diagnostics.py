@@ -23,7 +23,7 @@ from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.laws.parametric import LOOSE, ParametricFamilyFit, Runs, fit_family
 from isodiff.scaling.laws.parametric_result import Profiles
 
-SCANNED = 41
+_SCANNED = 41
 """Values of each profile."""
 
 
@@ -72,8 +72,8 @@ def influence(fit: ParametricFamilyFit) -> Influence:
 def profiles(fit: ParametricFamilyFit) -> Profiles:
     """Of E, from 0 to the lowest loss, and of both exponents, over a factor of 40."""
     law, theta, y = fit.runs.design.terms, fit.theta[:1], fit.runs.log_nats
-    floors = np.exp(y.min()) * np.linspace(0.01, 0.99, SCANNED)
-    exponents = np.geomspace(0.05, 2.0, SCANNED)
+    floors = np.exp(y.min()) * np.linspace(0.01, 0.99, _SCANNED)
+    exponents = np.geomspace(0.05, 2.0, _SCANNED)
     return Profiles(
         E=profile(law, theta, y, 4, floors, log=True),
         alpha=profile(law, theta, y, 1, exponents, log=False),

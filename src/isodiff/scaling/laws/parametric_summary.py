@@ -25,20 +25,19 @@ from isodiff.scaling.laws.parametric_result import (
 )
 from isodiff.scaling.laws.shared_constants import compare
 
-DRAWS = 200
+_DRAWS = 200
 """Replicates of the law that are kept, for intervals of whatever is read off it later."""
-BEYOND = 10
+_BEYOND = 10
 """How far past the largest compute, as a factor, the table of optima goes."""
-COST_MISFIT = 0.05
+_COST_MISFIT = 0.05
 """Above this relative error the law of FLOPs per token is worth a warning."""
 
 
-def diagnose_parametric(fit: ParametricFit) -> ParametricResult:
-    """Every number of the fit."""
-    families = {name: diagnosed(fit, family) for name, family in fit.families.items()}
+def _diagnose_parametric(fit: ParametricFit) -> ParametricResult:
+    families = {name: _diagnosed(fit, family) for name, family in fit.families.items()}
     return ParametricResult(
         law="parametric",
-        protocol=protocol(fit),
+        protocol=_protocol(fit),
         bootstrap=fit.bootstrap,
         resampling=fit.resampling,
         seed=fit.seed,
@@ -46,13 +45,13 @@ def diagnose_parametric(fit: ParametricFit) -> ParametricResult:
         flops=fit.data.flops,
         parameters_convention=fit.data.parameters,
         source=fit.data.source,
-        warnings=(*fit.data.warnings, *warnings(families)),
+        warnings=(*fit.data.warnings, *_warnings(families)),
         families=families,
         comparison=compare(fit),
     )
 
 
-def protocol(fit: ParametricFit) -> str:
+def _protocol(fit: ParametricFit) -> str:
     """What was done, in one sentence."""
     how = {
         "case": "with random weights of the runs",
@@ -70,7 +69,7 @@ def protocol(fit: ParametricFit) -> str:
     )
 
 
-def diagnosed(fit: ParametricFit, family: ParametricFamilyFit) -> ParametricFamily:
+def _diagnosed(fit: ParametricFit, family: ParametricFamilyFit) -> ParametricFamily:
     """One family: the law, its intervals, its checks, its runs, its draws."""
     surface, runs = family.surface, family.runs
     n, d = family.exponents()
@@ -83,27 +82,27 @@ def diagnosed(fit: ParametricFit, family: ParametricFamilyFit) -> ParametricFami
             N=float(n[0]), D=float(d[0]), at_flops=float(np.exp(family.middle))
         ),
         intervals=ParametricIntervals(
-            E=ends(surface.irreducible),
-            A=ends(exp(surface.log_a)),
-            B=ends(exp(surface.log_b)),
-            alpha=ends(surface.alpha),
-            beta=ends(surface.beta),
-            N=ends(n),
-            D=ends(d),
+            E=_ends(surface.irreducible),
+            A=_ends(exp(surface.log_a)),
+            B=_ends(exp(surface.log_b)),
+            alpha=_ends(surface.alpha),
+            beta=_ends(surface.beta),
+            N=_ends(n),
+            D=_ends(d),
         ),
         starts=Starts(num=family.starts, at_the_optimum=family.agreeing),
-        noise=scatter(family.residuals),
+        noise=_scatter(family.residuals),
         cost=runs.cost,
         range=ranges(runs),
         validation=held_out(family, fit.resampling),
         profiles=profiles(family),
-        optima=optima(family),
-        runs=fitted_runs(family),
-        draws=draws(NAMES, runs.design.of_family(family.theta[1 : DRAWS + 1], 0)),
+        optima=_optima(family),
+        runs=_fitted_runs(family),
+        draws=draws(NAMES, runs.design.of_family(family.theta[1 : _DRAWS + 1], 0)),
     )
 
 
-def fitted_runs(family: ParametricFamilyFit) -> tuple[FittedRun, ...]:
+def _fitted_runs(family: ParametricFamilyFit) -> tuple[FittedRun, ...]:
     """Every run with its residual and its influence."""
     n = family.exponents()[0][1:]
     spread = float(np.nanstd(n)) if np.isfinite(n).any() else None
@@ -142,12 +141,12 @@ def ranges(runs: Runs) -> Ranges:
     return Ranges(C=span("flops"), N=span("parameters"), D=span("tokens"))
 
 
-def ends(values: Array) -> Span | None:
+def _ends(values: Array) -> Span | None:
     """Interval of a statistic [1 + replicates], or None without replicates."""
     return interval(values[1:])
 
 
-def scatter(residuals: Array) -> RelativeScatter:
+def _scatter(residuals: Array) -> RelativeScatter:
     """Of the runs about the law."""
     free = len(residuals) - len(NAMES)
     return RelativeScatter(
@@ -156,11 +155,11 @@ def scatter(residuals: Array) -> RelativeScatter:
     )
 
 
-def optima(family: ParametricFamilyFit) -> tuple[Optimum, ...]:
+def _optima(family: ParametricFamilyFit) -> tuple[Optimum, ...]:
     """Optimal N, D and loss per decade from the smallest compute to ten times the largest."""
     log_c = family.runs.log("flops")
     first, last = math.ceil(log_c.min() / math.log(10)), log_c.max() / math.log(10)
-    powers = range(first, math.floor(last + math.log10(BEYOND) + 1e-9) + 1)
+    powers = range(first, math.floor(last + math.log10(_BEYOND) + 1e-9) + 1)
     decades = np.array([float(f"1e{power}") for power in powers])  # some 10.0 ** power are none
     best = family.surface.optimum(np.log(decades), family.runs.cost)
     new = np.exp(family.new_runs(np.log(best.nats)))
@@ -168,17 +167,17 @@ def optima(family: ParametricFamilyFit) -> tuple[Optimum, ...]:
         Optimum(
             flops=float(c),
             N=float(exp(best.log_n[0, j])),
-            N_interval=ends(exp(best.log_n[:, j])),
+            N_interval=_ends(exp(best.log_n[:, j])),
             D=float(exp(best.log_d[0, j])),
             L=float(best.nats[0, j]),
-            L_interval=ends(best.nats[:, j]),
-            L_interval_of_a_run=ends(new[:, j]),
+            L_interval=_ends(best.nats[:, j]),
+            L_interval_of_a_run=_ends(new[:, j]),
         )
         for j, c in enumerate(decades)
     )
 
 
-def warnings(families: dict[str, ParametricFamily]) -> list[str]:
+def _warnings(families: dict[str, ParametricFamily]) -> list[str]:
     """What a reader must know before using the numbers."""
     said = []
     for name, found in families.items():
@@ -191,7 +190,7 @@ def warnings(families: dict[str, ParametricFamily]) -> list[str]:
                     f"{name}: {symbol} is not identified: however {side} it is (in the range "
                     "scanned), the other constants make up for it"
                 )
-        if found.cost.misfit > COST_MISFIT:
+        if found.cost.misfit > _COST_MISFIT:
             said.append(
                 f"{name}: FLOPs per token follow their law of N to {found.cost.misfit:.0%} "
                 "only, so optimal sizes are as uncertain"
@@ -209,6 +208,6 @@ LAW = Law(
     name="parametric",
     summary="E + A/N^alpha + B/D^beta",
     fit=fit_parametric,
-    diagnose=diagnose_parametric,
+    diagnose=_diagnose_parametric,
     result=ParametricResult,
 )

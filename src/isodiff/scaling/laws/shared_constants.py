@@ -20,7 +20,7 @@ from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.laws.parametric import ParametricFit, Runs, fit_family
 from isodiff.scaling.laws.parametric_result import Comparison, SharedModel
 
-MODELS: dict[str, tuple[str, ...]] = {
+_MODELS: dict[str, tuple[str, ...]] = {
     "separate": (),
     "shared E": ("log_e",),
     "shared exponents": ("alpha", "beta"),
@@ -46,7 +46,7 @@ def compare(fit: ParametricFit) -> Comparison | None:
     num = sum(len(runs.points) for runs in every)
     residuals = np.concatenate([family.residuals for family in fit.families.values()])
     scale = temperature(residuals, len(NAMES) * len(every))
-    fitted = {model: together(every, own, shared) for model, shared in MODELS.items()}
+    fitted = {model: _together(every, own, shared) for model, shared in _MODELS.items()}
     criterion = {
         model: aicc(float(found.objective.min()), scale, num, law.num_parameters)
         for model, (law, found) in fitted.items()
@@ -60,11 +60,11 @@ def compare(fit: ParametricFit) -> Comparison | None:
             aicc=criterion[model],
             held_out_rmse=None
             if before is None
-            else held_out_rmse(rest, left, before, MODELS[model]),
+            else _held_out_rmse(rest, left, before, _MODELS[model]),
             shared={
-                name: shown(name, float(found.best[law.columns[0][place]]))
+                name: _shown(name, float(found.best[law.columns[0][place]]))
                 for place, name in enumerate(NAMES)
-                if name in MODELS[model]
+                if name in _MODELS[model]
             },
             delta_aicc=criterion[model] - lowest,
         )
@@ -78,17 +78,16 @@ def compare(fit: ParametricFit) -> Comparison | None:
     )
 
 
-def shown(name: str, value: float) -> float:
-    """E instead of its logarithm."""
+def _shown(name: str, value: float) -> float:
     return float(np.exp(value)) if name == "log_e" else value
 
 
-def together(
+def _together(
     every: Sequence[Runs], own: Sequence[Surface], shared: Sequence[str]
 ) -> tuple[Design, Solved]:
     """All families at once, from their own laws and from each family's values for what is shared."""
     family = np.repeat(np.arange(len(every)), [len(runs.points) for runs in every])
-    law = design(joined(every, "log_n"), joined(every, "log_d"), family, shared)
+    law = design(_joined(every, "log_n"), _joined(every, "log_d"), family, shared)
     alone = [np.array([s.log_a[0], s.alpha[0], s.log_b[0], s.beta[0], s.log_e[0]]) for s in own]
     start = [law.from_families(alone)]
     for one in range(len(every)):
@@ -98,19 +97,19 @@ def together(
                 for values in lent:
                     values[place] = alone[one][place]
         start.append(law.from_families(lent))
-    return law, minimize(law.terms, np.array(start), joined(every, "log_nats"))
+    return law, minimize(law.terms, np.array(start), _joined(every, "log_nats"))
 
 
-def joined(every: Sequence[Runs], quantity: str) -> Array:
+def _joined(every: Sequence[Runs], quantity: str) -> Array:
     """A quantity of all families' runs, one after the other."""
     return np.concatenate([getattr(runs, quantity) for runs in every])
 
 
-def held_out_rmse(
+def _held_out_rmse(
     rest: Sequence[Runs], left: Sequence[Runs], before: Sequence[Surface], shared: Sequence[str]
 ) -> float:
     """Root mean square error of log loss at the largest budgets, fitted on the rest."""
-    law, found = together(rest, before, shared)
+    law, found = _together(rest, before, shared)
     errors = []
     for family, runs in enumerate(left):
         surface = Surface.of(law.of_family(found.best[None], family))

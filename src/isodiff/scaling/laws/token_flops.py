@@ -19,7 +19,7 @@ from scipy.optimize import nnls
 
 from isodiff.scaling.fitting.power_law import Array
 
-POWERS = np.array([1.0, 2 / 3, 1 / 3])
+_POWERS = np.array([1.0, 2 / 3, 1 / 3])
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Cost:
     def relative(self, log_n: Array) -> Array:
         """Each part over N: [..., 3]."""
         return np.array([self.blocks, self.attention, self.head]) * np.exp(
-            (POWERS - 1) * log_n[..., None]
+            (_POWERS - 1) * log_n[..., None]
         )
 
     def log(self, log_n: Array) -> Array:
@@ -45,12 +45,12 @@ class Cost:
     def slope(self, log_n: Array) -> Array:
         """s = d ln c / d ln N; 1 where the blocks are all that costs."""
         parts = self.relative(log_n)
-        return parts @ POWERS / parts.sum(axis=-1)
+        return parts @ _POWERS / parts.sum(axis=-1)
 
     def bend(self, log_n: Array) -> Array:
         """ds / d ln N."""
         parts = self.relative(log_n)
-        return parts @ POWERS**2 / parts.sum(axis=-1) - self.slope(log_n) ** 2
+        return parts @ _POWERS**2 / parts.sum(axis=-1) - self.slope(log_n) ** 2
 
 
 SIX = Cost(6.0)
@@ -64,7 +64,7 @@ def fit_cost(log_n: Array, log_d: Array, log_c: Array) -> Cost:
     blocks = float(np.exp(np.log(ratio).mean()))
     if np.abs(ratio / blocks - 1).max() < 1e-6:
         return Cost(blocks)
-    parts = np.exp(POWERS * log_n[:, None]) / per_token[:, None]
+    parts = np.exp(_POWERS * log_n[:, None]) / per_token[:, None]
     size = parts.max(axis=0)
     unit = parts / size
     b, a, h, less = nnls(np.column_stack([unit, -unit[:, 2]]), np.ones(len(unit)))[0]

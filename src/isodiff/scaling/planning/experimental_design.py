@@ -1,6 +1,6 @@
 r"""Which runs to train next: those after which the verdict will be surest, for the compute there is.
 
-A verdict between families is about one number q, which each replicate of their laws gives (`contrast`):
+A verdict between families is about one number q, which each replicate of their laws gives (`_contrast`):
 `lead`: how far the first family is ahead of the one that may overtake it, nats at the target budget.
 `multiplier`: ln of the compute that the best other family needs over what autoregressive needs for its loss.
 
@@ -55,7 +55,7 @@ _GRID = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Contrast:
+class _Contrast:
     """q of a verdict: [1 + replicates], row 0 as fitted, and the families it compares."""
 
     verdict: Verdict
@@ -69,14 +69,16 @@ def _error(replicates: Array) -> float:
     return float(np.nanstd(replicates, ddof=1))
 
 
-def contrast(fits: Mapping[str, ParametricFamilyFit], verdict: Verdict, target: float) -> Contrast:
+def _contrast(
+    fits: Mapping[str, ParametricFamilyFit], verdict: Verdict, target: float
+) -> _Contrast:
     """What the verdict is about: the leader and its likeliest rival, or the best family and the reference."""
     log_c = np.log([target])
     best = {name: best_nats(fit, log_c) for name, fit in fits.items()}
     ranking = sorted(best, key=lambda name: best[name][0])
     if verdict == "lead":
         leads = [
-            Contrast("lead", ranking[0], name, best[name] - best[ranking[0]])
+            _Contrast("lead", ranking[0], name, best[name] - best[ranking[0]])
             for name in ranking[1:]
         ]
         return min(leads, key=lambda one: one.samples[0] / max(_error(one.samples[1:]), 1e-300))
@@ -84,7 +86,7 @@ def contrast(fits: Mapping[str, ParametricFamilyFit], verdict: Verdict, target: 
         raise InputError(f"no law of {REFERENCE} to compare with; --verdict lead needs none")
     first = next(name for name in ranking if name != REFERENCE)
     needed = log_compute(fits[REFERENCE], best[first], target)
-    return Contrast("multiplier", first, REFERENCE, log_c[0] - needed)
+    return _Contrast("multiplier", first, REFERENCE, log_c[0] - needed)
 
 
 def best_nats(fit: ParametricFamilyFit, log_c: Array, rows: Index | slice = slice(None)) -> Array:
@@ -136,7 +138,6 @@ class Proposal:
 
 
 def _confidence(value: float, error: float) -> float:
-    """Chance that q is positive."""
     return NormalDist().cdf(value / error) if error else float(value > 0)
 
 
@@ -166,7 +167,7 @@ def next_runs(
     allowance = num * largest if allowance is None else allowance
     _check(num, target, allowance, bootstrap)
     fits, warnings = _fitted(data, named, bootstrap, seed)
-    asked = contrast(fits, verdict, target)
+    asked = _contrast(fits, verdict, target)
     compared = [fits[name] for name in (asked.first, asked.second)]
     budgets = budgets_to_try(data.points)
     tried = [

@@ -57,7 +57,7 @@ def best_epochs(family: str, parameters: float, unique_tokens: float) -> Advice:
     """Epochs beyond which a network of that size over-fits a text of that length."""
     if base_name(family) not in printed_rules()["best_epochs"]["families"]:
         return NOT_COVERED
-    found = Unimodal().best_epochs(unimodal_shape(), np.log(parameters), np.log(unique_tokens))
+    found = Unimodal().best_epochs(_unimodal_shape(), np.log(parameters), np.log(unique_tokens))
     return _within("best_epochs", found, unique_tokens)
 
 
@@ -73,7 +73,7 @@ def _within(rule: str, value: float, x: float) -> Advice:
     )
 
 
-def unimodal_shape() -> Array:
+def _unimodal_shape() -> Array:
     """The constants of arXiv 2510.03280 as `effective_data.Unimodal` takes them."""
     known = printed_laws()["2510.03280"]["unimodal"]
     return np.array(

@@ -17,7 +17,7 @@ from isodiff.scaling.planning.family_plan import FAR, FamilyPlan, family_plan
 from isodiff.scaling.planning.hardware import SamplingSpeed, Setting
 from isodiff.units import duration, short
 
-Families = Mapping[str, FamilyPlan]
+_Families = Mapping[str, FamilyPlan]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ def _law_error(law: LawResult) -> float | None:
 
 
 def _recommendation(
-    families: Families,
+    families: _Families,
     forecasts: Mapping[str, Forecast],
     budget: float,
     unique: float | None,
@@ -172,7 +172,7 @@ def _confidence(forecasts: Sequence[Forecast]) -> float | None:
     return float((drawn.argmin(axis=0) == 0).mean())
 
 
-def _disagreements(families: Families, best: str) -> list[str]:
+def _disagreements(families: _Families, best: str) -> list[str]:
     """Where another law picks another family, or puts the best one's loss outside its interval."""
     said = []
     for law in sorted({other.law for family in families.values() for other in family.other_laws}):
@@ -198,8 +198,7 @@ def _disagreements(families: Families, best: str) -> list[str]:
     return said
 
 
-def _text_reasons(families: Families, best: str, budget: float) -> list[str]:
-    """What limited text adds."""
+def _text_reasons(families: _Families, best: str, budget: float) -> list[str]:
     said = []
     epochs, repetition = families[best].epochs, families[best].repetition
     if epochs and epochs > 1:
@@ -244,7 +243,7 @@ def _memory_reason(family: FamilyPlan, setting: Setting) -> str:
     return f"it does not fit one {kind} ({whole}); in equal parts it fits {needed.devices_needed}"
 
 
-def _speed_reasons(families: Families, best: str, setting: Setting) -> list[str]:
+def _speed_reasons(families: _Families, best: str, setting: Setting) -> list[str]:
     """How fast the best family samples, beside the one that is fastest alone."""
     speeds = {name: family.inference for name, family in families.items()}
     known = {name: speed for name, speed in speeds.items() if isinstance(speed, SamplingSpeed)}
@@ -267,7 +266,7 @@ def _speeds(speed: SamplingSpeed) -> str:
     return f"{alone} tokens/s alone and {together} in batches of {speed.batch}"
 
 
-def _warnings(families: Families, budget: float, setting: Setting) -> list[str]:
+def _warnings(families: _Families, budget: float, setting: Setting) -> list[str]:
     """Extrapolation, rules read out of their range, and devices that cannot do what is asked of them."""
     said = []
 
