@@ -10,8 +10,7 @@ from scipy.stats import binom, chi2
 from surfaces import ALPHA, BETA, A, B, E, planted_surface
 
 from isodiff.scaling.fitting.huber import DELTA, aicc, rho, slopes_of_rho, temperature
-from isodiff.scaling.fitting.newton import minimize
-from isodiff.scaling.fitting.terms import design
+from isodiff.scaling.fitting.newton import design, minimize
 
 Draw = Callable[..., np.ndarray]
 

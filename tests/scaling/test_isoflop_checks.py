@@ -11,8 +11,7 @@ from scipy.optimize import minimize
 from surfaces import TRUTH, planted_surface
 
 from isodiff.scaling import Point, fit_isoflop
-from isodiff.scaling.fitting.parabola import curves
-from isodiff.scaling.fitting.robust import coefficients, threshold, winsorized
+from isodiff.scaling.fitting.parabola import curves, huber_coefficients, huber_threshold, winsorized
 
 Planted = Callable[..., list[Point]]
 
@@ -106,7 +105,7 @@ def test_hubers_regression_is_the_minimum_of_its_sum() -> None:
         r = np.abs(y - x @ c)
         return float(np.where(r <= 0.008, r * r / 2, 0.008 * (r - 0.004)).sum())
 
-    for c, y in zip(coefficients(x, nats, 0.008), nats, strict=True):
+    for c, y in zip(huber_coefficients(x, nats, 0.008), nats, strict=True):
         options = {"xatol": 1e-9, "fatol": 1e-15, "maxiter": 4000}
         best = minimize(total, c + 0.01, args=(y,), method="Nelder-Mead", options=options)
         assert total(c, y) <= best.fun + 1e-9
@@ -117,7 +116,7 @@ def test_the_threshold_is_that_of_normal_noise() -> None:
     rng = np.random.default_rng(0)
     x = np.stack([np.ones(9), np.linspace(-1, 1, 9), np.linspace(-1, 1, 9) ** 2], axis=1)
     nats = 3 + 0.02 * rng.standard_normal((200, 9))
-    assert threshold([x] * 200, list(nats)) == pytest.approx(1.345 * 0.02, rel=0.12)
+    assert huber_threshold([x] * 200, list(nats)) == pytest.approx(1.345 * 0.02, rel=0.12)
 
 
 def test_cut_residuals_keep_the_variance_of_normal_ones() -> None:

@@ -8,9 +8,8 @@ from scipy.optimize import minimize_scalar
 from surfaces import ALPHA, BETA, TRUTH, A, B, E, planted_surface
 
 from isodiff.scaling.fitting.huber import rho
-from isodiff.scaling.fitting.newton import minimize
-from isodiff.scaling.fitting.terms import design
-from isodiff.scaling.fitting.variable_projection import least_squares, projected
+from isodiff.scaling.fitting.newton import design, minimize
+from isodiff.scaling.fitting.power_law import least_squares, projected
 from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.laws.token_flops import SIX, Cost, fit_cost
 

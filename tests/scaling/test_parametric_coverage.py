@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from surfaces import ALPHA, BETA, A, B, E, planted_surface
 
-from isodiff.scaling.fitting.bootstrap import interval
+from isodiff.scaling.fitting.bootstrap import Resampling, interval
 from isodiff.scaling.fitting.newton import minimize
-from isodiff.scaling.fitting.resample import Resampling
 from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.laws.parametric import Runs, ordered, replicate
 from isodiff.scaling.laws.token_flops import SIX

@@ -19,7 +19,7 @@ from isodiff.scaling.laws.load import PRINTED, known_laws
 from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.laws.parametric_result import ParametricResult, RelativeScatter
 from isodiff.scaling.laws.token_flops import SIX
-from isodiff.scaling.planning.published_rules import NOT_COVERED
+from isodiff.scaling.planning.family_plan import NOT_COVERED
 from isodiff.scaling.planning.recommend import Plan, plan
 from isodiff.scaling.point_sources import PUBLISHED
 from isodiff.serialization import from_json, to_json, write_result

@@ -8,13 +8,7 @@ import pytest
 from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.laws.printed_constants import printed_laws, printed_repetition, printed_rules
 from isodiff.scaling.laws.token_flops import SIX
-from isodiff.scaling.planning.published_rules import (
-    NOT_COVERED,
-    batch_tokens,
-    best_epochs,
-    critical_compute,
-    learning_rate,
-)
+from isodiff.scaling.planning.family_plan import NOT_COVERED, best_epochs, published_rule
 
 QUOKKA = printed_laws()["2510.03280"]["families"]["masked"]
 NOISES = printed_laws()["2512.10858"]["families"]
@@ -110,16 +104,18 @@ def test_all_noises_have_laws_of_one_budget() -> None:
 
 
 def test_batch_and_rate_laws() -> None:
-    batch = batch_tokens("masked", 1e10)
+    batch = published_rule("batch_tokens", "masked", 1e10)
     assert batch.value == pytest.approx(10**-2.4 * 1e10**0.8225)
     assert not batch.beyond and batch.source == "arXiv 2512.10858"
-    rate = learning_rate("uniform", batch.value)
+    rate = published_rule("learning_rate", "uniform", batch.value)
     assert rate.statement is not None and "LaProp" in rate.statement
     # a batch of 64 windows of 2048: their rates were about 0.3 to 0.5
-    assert learning_rate("hybrid(balanced)", 64 * 2048).value == pytest.approx(0.48, abs=0.02)
-    far = batch_tokens("masked", 1e12)
+    assert published_rule("learning_rate", "hybrid(balanced)", 64 * 2048).value == pytest.approx(
+        0.48, abs=0.02
+    )
+    far = published_rule("batch_tokens", "masked", 1e12)
     assert far.beyond
-    assert batch_tokens("autoregressive", 1e10) == NOT_COVERED
+    assert published_rule("batch_tokens", "autoregressive", 1e10) == NOT_COVERED
 
 
 @pytest.mark.parametrize(
@@ -134,12 +130,12 @@ def test_batch_and_rate_laws() -> None:
     ],
 )
 def test_critical_compute(unique: float, printed: float, observed: float | None) -> None:
-    found = critical_compute("masked", unique)
+    found = published_rule("critical_compute", "masked", unique)
     assert found.value == pytest.approx(printed, rel=0.03)
     assert found.beyond == (unique > 5e8)
     if observed:
         assert 0.5 < found.value / observed < 2
-    assert critical_compute("uniform", unique) == NOT_COVERED
+    assert published_rule("critical_compute", "uniform", unique) == NOT_COVERED
 
 
 def test_repetition_and_epochs() -> None:

@@ -14,7 +14,7 @@ from isodiff.cli.options import File, Number, Seed, Source
 from isodiff.errors import InputError, nearest
 from isodiff.record import Convention
 from isodiff.scaling import read_points
-from isodiff.scaling.fitting.resample import Resampling
+from isodiff.scaling.fitting.bootstrap import Resampling
 from isodiff.scaling.laws.law import Fit, Law, registered
 from isodiff.scaling.points import Parameters, Points
 from isodiff.scaling.sensitivity import under_each

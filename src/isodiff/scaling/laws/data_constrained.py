@@ -15,13 +15,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from isodiff.errors import InputError
-from isodiff.scaling.fitting.bootstrap import check_options
+from isodiff.scaling.fitting.bootstrap import check_options, weights
 from isodiff.scaling.fitting.holdout import REPLICATES
 from isodiff.scaling.fitting.huber import rho, slopes_of_rho
-from isodiff.scaling.fitting.newton import minimize
+from isodiff.scaling.fitting.newton import NAMES, minimize
 from isodiff.scaling.fitting.power_law import Array, Mask
-from isodiff.scaling.fitting.resample import weights
-from isodiff.scaling.fitting.terms import NAMES
 from isodiff.scaling.laws.effective_data import AS_NEW, Form, Repeats, Saturating, Unimodal
 from isodiff.scaling.laws.law import Fit
 from isodiff.scaling.laws.limited_data import Limited

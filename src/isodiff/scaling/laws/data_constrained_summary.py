@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from isodiff.errors import InputError
-from isodiff.scaling.fitting.bootstrap import LEVEL
+from isodiff.scaling.fitting.bootstrap import LEVEL, noise
 from isodiff.scaling.fitting.holdout import RunsHeldOut, split
 from isodiff.scaling.fitting.huber import DELTA, aicc, temperature
+from isodiff.scaling.fitting.newton import NAMES
 from isodiff.scaling.fitting.profile_likelihood import Profile, profile
-from isodiff.scaling.fitting.resample import noise
-from isodiff.scaling.fitting.terms import NAMES
 from isodiff.scaling.laws.data_constrained import (
     R_STARTS,
     DataConstrainedFamilyFit,

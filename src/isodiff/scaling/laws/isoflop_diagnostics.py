@@ -14,10 +14,9 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from isodiff.scaling.fitting.holdout import REPLICATES, predictions
+from isodiff.scaling.fitting.newton import NAMES
 from isodiff.scaling.fitting.parabola import Curve
-from isodiff.scaling.fitting.power_law import Array, exp
-from isodiff.scaling.fitting.terms import NAMES
-from isodiff.scaling.fitting.variable_projection import least_squares
+from isodiff.scaling.fitting.power_law import Array, exp, least_squares
 from isodiff.scaling.laws.isoflop import IsoflopFamilyFit, IsoflopFit, family_generator, fit_family
 from isodiff.scaling.laws.isoflop_result import BudgetHeldOut
 from isodiff.scaling.laws.loss_surface import Surface

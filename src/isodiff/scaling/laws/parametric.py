@@ -17,12 +17,9 @@ import numpy as np
 
 from isodiff.errors import InputError
 from isodiff.record import Kind
-from isodiff.scaling.fitting.bootstrap import check_options
-from isodiff.scaling.fitting.newton import minimize
-from isodiff.scaling.fitting.power_law import Array
-from isodiff.scaling.fitting.resample import Resampling, noise, weights
-from isodiff.scaling.fitting.terms import NAMES, Design, design
-from isodiff.scaling.fitting.variable_projection import least_squares
+from isodiff.scaling.fitting.bootstrap import Resampling, check_options, noise, weights
+from isodiff.scaling.fitting.newton import NAMES, Design, design, minimize
+from isodiff.scaling.fitting.power_law import Array, least_squares
 from isodiff.scaling.laws.law import Fit
 from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.laws.token_flops import Cost, fit_cost

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isodiff.errors import InputError
+from isodiff.scaling.fitting.bootstrap import Resampling
 from isodiff.scaling.fitting.holdout import (
     REPLICATES,
     RunsHeldOut,
@@ -18,7 +19,6 @@ from isodiff.scaling.fitting.holdout import (
 from isodiff.scaling.fitting.newton import minimize
 from isodiff.scaling.fitting.power_law import Array
 from isodiff.scaling.fitting.profile_likelihood import profile
-from isodiff.scaling.fitting.resample import Resampling
 from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.laws.parametric import LOOSE, ParametricFamilyFit, Runs, fit_family
 from isodiff.scaling.laws.parametric_result import Profiles

@@ -8,11 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from isodiff.scaling.fitting.bootstrap import Quantity
+from isodiff.scaling.fitting.bootstrap import Quantity, Resampling
 from isodiff.scaling.fitting.holdout import RunsHeldOut
+from isodiff.scaling.fitting.newton import NAMES
 from isodiff.scaling.fitting.profile_likelihood import Profile
-from isodiff.scaling.fitting.resample import Resampling
-from isodiff.scaling.fitting.terms import NAMES
 from isodiff.scaling.laws.effective_data import AS_NEW
 from isodiff.scaling.laws.law import Constant, FamilyResult, Forecast, LawResult, Span
 from isodiff.scaling.laws.limited_data import forecast

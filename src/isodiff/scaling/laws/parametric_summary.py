@@ -8,8 +8,8 @@ import numpy as np
 
 from isodiff.scaling.fitting.bootstrap import LEVEL, interval
 from isodiff.scaling.fitting.huber import DELTA
+from isodiff.scaling.fitting.newton import NAMES
 from isodiff.scaling.fitting.power_law import Array, exp, finite
-from isodiff.scaling.fitting.terms import NAMES
 from isodiff.scaling.laws.law import Draws, Law, Ranges, Span
 from isodiff.scaling.laws.parametric import ParametricFamilyFit, ParametricFit, Runs, fit_parametric
 from isodiff.scaling.laws.parametric_diagnostics import held_out, influence, profiles

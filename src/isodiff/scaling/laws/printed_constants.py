@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from isodiff.scaling.fitting.terms import NAMES
+from isodiff.scaling.fitting.newton import NAMES
 from isodiff.scaling.laws.loss_surface import Surface
 
 

@@ -13,9 +13,8 @@ import numpy as np
 from isodiff.errors import InputError
 from isodiff.scaling.fitting.holdout import split
 from isodiff.scaling.fitting.huber import aicc, temperature
-from isodiff.scaling.fitting.newton import Solved, minimize
+from isodiff.scaling.fitting.newton import NAMES, Design, Solved, design, minimize
 from isodiff.scaling.fitting.power_law import Array
-from isodiff.scaling.fitting.terms import NAMES, Design, design
 from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.laws.parametric import ParametricFit, Runs, fit_family
 from isodiff.scaling.laws.parametric_result import Comparison, SharedModel

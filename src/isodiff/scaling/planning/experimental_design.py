@@ -30,8 +30,8 @@ from scipy.optimize import elementwise
 from isodiff.errors import InputError
 from isodiff.scaling.fitting.bootstrap import FEWEST
 from isodiff.scaling.fitting.huber import DELTA
+from isodiff.scaling.fitting.newton import NAMES
 from isodiff.scaling.fitting.power_law import Array, Index
-from isodiff.scaling.fitting.terms import NAMES
 from isodiff.scaling.laws.law import REFERENCE
 from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.laws.parametric import ParametricFamilyFit, fit_parametric
