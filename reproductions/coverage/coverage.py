@@ -18,9 +18,8 @@ from isodiff.provenance import provenance
 from isodiff.scaling import Point
 from isodiff.scaling.fitting.bootstrap import Resampling, interval
 from isodiff.scaling.fitting.newton import minimize
-from isodiff.scaling.laws.loss_surface import Surface
+from isodiff.scaling.laws.loss_surface import SIX, Surface
 from isodiff.scaling.laws.parametric import Runs, ordered, replicate
-from isodiff.scaling.laws.token_flops import SIX
 from isodiff.serialization import to_json
 
 TRIALS, REPLICATES = 400, 200

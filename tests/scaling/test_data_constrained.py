@@ -14,11 +14,9 @@ from surfaces import ALPHA, BETA, A, B, E, planted_surface
 from isodiff.errors import InputError
 from isodiff.scaling import Point, fit_data_constrained, published_points
 from isodiff.scaling.laws.data_constrained import fit_worth
-from isodiff.scaling.laws.effective_data import AS_NEW, Repeats, Saturating
-from isodiff.scaling.laws.limited_data import Limited, overtaking
-from isodiff.scaling.laws.loss_surface import Surface
+from isodiff.scaling.laws.effective_data import AS_NEW, Limited, Repeats, Saturating, crossover
+from isodiff.scaling.laws.loss_surface import SIX, Surface
 from isodiff.scaling.laws.parametric import Runs, ordered
-from isodiff.scaling.laws.token_flops import SIX
 
 FRESH = Surface.of(np.array([[np.log(A), ALPHA, np.log(B), BETA, np.log(E)]]))
 
@@ -173,7 +171,7 @@ def test_a_family_that_repeats_better_overtakes_where_it_should() -> None:
     """A floor 5 % higher but a text worth 30 times more: behind on little compute, ahead on much."""
     reference, family = limited(15.0), limited(500.0, B=B * 1.4)
     log_u = float(np.log(1e8))
-    found = overtaking(family, reference, log_u, (np.log(1e15), np.log(1e24)))
+    found = crossover(family, reference, log_u, (np.log(1e15), np.log(1e24)))
     assert found is not None
     before, after = (
         float(
@@ -183,9 +181,9 @@ def test_a_family_that_repeats_better_overtakes_where_it_should() -> None:
         for s in (-0.05, 0.05)
     )
     assert before > 0 > after
-    larger = overtaking(family, reference, log_u + 2, (np.log(1e15), np.log(1e26)))
+    larger = crossover(family, reference, log_u + 2, (np.log(1e15), np.log(1e26)))
     assert larger is not None and larger > found + 2
-    assert overtaking(reference, family, log_u, (found + 1, found + 3)) is None
+    assert crossover(reference, family, log_u, (found + 1, found + 3)) is None
 
 
 def test_a_study_of_two_families_says_who_overtakes_whom() -> None:

@@ -15,9 +15,8 @@ from isodiff.errors import InputError
 from isodiff.network.shape import Shape
 from isodiff.scaling import Point, fit_parametric
 from isodiff.scaling.fitting.newton import minimize
-from isodiff.scaling.laws.loss_surface import Surface
+from isodiff.scaling.laws.loss_surface import SIX, Surface
 from isodiff.scaling.laws.parametric import Runs
-from isodiff.scaling.laws.token_flops import SIX
 from isodiff.scaling.planning.candidate_runs import (
     CandidateRun,
     best_runs,

@@ -10,8 +10,7 @@ from surfaces import ALPHA, BETA, TRUTH, A, B, E, planted_surface
 from isodiff.scaling.fitting.huber import rho
 from isodiff.scaling.fitting.newton import design, minimize
 from isodiff.scaling.fitting.power_law import least_squares, projected
-from isodiff.scaling.laws.loss_surface import Surface
-from isodiff.scaling.laws.token_flops import SIX, Cost, fit_cost
+from isodiff.scaling.laws.loss_surface import SIX, Cost, Surface, fit_cost
 
 COSTS = [SIX, Cost(5.9, 300.0, 3e5), Cost(6.0, 0.0, -5e4), Cost(6.1, 2e3, 0.0)]
 

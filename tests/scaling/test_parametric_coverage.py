@@ -8,9 +8,8 @@ from surfaces import ALPHA, BETA, A, B, E, planted_surface
 
 from isodiff.scaling.fitting.bootstrap import Resampling, interval
 from isodiff.scaling.fitting.newton import minimize
-from isodiff.scaling.laws.loss_surface import Surface
+from isodiff.scaling.laws.loss_surface import SIX, Surface
 from isodiff.scaling.laws.parametric import Runs, ordered, replicate
-from isodiff.scaling.laws.token_flops import SIX
 
 TRIALS, REPLICATES = 400, 200
 TRUE = np.array([np.log(A), ALPHA, np.log(B), BETA, np.log(E)])

@@ -16,9 +16,8 @@ from isodiff.files import write_json
 from isodiff.scaling import Point, fit_isoflop, fit_parametric
 from isodiff.scaling.laws.law import LawResult
 from isodiff.scaling.laws.load import PRINTED, known_laws
-from isodiff.scaling.laws.loss_surface import Surface
+from isodiff.scaling.laws.loss_surface import SIX, Surface
 from isodiff.scaling.laws.parametric_result import ParametricResult, RelativeScatter
-from isodiff.scaling.laws.token_flops import SIX
 from isodiff.scaling.planning.family_plan import NOT_COVERED
 from isodiff.scaling.planning.recommend import Plan, plan
 from isodiff.scaling.point_sources import PUBLISHED

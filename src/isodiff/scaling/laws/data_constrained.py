@@ -20,9 +20,8 @@ from isodiff.scaling.fitting.holdout import REPLICATES
 from isodiff.scaling.fitting.huber import rho, slopes_of_rho
 from isodiff.scaling.fitting.newton import NAMES, minimize
 from isodiff.scaling.fitting.power_law import Array, Mask
-from isodiff.scaling.laws.effective_data import AS_NEW, Form, Repeats, Saturating, Unimodal
+from isodiff.scaling.laws.effective_data import AS_NEW, Form, Limited, Repeats, Saturating, Unimodal
 from isodiff.scaling.laws.law import Fit
-from isodiff.scaling.laws.limited_data import Limited
 from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.laws.parametric import (
     LOOSE,

@@ -10,10 +10,9 @@ import numpy as np
 
 from isodiff.scaling.fitting.bootstrap import Quantity
 from isodiff.scaling.fitting.holdout import RunsHeldOut
+from isodiff.scaling.laws.effective_data import forecast
 from isodiff.scaling.laws.law import Constant, FamilyResult, Forecast, LawResult, OpenSpan
-from isodiff.scaling.laws.limited_data import forecast
-from isodiff.scaling.laws.loss_surface import Surface, SurfaceConstants
-from isodiff.scaling.laws.token_flops import Cost
+from isodiff.scaling.laws.loss_surface import Cost, Surface, SurfaceConstants
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,8 +31,8 @@ from isodiff.scaling.laws.data_constrained_result import (
     RivalForm,
     UnimodalConstants,
 )
+from isodiff.scaling.laws.effective_data import crossover
 from isodiff.scaling.laws.law import REFERENCE, Law
-from isodiff.scaling.laws.limited_data import crossover
 from isodiff.scaling.laws.parametric import generator
 from isodiff.scaling.laws.parametric_diagnostics import checked
 from isodiff.scaling.laws.parametric_summary import draws, ranges

@@ -14,7 +14,6 @@ replicates (`bootstrap.replicates`).
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -26,19 +25,46 @@ from isodiff.scaling.fitting.bootstrap import (
     Noise,
     Quantity,
     check_options,
+    excess_scatter,
     interval,
     replicates,
     scatter,
 )
 from isodiff.scaling.fitting.parabola import Curve, curves
-from isodiff.scaling.fitting.power_law import Array, PowerLaw, exp, finite, fit_loss, straight
-from isodiff.scaling.laws.isoflop_result import (
-    ExcessScatter,
-    MultiplierAlternatives,
+from isodiff.scaling.fitting.power_law import (
+    Array,
+    Mask,
+    PowerLaw,
+    exp,
+    finite,
+    fit_loss,
+    line,
+    straight,
 )
-from isodiff.scaling.laws.law import REFERENCE, Fit
-from isodiff.scaling.laws.minima import Minima, common_slope, find_minima, shift, spread_minima
+from isodiff.scaling.laws.isoflop_result import ExcessScatter, MultiplierAlternatives, Refits
+from isodiff.scaling.laws.law import REFERENCE, Fit, generator
 from isodiff.scaling.points import Point, Points, by_family
+
+
+@dataclass(frozen=True, slots=True)
+class _Minima:
+    """The lowest points of a family's accepted curves: arrays [1 + replicates, budgets]."""
+
+    log_n: Array
+    log_d: Array
+    log_c: Array
+    nats: Array
+    keep: Mask
+    inside: Mask
+
+    @property
+    def refits(self) -> Refits:
+        """What became of the replicated parabolas."""
+
+        def lost(mask: Mask) -> float:
+            return 1.0 - float(mask[1:].mean()) if mask[1:].size else 0.0
+
+        return Refits(refused=lost(self.keep), edge=lost(self.inside | ~self.keep))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +78,8 @@ class IsoflopFamilyFit:
     name: str
     kind: Kind | None
     curves: tuple[Curve, ...]
-    minima: Minima
-    spread: Minima
+    minima: _Minima
+    spread: _Minima
     excess: ExcessScatter
     parameters: PowerLaw
     tokens: PowerLaw
@@ -98,7 +124,7 @@ class IsoflopFit(Fit):
         for fit in (family, reference):
             if len(fit.accepted) < (2 if fit is reference else 1):
                 return Quantity(reason=f"too few accepted budgets of {fit.name}")
-        samples = exp(shift(family.spread, reference.loss))
+        samples = exp(_shift(family.spread, reference.loss))
         if not np.isfinite(samples[0]):
             return Quantity(reason=f"the {REFERENCE} law never reaches these losses")
         if reference.missing_interval:
@@ -124,9 +150,9 @@ class IsoflopFit(Fit):
         family, reference = self.families[name], self.families.get(REFERENCE)
         if reference is None or len(family.accepted) < 2 or len(reference.accepted) < 2:
             return MultiplierAlternatives()
-        inverse = float(exp(-shift(reference.minima, family.loss))[0])
+        inverse = float(exp(-_shift(reference.minima, family.loss))[0])
         return MultiplierAlternatives(
-            common_slope=common_slope(family.minima, reference.minima),
+            common_slope=_common_slope(family.minima, reference.minima),
             family_law=finite(inverse),
         )
 
@@ -164,22 +190,10 @@ def fit_isoflop(
     data, named = by_family(points)
     check_options(bootstrap, seed)
     families = {
-        name: fit_family(
-            name,
-            own,
-            bootstrap,
-            family_generator(seed, name),
-            irreducible,
-            huber,
-        )
+        name: fit_family(name, own, bootstrap, generator(seed, name), irreducible, huber)
         for name, own in named.items()
     }
     return IsoflopFit(data, bootstrap, seed, families, irreducible, huber)
-
-
-def family_generator(seed: int, name: str) -> np.random.Generator:
-    """Randomness of one family, whatever the others are."""
-    return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
 def fit_family(
@@ -199,8 +213,8 @@ def fit_family(
         missing = "three sizes a budget and no standard errors leave the noise unknown"
         missing = missing if bootstrap else "no bootstrap was asked for"
         losses = [curve.nats[None] for curve in accepted]
-    minima = find_minima(accepted, losses)
-    spread, excess = spread_minima(accepted, minima, irreducible, rng)
+    minima = _find_minima(accepted, losses)
+    spread, excess = _spread_minima(accepted, minima, irreducible, rng)
     log_c, keep = spread.log_c, spread.keep
     return IsoflopFamilyFit(
         name,
@@ -215,3 +229,65 @@ def fit_family(
         noise=scatter(all_curves),
         missing_interval=missing,
     )
+
+
+def _find_minima(accepted: Sequence[Curve], losses: Sequence[Array]) -> _Minima:
+    """The minimum of each accepted curve in each replicate."""
+    if not accepted:
+        none = np.zeros((1, 0))
+        return _Minima(none, none, none, none, none > 0, none > 0)
+    found = [curve.minima(nats) for curve, nats in zip(accepted, losses, strict=True)]
+    log_n, nats, keep = (np.stack(columns, axis=1) for columns in zip(*found, strict=True))
+    return _at_sizes(accepted, log_n, nats, keep)
+
+
+def _at_sizes(accepted: Sequence[Curve], log_n: Array, nats: Array, keep: Mask) -> _Minima:
+    """Minima at ln N, with the tokens and compute that go with them."""
+    pairs = list(zip(accepted, log_n.T, strict=True))
+    return _Minima(
+        log_n,
+        log_d=np.stack([curve.log_at("tokens", x) for curve, x in pairs], axis=1),
+        log_c=np.stack([curve.log_at("flops", x) for curve, x in pairs], axis=1),
+        nats=nats,
+        keep=keep,
+        inside=np.stack([curve.inside(x) for curve, x in pairs], axis=1),
+    )
+
+
+def _spread_minima(
+    accepted: Sequence[Curve], minima: _Minima, irreducible: bool, rng: np.random.Generator
+) -> tuple[_Minima, ExcessScatter]:
+    """The minima with the noise between budgets added to their replicates, and its p-values."""
+    if not accepted:
+        return minima, ExcessScatter()
+    log_c = np.log([curve.budget for curve in accepted])
+    in_n = excess_scatter(log_c, minima.log_n, 1, rng)
+    in_l = excess_scatter(log_c, np.log(minima.nats), 2 if irreducible else 1, rng)
+    log_n, nats = minima.log_n.copy(), minima.nats.copy()
+    log_n[1:] += in_n.noise
+    nats[1:] = exp(np.log(nats[1:]) + in_l.noise)
+    spread = _at_sizes(accepted, log_n, nats, minima.keep)
+    return spread, ExcessScatter(N=in_n.p_value, L=in_l.p_value)
+
+
+def _shift(minima: _Minima, law: PowerLaw) -> Array:
+    """Mean of ln C_j - ln C_law(L*_j) over the kept minima, per replicate."""
+    log_ratio = minima.log_c - law.log_compute(minima.nats)
+    count = minima.keep.sum(axis=1)
+    total = np.where(minima.keep, log_ratio, 0).sum(axis=1)
+    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+
+
+def _common_slope(family: _Minima, reference: _Minima) -> float | None:
+    """Horizontal distance, as a factor, of two lines of one slope through (ln C, ln L*)."""
+    center = [(m.log_c[0].mean(), np.log(m.nats[0]).mean()) for m in (family, reference)]
+    pooled = [
+        (m.log_c[0] - x, np.log(m.nats[0]) - y)
+        for m, (x, y) in zip((family, reference), center, strict=True)
+    ]
+    x, y = (np.concatenate(part)[None] for part in zip(*pooled, strict=True))
+    _, slope = line(x, y, np.ones_like(x, dtype=bool))
+    if slope[0] == 0:
+        return None
+    (xf, yf), (xr, yr) = center
+    return float(np.exp((xf - xr) - (yf - yr) / slope[0]))

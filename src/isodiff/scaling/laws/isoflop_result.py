@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
 import numpy as np
 
 from isodiff.scaling.fitting.bootstrap import Noise, Quantity
 from isodiff.scaling.fitting.holdout import Prediction
+from isodiff.scaling.fitting.parabola import Curve
 from isodiff.scaling.fitting.power_law import Array, exp
 from isodiff.scaling.laws.law import Constant, FamilyResult, Forecast, LawResult
 from isodiff.scaling.laws.loss_surface import SurfaceConstants
 from isodiff.serialization import IfAny
+
+_LINE_SAMPLES = 41
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +110,7 @@ class RefusedCurve:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parabola:
+class _Parabola:
     """c0 + c1 u + c2 u^2 with u = (ln N - center) / width."""
 
     coefficients: tuple[float, ...]
@@ -116,9 +119,7 @@ class Parabola:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurvePoint:
-    """A run on a curve."""
-
+class _CurvePoint:
     parameters: float
     tokens: float
     nats: float
@@ -127,9 +128,7 @@ class CurvePoint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinePoint:
-    """A point of a fitted parabola."""
-
+class _LinePoint:
     parameters: float
     nats: float
 
@@ -142,9 +141,37 @@ class IsoflopCurve:
     flops: float
     accepted: bool = True
     reason: str | None = None
-    parabola: Parabola | None = None
-    points: tuple[CurvePoint, ...] = ()
-    line: tuple[LinePoint, ...] = ()
+    parabola: _Parabola | None = None
+    points: tuple[_CurvePoint, ...] = ()
+    line: tuple[_LinePoint, ...] = ()
+
+    @classmethod
+    def of(cls, curve: Curve) -> IsoflopCurve:
+        """The runs of a curve and its parabola."""
+        parabola, line = None, ()
+        if curve.num_sizes >= 3:
+            log_n = np.linspace(curve.log_n.min(), curve.log_n.max(), _LINE_SAMPLES)
+            line = tuple(
+                _LinePoint(parameters=float(np.exp(x)), nats=float(y))
+                for x, y in zip(log_n, curve.parabola(log_n), strict=True)
+            )
+            parabola = _Parabola(
+                coefficients=tuple(curve.fitted.tolist()), center=curve.center, width=curve.width
+            )
+        best = None if curve.refusal else float(curve.minima(curve.nats[None])[0][0])
+        names = [field.name for field in fields(_CurvePoint)]
+        return cls(
+            budget=curve.budget,
+            flops=curve.compute(best),
+            accepted=curve.refusal is None,
+            reason=curve.refusal,
+            parabola=parabola,
+            points=tuple(
+                _CurvePoint(**{name: getattr(point, name) for name in names})
+                for point in curve.points
+            ),
+            line=line,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,15 +226,12 @@ class IsoflopFamily(FamilyResult):
 
     def constants(self) -> tuple[Constant, ...]:
         """Exponents, and the compute multiplier."""
-        rows = (
-            ("N*", "exponent of C", self.N_exponent),
-            ("D*", "exponent of C", self.D_exponent),
-            ("L*", "exponent of C", self.L_exponent),
-            ("C/C_AR", "compute for equal loss", self.multiplier_vs_autoregressive),
-        )
-        return tuple(
-            Constant(symbol=symbol, meaning=meaning, quantity=quantity or Quantity())
-            for symbol, meaning, quantity in rows
+        multiplier = self.multiplier_vs_autoregressive or Quantity()
+        return (
+            Constant("N*", "exponent of C", self.N_exponent or Quantity()),
+            Constant("D*", "exponent of C", self.D_exponent or Quantity()),
+            Constant("L*", "exponent of C", self.L_exponent or Quantity()),
+            Constant("C/C_AR", "compute for equal loss", multiplier),
         )
 
     def predict(self, name: str, budget: float, unique_tokens: float | None) -> Forecast | None:

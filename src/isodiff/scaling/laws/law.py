@@ -10,18 +10,21 @@ import functools
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from isodiff.record import Kind
-from isodiff.scaling.fitting.bootstrap import Quantity, interval
+from isodiff.scaling.fitting.bootstrap import LEVEL, Quantity, interval
 from isodiff.scaling.fitting.power_law import Array
 from isodiff.scaling.points import Points
 from isodiff.serialization import IfAny, to_json
+
+R = TypeVar("R", bound="LawResult")
 
 REFERENCE = "autoregressive"
 """The family that compute multipliers and crossovers compare with."""
@@ -38,6 +41,11 @@ class Draws:
 
     parameters: tuple[str, ...] = ()
     rows: tuple[tuple[float, ...], ...] = ()
+
+    @classmethod
+    def of(cls, parameters: Sequence[str], rows: Array) -> Draws:
+        """From [replicates, parameters]."""
+        return cls(parameters=tuple(parameters), rows=tuple(map(tuple, rows.tolist())))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +101,7 @@ def span_of(samples: Array | None) -> Span | None:
     return None if found is None or found[0] == found[1] else found
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Constant:
     """A number of a family that a law is known by: its symbol, what it is, its value."""
 
@@ -109,6 +117,11 @@ class FamilyResult:
     kind: Kind | None = None
     range: IfAny[Ranges] = None
     draws: IfAny[Draws] = None
+
+    def drawn(self, first: Sequence[float]) -> Array:
+        """The law's parameters and the replicates of them: [1 + draws, parameters]."""
+        rows = () if self.draws is None else self.draws.rows
+        return np.vstack([first, np.array(rows).reshape(-1, len(first))])
 
     @property
     def most_compute(self) -> float:
@@ -172,6 +185,11 @@ class LawResult:
         return {**{key: only[key] for key in self.on_top}, **value}
 
 
+def generator(seed: int, *purpose: str) -> np.random.Generator:
+    """Randomness of one purpose (a family, a resampling), whatever others there are."""
+    return np.random.default_rng([seed, *(zlib.crc32(word.encode()) for word in purpose)])
+
+
 @dataclass(frozen=True)
 class Fit:
     """A law fitted to every family: what `Law.fit` gives, before any check."""
@@ -185,6 +203,36 @@ class Fit:
     def numbers(self) -> dict[str, dict[str, float | None]]:
         """The constants that a paper would quote, by family."""
         raise NotImplementedError
+
+    def intervals(self, how: str) -> str:
+        """In words, where intervals come from."""
+        if not self.bootstrap:
+            return "no intervals"
+        replicates = f"{self.bootstrap} replicates (seed {self.seed})"
+        return f"{LEVEL:.0%} intervals from {replicates} {how}"
+
+    def as_result(
+        self,
+        kind: type[R],
+        families: Mapping[str, FamilyResult],
+        protocol: str,
+        warnings: Sequence[str],
+        **own: Any,
+    ) -> R:
+        """A result of these families; `own` are the fields that only results of this kind have."""
+        data = self.data
+        return kind(
+            law=self.law,
+            protocol=f"{protocol}; C: {data.flops}, N: {data.parameters}.",
+            bootstrap=self.bootstrap,
+            seed=self.seed,
+            flops=data.flops,
+            parameters_convention=data.parameters,
+            source=data.source,
+            warnings=(*data.warnings, *warnings),
+            families=families,
+            **own,
+        )
 
     def result(self) -> LawResult:
         """Every number of the fit, with its checks."""

@@ -23,13 +23,13 @@ from isodiff.scaling.laws.isoflop_result import (
     PowerLaws,
 )
 from isodiff.scaling.laws.law import Draws, FamilyResult, Fit, LawResult, Ranges, registered
+from isodiff.scaling.laws.loss_surface import SIX
 from isodiff.scaling.laws.parametric import fit_parametric
 from isodiff.scaling.laws.parametric_result import (
     ParametricConstants,
     PrintedParametric,
 )
 from isodiff.scaling.laws.printed_constants import printed_laws
-from isodiff.scaling.laws.token_flops import SIX
 from isodiff.scaling.point_sources import published_points
 from isodiff.serialization import from_json
 

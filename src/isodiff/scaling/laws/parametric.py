@@ -21,8 +21,7 @@ from isodiff.scaling.fitting.bootstrap import Resampling, check_options, noise, 
 from isodiff.scaling.fitting.newton import NAMES, Design, design, minimize
 from isodiff.scaling.fitting.power_law import Array, least_squares
 from isodiff.scaling.laws.law import Fit
-from isodiff.scaling.laws.loss_surface import Surface
-from isodiff.scaling.laws.token_flops import Cost, fit_cost
+from isodiff.scaling.laws.loss_surface import Cost, Surface, fit_cost
 from isodiff.scaling.points import Point, Points, by_family
 
 _EXPONENTS = (0.15, 0.4, 0.8, 1.5)

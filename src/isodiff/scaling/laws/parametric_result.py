@@ -12,12 +12,10 @@ from isodiff.scaling.fitting.bootstrap import Quantity, Resampling
 from isodiff.scaling.fitting.holdout import RunsHeldOut
 from isodiff.scaling.fitting.newton import NAMES
 from isodiff.scaling.fitting.profile_likelihood import Profile
-from isodiff.scaling.laws.effective_data import AS_NEW
+from isodiff.scaling.laws.effective_data import AS_NEW, forecast
 from isodiff.scaling.laws.law import Constant, FamilyResult, Forecast, LawResult, Span
-from isodiff.scaling.laws.limited_data import forecast
-from isodiff.scaling.laws.loss_surface import Surface
+from isodiff.scaling.laws.loss_surface import Cost, Surface
 from isodiff.scaling.laws.printed_constants import printed_repetition
-from isodiff.scaling.laws.token_flops import Cost
 
 
 @dataclass(frozen=True, kw_only=True)
