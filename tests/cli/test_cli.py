@@ -1,6 +1,7 @@
 """The command line as a whole: help, verbs, errors, completion, and what may not be imported."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -11,11 +12,12 @@ import pytest
 
 from isodiff import cli
 from isodiff.cli import main, verbs
+from isodiff.cli.verb import Answer
 
 VERBS = verbs()
 TOY = '''"""Say hello, as a toy does."""
 
-from isodiff.cli import Answer
+from isodiff.cli.verb import Answer
 
 
 def run(*, name: str = "world") -> Answer:
@@ -63,6 +65,18 @@ def test_help_and_light_verbs_import_no_torch(words):
     )
     assert done.returncode == 0, done.stderr
     assert "usage" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["sample", "--help"], ["families"], ["families", "--json"]]
+)
+def test_a_reader_who_has_seen_enough_is_no_error(words):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "isodiff.cli", *words]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_fit_and_plan_run_without_torch(tmp_path):
@@ -211,7 +225,7 @@ def test_families_as_json(capsys):
 def test_a_full_disk_is_one_line(monkeypatch, capsys):
     import isodiff.cli.families as verb
 
-    def full() -> cli.Answer:
+    def full() -> Answer:
         raise OSError(28, "No space left on device", "runs/x/metrics.jsonl")
 
     monkeypatch.setattr(verb, "run", full)

@@ -12,51 +12,14 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
+from isodiff.cli.verb import WorkFailed
 from isodiff.errors import InputError, nearest
 
 _COMPLETION = ("--tyro-print-completion", "--tyro-write-completion")
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-class Answer(NamedTuple):
-    """What a verb says: a JSON object (`--json`) and the same for people to read."""
-
-    value: dict[str, Any]
-    text: str
-
-
-class WorkFailed(Exception):
-    """The work itself failed, though the input was good: exit code 1, the record still on stdout."""
-
-    def __init__(self, message: str, value: dict[str, Any]) -> None:
-        super().__init__(message)
-        self.value = value
-
-
-@dataclass(frozen=True, kw_only=True)
-class Commands:
-    """What a verb does, by the word that follows it: `isodiff plan study`.
-
-    Attributes:
-        what: what the word is, for messages.
-        functions: each as `run` of a verb that does one thing.
-        aliases: other names.
-    """
-
-    what: str = "command"
-    functions: Mapping[str, Callable[..., Answer]]
-    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-def resumable(function: _Function) -> _Function:
-    """Mark a verb's function: interrupted and given again, the same command goes on."""
-    function.resumable = True  # type: ignore[attr-defined]
-    return function
 
 
 def verbs() -> dict[str, str]:
@@ -75,72 +38,67 @@ def verbs() -> dict[str, str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code (0 done, 1 the work failed, 2 the input was bad)."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    code = 0
+    try:
+        try:
+            code, said = _outcome(list(sys.argv[1:] if argv is None else argv))
+            if said:
+                print(said)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # the reader of stdout, `head` say, has seen enough: that is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+def _outcome(argv: list[str]) -> tuple[int, str]:
+    """The exit code and what goes to stdout; what goes wrong is one line on stderr."""
     if not argv or argv[0] in ("-h", "--help"):
-        print(_usage(), end="")
-        return 0 if argv else 2
+        return (0 if argv else 2), _usage()
     if argv[0] == "--version":
         from importlib.metadata import version
 
-        print(version("isodiff"))
-        return 0
-    if argv[0].replace("_", "-") in _COMPLETION:
-        from isodiff.cli.parsing import complete
-
-        try:
-            return complete(list(verbs()), argv)
-        except InputError as error:
-            print(f"isodiff: {error}", file=sys.stderr)
-            return 2
-    verb, options = argv[0], argv[1:]
-    if verb not in (known := verbs()):
-        print(
-            f"isodiff: no verb {verb!r}{nearest(verb, known)}; verbs: {', '.join(known)}",
-            file=sys.stderr,
-        )
-        return 2
-    return _answered(verb, options)
-
-
-def _answered(verb: str, options: list[str]) -> int:
-    """Parse, run and print; what goes wrong is one line."""
+        return 0, version("isodiff")
+    known = verbs()
+    verb = argv[0] if argv[0] in known else ""
     call, as_json = None, False
     try:
+        if argv[0].replace("_", "-") in _COMPLETION:
+            from isodiff.cli.parsing import complete
+
+            return complete(list(known), argv), ""
+        if not verb:
+            near = nearest(argv[0], known)
+            raise InputError(f"no verb {argv[0]!r}{near}; verbs: {', '.join(known)}")
         from isodiff.allocator import keep_freed_memory
         from isodiff.cli.parsing import parse
 
         keep_freed_memory()
-        call, as_json = parse(verb, options)
+        call, as_json = parse(verb, argv[1:])
         answer = call()
     except InputError as error:
-        print(f"isodiff {verb}: {error}", file=sys.stderr)
-        return 2
+        return _failed(2, verb, error)
     except WorkFailed as error:
-        print(f"isodiff {verb}: {error}", file=sys.stderr)
-        if as_json:
-            print(json.dumps(error.value, allow_nan=False))
-        return 1
-    except BrokenPipeError:
-        return _reader_left()
+        return _failed(1, verb, error)[0], _json(error.value) if as_json else ""
     except OSError as error:
-        print(f"isodiff {verb}: {_explained(error)}", file=sys.stderr)
-        return 2
+        if call is None:  # of the help, whose reader has left
+            raise
+        return _failed(2, verb, _explained(error))
     except KeyboardInterrupt:
         goes_on = call is not None and getattr(call.func, "resumable", False)
         then = "the same command goes on from here" if goes_on else "nothing was written"
-        print(f"\nisodiff {verb}: interrupted; {then}", file=sys.stderr)
-        return 130
-    try:
-        print(json.dumps(answer.value, allow_nan=False) if as_json else answer.text, flush=True)
-    except BrokenPipeError:
-        return _reader_left()
-    return 0
+        print(file=sys.stderr)
+        return _failed(130, verb, f"interrupted; {then}")
+    return 0, _json(answer.value) if as_json else answer.text
 
 
-def _reader_left() -> int:
-    """The reader of stdout, `head` say, has seen enough: that is no error."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+def _failed(code: int, verb: str, why: object) -> tuple[int, str]:
+    print(f"isodiff {verb}".strip() + f": {why}", file=sys.stderr)
+    return code, ""
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, allow_nan=False)
 
 
 def _usage() -> str:
@@ -153,7 +111,7 @@ def _usage() -> str:
         f"{lines}\n\n"
         "isodiff VERB --help shows a verb's options, isodiff --version the version.\n"
         "Every verb takes --json: one JSON object on stdout, everything else on stderr.\n"
-        "Bad input: one line on stderr, exit code 2.\n"
+        "Bad input: one line on stderr, exit code 2."
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from isodiff.cli import Answer
 from isodiff.cli.options import RunFolder
+from isodiff.cli.verb import Answer
 from isodiff.families import family_named
 from isodiff.references import bibtex, entries, keys_of
 from isodiff.runs.spec import RunSpec

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from tyro.conf import Positional
 
-from isodiff.cli import Answer, Commands
 from isodiff.cli.options import Folder, Name, Share, Source, Text
+from isodiff.cli.verb import Answer, Commands
 from isodiff.data.manifest import SPLITS, Manifest, read_manifest
 from isodiff.report.blocks import Table
 from isodiff.report.text import terminal

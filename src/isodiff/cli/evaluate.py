@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 import torch
 from tyro.conf import Positional, arg
 
-from isodiff.cli import Answer, Commands, resumable
 from isodiff.cli.evaluation_text import documents_text, harness_text, task_text
 from isodiff.cli.options import (
     Corpus,
@@ -24,6 +23,7 @@ from isodiff.cli.options import (
     Text,
     Threads,
 )
+from isodiff.cli.verb import Answer, Commands, resumable
 from isodiff.data.documents import documents
 from isodiff.errors import InputError
 from isodiff.evaluate.documents import evaluate_documents

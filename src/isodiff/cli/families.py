@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from isodiff.cli import Answer
 from isodiff.cli.options import Number, NumTokens
 from isodiff.cli.options import Shape as ShapeName
+from isodiff.cli.verb import Answer
 from isodiff.cost.flops import training_flops
 from isodiff.families import FAMILIES
 from isodiff.network.shape import Backbone, Shape

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 import torch
 from tyro.conf import arg
 
-from isodiff.cli import Answer, WorkFailed, resumable
 from isodiff.cli.options import Corpus as CorpusFolder
 from isodiff.cli.options import (
     Device,
@@ -27,6 +26,7 @@ from isodiff.cli.options import (
 )
 from isodiff.cli.parsing import Parsed, settings_of
 from isodiff.cli.sampler_options import SamplerOptions, sampler_settings
+from isodiff.cli.verb import Answer, WorkFailed, resumable
 from isodiff.data.qa_format import QuestionAnswer, read_questions, tokenize_questions
 from isodiff.data.tokens import Corpus
 from isodiff.evaluate.answers import evaluate_answers

@@ -8,9 +8,9 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from isodiff.cli import Answer
 from isodiff.cli.law_text import law_text
 from isodiff.cli.options import File, Number, Seed, Source
+from isodiff.cli.verb import Answer
 from isodiff.errors import InputError, nearest
 from isodiff.record import Convention
 from isodiff.scaling import read_points
@@ -60,7 +60,8 @@ def run(
     """
     known = registered()
     if law not in known:
-        raise InputError(f"no law {law!r}{nearest(law, known)}; laws: {', '.join(known)}")
+        near = nearest(law, known) or f"; one of {', '.join(known)}"
+        raise InputError(f"--law cannot be {law!r}{near}")
     chosen = known[law]
     options = _chosen_options(
         chosen, {"irreducible": irreducible, "huber": huber, "resampling": resample}

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from isodiff.cli import Answer, resumable
 from isodiff.cli.options import (
     Device,
     Flops,
@@ -19,6 +18,7 @@ from isodiff.cli.options import (
     Share,
     WorkerThreads,
 )
+from isodiff.cli.verb import Answer, resumable
 from isodiff.errors import InputError
 from isodiff.provenance import num_cores
 from isodiff.scaling.pareto_result import ENTROPY_FLOOR, SamplerPoint

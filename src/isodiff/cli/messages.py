@@ -8,7 +8,7 @@ from typing import get_args
 
 from tyro import _arguments, _errors
 
-from isodiff.cli import Commands
+from isodiff.cli.verb import Commands
 from isodiff.errors import nearest
 
 

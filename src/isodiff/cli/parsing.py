@@ -35,9 +35,9 @@ from tyro import _errors  # experimental in tyro: pyproject.toml bounds its vers
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 from tyro.extras import SubcommandApp
 
-from isodiff.cli import Answer, Commands
 from isodiff.cli.messages import refusal
 from isodiff.cli.options import Json
+from isodiff.cli.verb import Answer, Commands
 from isodiff.errors import InputError
 
 _METAVARS = {int: "N", float: "NUMBER", str: "TEXT", Path: "FILE"}

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from isodiff.cli import Answer, Commands
 from isodiff.cli.options import (
     Flops,
     Folder,
@@ -22,6 +21,7 @@ from isodiff.cli.options import (
     Workers,
     WorkerThreads,
 )
+from isodiff.cli.verb import Answer, Commands
 from isodiff.errors import InputError
 from isodiff.serialization import to_json
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from tyro.conf import Positional
 
-from isodiff.cli import Answer
 from isodiff.cli.options import Folder, Number, Seed
+from isodiff.cli.verb import Answer
 from isodiff.data.qa_format import write_questions
 from isodiff.evaluate.arithmetic import Split, arithmetic
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from tyro.conf import Positional
 
-from isodiff.cli import Answer
 from isodiff.cli.options import File, Folder
+from isodiff.cli.verb import Answer
 
 
 def run(

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from tyro.conf import arg
 
-from isodiff.cli import Answer
 from isodiff.cli.options import (
     Corpus,
     Device,
@@ -26,6 +25,7 @@ from isodiff.cli.options import (
     Threads,
 )
 from isodiff.cli.sampler_options import SamplerOptions, sampler_settings
+from isodiff.cli.verb import Answer
 from isodiff.errors import InputError
 from isodiff.families import sample, undecided
 from isodiff.families.base import UNDECIDED, Sampler

@@ -6,8 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-from isodiff.cli import Answer, resumable
 from isodiff.cli.options import Folder, Minutes, Number, StudyFile, Workers, WorkerThreads
+from isodiff.cli.verb import Answer, resumable
 from isodiff.report.page import build_report
 from isodiff.serialization import to_json
 from isodiff.study.runner import run_study

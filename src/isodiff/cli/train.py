@@ -12,10 +12,10 @@ from typing import Annotated, Any
 import torch
 from tyro.conf import OmitArgPrefixes, arg
 
-from isodiff.cli import Answer, Commands, WorkFailed, resumable
 from isodiff.cli.options import Device, Flops, Folder, NumTokens, Seconds, Seed, Threads
 from isodiff.cli.options import Shape as ShapeName
 from isodiff.cli.parsing import Parsed, settings_of
+from isodiff.cli.verb import Answer, Commands, WorkFailed, resumable
 from isodiff.data.tokens import Corpus
 from isodiff.families import FAMILIES, Family
 from isodiff.network.shape import Backbone, Shape
