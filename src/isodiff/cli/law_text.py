@@ -20,8 +20,8 @@ from isodiff.scaling.laws.data_constrained_result import (
 )
 from isodiff.scaling.laws.isoflop_result import IsoflopFamily, IsoflopResult
 from isodiff.scaling.laws.law import Conventions, FamilyResult, LawResult, OpenSpan
+from isodiff.scaling.laws.model_comparison import Comparison
 from isodiff.scaling.laws.parametric_result import (
-    Comparison,
     FittedRun,
     ParametricFamily,
     ParametricResult,

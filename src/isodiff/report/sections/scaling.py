@@ -16,7 +16,8 @@ from isodiff.scaling.laws.data_constrained_result import (
 )
 from isodiff.scaling.laws.isoflop_result import IsoflopResult
 from isodiff.scaling.laws.law import Conventions, FamilyResult, LawResult, OpenSpan
-from isodiff.scaling.laws.parametric_result import Comparison, ParametricFamily, ParametricResult
+from isodiff.scaling.laws.model_comparison import Comparison
+from isodiff.scaling.laws.parametric_result import ParametricFamily, ParametricResult
 
 _PARAMETRIC = "The parametric law E + A/N^α + B/D^β"
 _REPEATED = "Repeated text"

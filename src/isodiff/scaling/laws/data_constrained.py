@@ -21,14 +21,13 @@ from isodiff.scaling.fitting.huber import rho, slopes_of_rho
 from isodiff.scaling.fitting.newton import NAMES, minimize
 from isodiff.scaling.fitting.power_law import Array, Mask
 from isodiff.scaling.laws.effective_data import AS_NEW, Form, Limited, Repeats, Saturating, Unimodal
-from isodiff.scaling.laws.law import Fit
+from isodiff.scaling.laws.law import Fit, generator
 from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.laws.parametric import (
     LOOSE,
     Runs,
     check_falling,
     fit_family,
-    generator,
     ordered,
 )
 from isodiff.scaling.laws.printed_constants import fresh_constants
@@ -96,6 +95,11 @@ class Worth:
     objective: float
     free: Mask
     runs: Runs
+
+    @property
+    def num_free(self) -> int:
+        """How many parameters were free."""
+        return int(self.free.sum())
 
     def constant(self, place: int) -> float:
         """R_D (0) or R_N (1); at most `AS_NEW`'s, beyond which nothing changes."""

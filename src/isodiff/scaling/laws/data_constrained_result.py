@@ -13,6 +13,7 @@ from isodiff.scaling.fitting.holdout import RunsHeldOut
 from isodiff.scaling.laws.effective_data import forecast
 from isodiff.scaling.laws.law import Constant, FamilyResult, Forecast, LawResult, OpenSpan
 from isodiff.scaling.laws.loss_surface import Cost, Surface, SurfaceConstants
+from isodiff.scaling.laws.model_comparison import Rival
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,17 +49,6 @@ class FreshConstants(SurfaceConstants):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RivalForm:
-    """A form of what repeated text is worth, by AICc."""
-
-    model: str
-    parameters: int
-    objective: float
-    aicc: float
-    delta_aicc: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class UnimodalConstants:
     """D' = U e^p exp(-((e - 1) / e_p)^gamma), e_p = c (U/1e9)^m (1e9/N)^k."""
 
@@ -71,14 +61,11 @@ class UnimodalConstants:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConstrainedFamily(FamilyResult):
+class DataConstrainedFamily(DecayConstants, FamilyResult):
     """R_D and R_N of a family with their profiles [[value, objective], ...], and the rival forms."""
 
     num_points: int
     max_epochs: float
-    R_D: float
-    R_N: float
-    objective: float
     intervals: DecayIntervals
     identified: DecayIdentified
     published: DecayConstants | None
@@ -86,7 +73,7 @@ class DataConstrainedFamily(FamilyResult):
     profile_R_N: tuple[tuple[float, float], ...]
     fresh: FreshConstants
     all_fitted_together: DecayConstants | None
-    models: tuple[RivalForm, ...]
+    models: tuple[Rival, ...]
     unimodal: UnimodalConstants
     cost: Cost
     validation: RunsHeldOut
@@ -98,25 +85,15 @@ class DataConstrainedFamily(FamilyResult):
 
     def constants(self) -> tuple[Constant, ...]:
         """R_D and R_N."""
-        rows = (
-            ("R_D", "epochs that pay", self.R_D, self.intervals.R_D),
-            ("R_N", "sizes that pay", self.R_N, self.intervals.R_N),
-        )
-        return tuple(
-            Constant(
-                symbol=symbol,
-                meaning=meaning,
-                quantity=Quantity(value=value, low=low, high=high),
-            )
-            for symbol, meaning, value, (low, high) in rows
+        d, n = self.intervals.R_D, self.intervals.R_N
+        return (
+            Constant("R_D", "epochs that pay", Quantity(value=self.R_D, low=d[0], high=d[1])),
+            Constant("R_N", "sizes that pay", Quantity(value=self.R_N, low=n[0], high=n[1])),
         )
 
     def predict(self, name: str, budget: float, unique_tokens: float | None) -> Forecast | None:
         """The optimum of fresh text, or of repeated text by this law's own R_D and R_N."""
-        own = self.fresh
-        first = [np.log(own.A), own.alpha, np.log(own.B), own.beta, np.log(own.E)]
-        draws = np.array(() if self.draws is None else self.draws.rows).reshape(-1, len(first) + 2)
-        rows = np.vstack([[*first, np.log(self.R_D), np.log(self.R_N)], draws])
+        rows = self.drawn((*self.fresh.theta, np.log(self.R_D), np.log(self.R_N)))
         how = "R_D and R_N of the law"
         return forecast(Surface.of(rows[:, :5]), rows[:, 5:], self.cost, budget, unique_tokens, how)
 

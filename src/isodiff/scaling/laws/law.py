@@ -286,9 +286,6 @@ def registered() -> dict[str, Law]:
     """Every law of this package, by name."""
     assert __package__ is not None
     folder = importlib.import_module(__package__).__path__
-    modules = [
-        importlib.import_module(f"{__package__}.{module.name}")
-        for module in sorted(pkgutil.iter_modules(folder), key=lambda module: module.name)
-    ]
-    laws = [module.LAW for module in modules if hasattr(module, "LAW")]
-    return {law.name: law for law in laws}
+    names = sorted(module.name for module in pkgutil.iter_modules(folder))
+    modules = [importlib.import_module(f"{__package__}.{name}") for name in names]
+    return {module.LAW.name: module.LAW for module in modules if hasattr(module, "LAW")}

@@ -106,6 +106,17 @@ class SurfaceConstants:
     alpha: float
     beta: float
 
+    @property
+    def theta(self) -> tuple[float, ...]:
+        """In the order of `newton.NAMES`."""
+        return (
+            float(np.log(self.A)),
+            self.alpha,
+            float(np.log(self.B)),
+            self.beta,
+            float(np.log(self.E)),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Surface:

@@ -7,7 +7,6 @@ Huber's loss of log loss, summed (`huber`), minimized from many starts (`_starts
 from __future__ import annotations
 
 import itertools
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +19,7 @@ from isodiff.record import Kind
 from isodiff.scaling.fitting.bootstrap import Resampling, check_options, noise, weights
 from isodiff.scaling.fitting.newton import NAMES, Design, design, minimize
 from isodiff.scaling.fitting.power_law import Array, least_squares
-from isodiff.scaling.laws.law import Fit
+from isodiff.scaling.laws.law import Draws, Fit, Ranges, Span, generator
 from isodiff.scaling.laws.loss_surface import Cost, Surface, fit_cost
 from isodiff.scaling.points import Point, Points, by_family
 
@@ -71,6 +70,16 @@ class Runs:
     def keep(self, chosen: Sequence[bool] | np.ndarray) -> Runs:
         """The chosen runs."""
         return Runs(tuple(p for p, kept in zip(self.points, chosen, strict=True) if kept))
+
+    @property
+    def ranges(self) -> Ranges:
+        """Smallest and largest C, N and D."""
+
+        def span(quantity: str) -> Span:
+            values = self.log(quantity)
+            return float(np.exp(values.min())), float(np.exp(values.max()))
+
+        return Ranges(C=span("flops"), N=span("parameters"), D=span("tokens"))
 
     def check(self, name: str) -> None:
         """Whether these runs can say anything of five parameters.
@@ -185,11 +194,6 @@ def ordered(points: Sequence[Point]) -> tuple[Point, ...]:
     return tuple(sorted(points, key=lambda p: (p.flops, p.parameters, p.tokens, p.nats, p.id)))
 
 
-def generator(seed: int, *purpose: str) -> np.random.Generator:
-    """Randomness of one purpose."""
-    return np.random.default_rng([seed, *(zlib.crc32(word.encode()) for word in purpose)])
-
-
 def fit_family(
     name: str, runs: Runs, bootstrap: int, seed: int, resampling: Resampling = "case"
 ) -> ParametricFamilyFit:
@@ -218,6 +222,11 @@ def check_falling(name: str, theta: Array) -> None:
                 f"the loss of {name} does not fall with {quantity} in these runs, so there is no "
                 "optimum; add runs over a wider range"
             )
+
+
+def falling(names: Sequence[str], theta: Array) -> Draws:
+    """The replicates whose terms fall with N and with D; others have no optimum."""
+    return Draws.of(names, theta[(theta[:, 1] > 0) & (theta[:, 3] > 0)])
 
 
 def replicate(

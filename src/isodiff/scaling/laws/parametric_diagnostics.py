@@ -1,13 +1,13 @@
-"""What stands behind a parametric fit: the budget it predicts, the runs that carry it, its profiles."""
+"""From a parametric fit to its result: the budget it predicts, the runs that carry it, its profiles."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 
 import numpy as np
 
 from isodiff.errors import InputError
-from isodiff.scaling.fitting.bootstrap import Resampling
+from isodiff.scaling.fitting.bootstrap import Resampling, interval
 from isodiff.scaling.fitting.holdout import (
     REPLICATES,
     RunsHeldOut,
@@ -16,18 +16,173 @@ from isodiff.scaling.fitting.holdout import (
     score,
     split,
 )
-from isodiff.scaling.fitting.newton import minimize
-from isodiff.scaling.fitting.power_law import Array
+from isodiff.scaling.fitting.huber import DELTA
+from isodiff.scaling.fitting.newton import NAMES, minimize
+from isodiff.scaling.fitting.power_law import Array, exp, finite
 from isodiff.scaling.fitting.profile_likelihood import profile
+from isodiff.scaling.laws.law import Law, Span
 from isodiff.scaling.laws.loss_surface import Surface
-from isodiff.scaling.laws.parametric import LOOSE, ParametricFamilyFit, Runs, fit_family
-from isodiff.scaling.laws.parametric_result import Profiles
+from isodiff.scaling.laws.model_comparison import compare
+from isodiff.scaling.laws.parametric import (
+    LOOSE,
+    ParametricFamilyFit,
+    ParametricFit,
+    Runs,
+    falling,
+    fit_family,
+    fit_parametric,
+)
+from isodiff.scaling.laws.parametric_result import (
+    FittedRun,
+    Optimum,
+    OptimumExponents,
+    ParametricFamily,
+    ParametricIntervals,
+    ParametricResult,
+    Profiles,
+    RelativeScatter,
+    Starts,
+)
 
 _SCANNED = 41
 """Values of each profile."""
+_DRAWS = 200
+"""Replicates of the law that are kept, for intervals of whatever is read off it later."""
+_BEYOND = 10
+"""How far past the largest compute, as a factor, the table of optima goes."""
+_COST_MISFIT = 0.05
+"""Above this relative error the law of FLOPs per token is worth a warning."""
+_HOW: dict[Resampling, str] = {
+    "case": "with random weights of the runs",
+    "residual": "with fresh residuals",
+}
 
 
-def held_out(fit: ParametricFamilyFit, resampling: Resampling) -> RunsHeldOut:
+def _diagnose_parametric(fit: ParametricFit) -> ParametricResult:
+    families = {name: _diagnosed(fit, family) for name, family in fit.families.items()}
+    protocol = (
+        "Per family L = E + A/N^alpha + B/D^beta by the sum of Huber's loss "
+        f"(delta {DELTA:g}) of log loss, from many starts; optimal N and D at C = c(N) D with the FLOPs "
+        f"per token c(N) of these runs; {fit.intervals(_HOW[fit.resampling])}"
+    )
+    return fit.as_result(
+        ParametricResult,
+        families,
+        protocol,
+        _warnings(families),
+        resampling=fit.resampling,
+        delta=DELTA,
+        comparison=compare(fit),
+    )
+
+
+def _diagnosed(fit: ParametricFit, family: ParametricFamilyFit) -> ParametricFamily:
+    surface, runs = family.surface, family.runs
+    n, d = family.exponents()
+    return ParametricFamily(
+        kind=family.kind,
+        num_points=len(runs.points),
+        **vars(surface.constants()),
+        objective=family.objective,
+        exponents=OptimumExponents(
+            N=float(n[0]), D=float(d[0]), at_flops=float(np.exp(family.middle))
+        ),
+        intervals=ParametricIntervals(
+            E=_ends(surface.irreducible),
+            A=_ends(exp(surface.log_a)),
+            B=_ends(exp(surface.log_b)),
+            alpha=_ends(surface.alpha),
+            beta=_ends(surface.beta),
+            N=_ends(n),
+            D=_ends(d),
+        ),
+        starts=Starts(num=family.starts, at_the_optimum=family.agreeing),
+        noise=_scatter(family.residuals),
+        cost=runs.cost,
+        range=runs.ranges,
+        validation=_held_out(family, fit.resampling),
+        profiles=_profiles(family),
+        optima=_optima(family),
+        runs=_fitted_runs(family),
+        draws=falling(NAMES, runs.design.of_family(family.theta[1 : _DRAWS + 1], 0)),
+    )
+
+
+def _ends(values: Array) -> Span | None:
+    return interval(values[1:])  # of a statistic [1 + replicates]
+
+
+def _scatter(residuals: Array) -> RelativeScatter:
+    free = len(residuals) - len(NAMES)
+    return RelativeScatter(
+        rms=float(np.sqrt(residuals @ residuals / free)),
+        robust=float(np.median(np.abs(residuals)) / 0.6745),
+    )
+
+
+def _fitted_runs(family: ParametricFamilyFit) -> tuple[FittedRun, ...]:
+    """Every run with its residual, and what leaving it out does: exact, the law is fitted again."""
+    runs, exponents = family.runs, family.exponents()[0]
+    n = len(runs.points)
+    start, but_one = np.repeat(family.theta[:1], n, axis=0), 1 - np.eye(n)
+    without = minimize(runs.design.terms, start, runs.log_nats, but_one, tolerance=LOOSE).theta
+    surface = Surface.of(runs.design.of_family(without, 0))
+    moved = surface.exponents(family.middle, runs.cost)[0] - exponents[0]
+    floors = surface.irreducible - family.surface.irreducible[0]
+    spread = float(np.nanstd(exponents[1:])) if np.isfinite(exponents[1:]).any() else None
+    return tuple(
+        FittedRun(
+            id=point.id,
+            parameters=point.parameters,
+            tokens=point.tokens,
+            flops=point.flops,
+            nats=point.nats,
+            residual=float(residual),
+            moves_N_exponent=finite(exponent),
+            moves_N_exponent_by_errors=finite(exponent / spread) if spread else None,
+            moves_E=float(floor),
+        )
+        for point, residual, exponent, floor in zip(
+            runs.points, family.residuals, moved, floors, strict=True
+        )
+    )
+
+
+def _optima(family: ParametricFamilyFit) -> tuple[Optimum, ...]:
+    """Optimal N, D and loss per decade from the smallest compute to ten times the largest."""
+    log_c = family.runs.log("flops")
+    first, last = math.ceil(log_c.min() / math.log(10)), log_c.max() / math.log(10)
+    powers = range(first, math.floor(last + math.log10(_BEYOND) + 1e-9) + 1)
+    decades = np.array([float(f"1e{power}") for power in powers])  # some 10.0 ** power are none
+    best = family.surface.optimum(np.log(decades), family.runs.cost)
+    new = np.exp(family.new_runs(np.log(best.nats)))
+    return tuple(
+        Optimum(
+            flops=float(c),
+            N=float(exp(best.log_n[0, j])),
+            N_interval=_ends(exp(best.log_n[:, j])),
+            D=float(exp(best.log_d[0, j])),
+            L=float(best.nats[0, j]),
+            L_interval=_ends(best.nats[:, j]),
+            L_interval_of_a_run=_ends(new[:, j]),
+        )
+        for j, c in enumerate(decades)
+    )
+
+
+def _profiles(fit: ParametricFamilyFit) -> Profiles:
+    """Of E, from 0 to the lowest loss, and of both exponents, over a factor of 40."""
+    law, theta, y = fit.runs.design.terms, fit.theta[:1], fit.runs.log_nats
+    floors = np.exp(y.min()) * np.linspace(0.01, 0.99, _SCANNED)
+    exponents = np.geomspace(0.05, 2.0, _SCANNED)
+    return Profiles(
+        E=profile(law, theta, y, 4, floors, log=True),
+        alpha=profile(law, theta, y, 1, exponents, log=False),
+        beta=profile(law, theta, y, 3, exponents, log=False),
+    )
+
+
+def _held_out(fit: ParametricFamilyFit, resampling: Resampling) -> RunsHeldOut:
     """The largest budget predicted from the others; intervals are of new runs, noise included."""
     runs = fit.runs
     part = split(runs.points)
@@ -48,34 +203,37 @@ def checked(part: Split, rest: Runs, left: Runs, log_nats: Array) -> RunsHeldOut
     return score(part.rule, beyond, left.points, rows)
 
 
-@dataclass(frozen=True, slots=True)
-class Influence:
-    """What leaving each run out does to the exponent of N* and to E: [runs] each."""
+def _warnings(families: dict[str, ParametricFamily]) -> list[str]:
+    """What a reader must know before using the numbers."""
+    said = []
+    for name, found in families.items():
+        for symbol, known in vars(found.profiles).items():
+            low, high = known.low, known.high
+            if low is None or high is None:
+                side = "small" if low is None and high is not None else "large"
+                side = side if low is not None or high is not None else "small or large"
+                said.append(
+                    f"{name}: {symbol} is not identified: however {side} it is (in the range "
+                    "scanned), the other constants make up for it"
+                )
+        if found.cost.misfit > _COST_MISFIT:
+            said.append(
+                f"{name}: FLOPs per token follow their law of N to {found.cost.misfit:.0%} "
+                "only, so optimal sizes are as uncertain"
+            )
+        inside = found.validation.inside
+        if inside is not None and inside < 0.5:
+            said.append(
+                f"{name}: {1 - inside:.0%} of the runs left out lie outside the prediction's interval; "
+                "do not trust its extrapolation"
+            )
+    return said
 
-    exponent: Array
-    irreducible: Array
 
-
-def influence(fit: ParametricFamilyFit) -> Influence:
-    """Exact: every run is left out in turn and the law fitted again."""
-    n = len(fit.runs.points)
-    start = np.repeat(fit.theta[:1], n, axis=0)
-    law = fit.runs.design.terms
-    without = minimize(law, start, fit.runs.log_nats, 1 - np.eye(n), tolerance=LOOSE).theta
-    surface = Surface.of(fit.runs.design.of_family(without, 0))
-    exponent = surface.exponents(fit.middle, fit.runs.cost)[0]
-    return Influence(
-        exponent - fit.exponents()[0][0], surface.irreducible - fit.surface.irreducible[0]
-    )
-
-
-def profiles(fit: ParametricFamilyFit) -> Profiles:
-    """Of E, from 0 to the lowest loss, and of both exponents, over a factor of 40."""
-    law, theta, y = fit.runs.design.terms, fit.theta[:1], fit.runs.log_nats
-    floors = np.exp(y.min()) * np.linspace(0.01, 0.99, _SCANNED)
-    exponents = np.geomspace(0.05, 2.0, _SCANNED)
-    return Profiles(
-        E=profile(law, theta, y, 4, floors, log=True),
-        alpha=profile(law, theta, y, 1, exponents, log=False),
-        beta=profile(law, theta, y, 3, exponents, log=False),
-    )
+LAW = Law(
+    name="parametric",
+    summary="E + A/N^alpha + B/D^beta",
+    fit=fit_parametric,
+    diagnose=_diagnose_parametric,
+    result=ParametricResult,
+)

@@ -10,23 +10,24 @@ import numpy as np
 
 from isodiff.scaling.fitting.bootstrap import Quantity, Resampling
 from isodiff.scaling.fitting.holdout import RunsHeldOut
-from isodiff.scaling.fitting.newton import NAMES
 from isodiff.scaling.fitting.profile_likelihood import Profile
 from isodiff.scaling.laws.effective_data import AS_NEW, forecast
-from isodiff.scaling.laws.law import Constant, FamilyResult, Forecast, LawResult, Span
-from isodiff.scaling.laws.loss_surface import Cost, Surface
+from isodiff.scaling.laws.law import (
+    Constant,
+    FamilyResult,
+    Forecast,
+    LawResult,
+    Span,
+)
+from isodiff.scaling.laws.loss_surface import Cost, Surface, SurfaceConstants
+from isodiff.scaling.laws.model_comparison import Comparison
 from isodiff.scaling.laws.printed_constants import printed_repetition
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParametricConstants(FamilyResult):
+class ParametricConstants(SurfaceConstants, FamilyResult):
     """E + A/N^alpha + B/D^beta of a family, all that is needed to read it anywhere: also as printed."""
 
-    E: float
-    A: float
-    B: float
-    alpha: float
-    beta: float
     cost: Cost
     validation: RunsHeldOut
 
@@ -35,24 +36,29 @@ class ParametricConstants(FamilyResult):
         """Of the runs of the largest budget, rms."""
         return self.validation.rmse
 
+    def constants(self) -> tuple[Constant, ...]:
+        """E, A, B and the exponents."""
+        return (
+            Constant("E", "nats per token", Quantity(value=self.E)),
+            Constant("A", "scale of N", Quantity(value=self.A)),
+            Constant("B", "scale of D", Quantity(value=self.B)),
+            Constant("alpha", "exponent of N", Quantity(value=self.alpha)),
+            Constant("beta", "exponent of D", Quantity(value=self.beta)),
+        )
+
     def predict(self, name: str, budget: float, unique_tokens: float | None) -> Forecast | None:
         """The optimum of fresh text; of repeated text with the R_D that is printed for the family."""
-        first = [np.log(self.A), self.alpha, np.log(self.B), self.beta, np.log(self.E)]
-        draws = np.array(() if self.draws is None else self.draws.rows).reshape(-1, len(NAMES))
-        surface = Surface.of(np.vstack([first, draws]))
-        rows, known = len(draws) + 1, printed_repetition(name)
-        if known is None:
-            how = f"no printed R_D for {name}: repeated text counts as new, so this loss is optimistic"
-            return forecast(
-                surface, np.full((rows, 2), AS_NEW), self.cost, budget, unique_tokens, how
-            )
-        # R_D is spread evenly in ln R_D over its range; parameters beyond U_N do not decay.
-        low, high = np.log(known)
-        spread = np.linspace(low, high, max(rows - 1, 1))
-        order = np.random.default_rng(0).permutation(len(spread))
-        log_r = np.concatenate([[(low + high) / 2], spread[order][: rows - 1]])
-        shape = np.stack([log_r, np.full(rows, AS_NEW)], axis=1)
-        how = f"R_D between {known[0]:g} and {known[1]:g}, as printed"
+        surface = Surface.of(self.drawn(self.theta))
+        rows, known = len(surface.alpha), printed_repetition(name)
+        shape = np.full((rows, 2), AS_NEW)  # parameters beyond U_N do not decay
+        how = f"no printed R_D for {name}: repeated text counts as new, so this loss is optimistic"
+        if known is not None:
+            # R_D is spread evenly in ln R_D over its range.
+            low, high = np.log(known)
+            spread = np.linspace(low, high, max(rows - 1, 1))
+            order = np.random.default_rng(0).permutation(len(spread))
+            shape[:, 0] = [(low + high) / 2, *spread[order][: rows - 1]]
+            how = f"R_D between {known[0]:g} and {known[1]:g}, as printed"
         return forecast(surface, shape, self.cost, budget, unique_tokens, how)
 
 
@@ -155,42 +161,6 @@ class ParametricFamily(ParametricConstants):
     def scatter(self, nats: float) -> float:
         """Of runs about the law, rms."""
         return self.noise.rms
-
-    def constants(self) -> tuple[Constant, ...]:
-        """E, A, B and the exponents."""
-        rows = (
-            ("E", "nats per token", self.E),
-            ("A", "scale of N", self.A),
-            ("B", "scale of D", self.B),
-            ("alpha", "exponent of N", self.alpha),
-            ("beta", "exponent of D", self.beta),
-        )
-        return tuple(
-            Constant(symbol=symbol, meaning=meaning, quantity=Quantity(value=value))
-            for symbol, meaning, value in rows
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SharedModel:
-    """Families fitted together with some constants in common."""
-
-    model: str
-    parameters: int
-    objective: float
-    aicc: float
-    held_out_rmse: float | None
-    shared: dict[str, float]
-    delta_aicc: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """What families may have in common."""
-
-    models: tuple[SharedModel, ...]
-    best_by_aicc: str
-    best_by_held_out: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

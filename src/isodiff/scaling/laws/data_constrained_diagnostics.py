@@ -7,7 +7,7 @@ import numpy as np
 from isodiff.errors import InputError
 from isodiff.scaling.fitting.bootstrap import LEVEL, noise
 from isodiff.scaling.fitting.holdout import RunsHeldOut, split
-from isodiff.scaling.fitting.huber import DELTA, aicc, temperature
+from isodiff.scaling.fitting.huber import DELTA, temperature
 from isodiff.scaling.fitting.newton import NAMES
 from isodiff.scaling.fitting.profile_likelihood import Profile, profile
 from isodiff.scaling.laws.data_constrained import (
@@ -28,14 +28,13 @@ from isodiff.scaling.laws.data_constrained_result import (
     DecayIdentified,
     DecayIntervals,
     FreshConstants,
-    RivalForm,
     UnimodalConstants,
 )
 from isodiff.scaling.laws.effective_data import crossover
-from isodiff.scaling.laws.law import REFERENCE, Law
-from isodiff.scaling.laws.parametric import generator
+from isodiff.scaling.laws.law import REFERENCE, Law, generator
+from isodiff.scaling.laws.model_comparison import Rival, rivals
+from isodiff.scaling.laws.parametric import falling
 from isodiff.scaling.laws.parametric_diagnostics import checked
-from isodiff.scaling.laws.parametric_summary import draws, ranges
 from isodiff.scaling.laws.printed_constants import printed
 from isodiff.scaling.points import Points
 
@@ -47,35 +46,25 @@ _BEYOND = np.log(100.0)
 
 def _diagnose_data_constrained(fit: DataConstrainedFit) -> DataConstrainedResult:
     families = {name: _diagnosed(family, fit.data.source) for name, family in fit.families.items()}
-    return DataConstrainedResult(
-        law="repeated",
-        protocol=_protocol(fit),
-        bootstrap=fit.bootstrap,
-        seed=fit.seed,
+    as_printed = all(family.printed is not None for family in fit.families.values())
+    fresh = "as the paper printed them" if as_printed else "fitted together with R_D and R_N"
+    protocol = (
+        "Per family L = E + A/N'^alpha + B/D'^beta with D' = U + U R_D (1 - exp(-(D/U - 1)/R_D)), N' "
+        f"likewise; constants of fresh data {fresh}; sum of Huber's loss (delta "
+        f"{DELTA:g}) of log loss; {LEVEL:.0%} intervals from profile likelihoods, open where the data "
+        "do not bound them"
+    )
+    return fit.as_result(
+        DataConstrainedResult,
+        families,
+        protocol,
+        _warnings(families),
         delta=DELTA,
-        flops=fit.data.flops,
-        parameters_convention=fit.data.parameters,
-        source=fit.data.source,
-        warnings=(*fit.data.warnings, *_warnings(families)),
-        families=families,
         overtaking=_crossovers(fit),
     )
 
 
-def _protocol(fit: DataConstrainedFit) -> str:
-    """What was done, in one sentence."""
-    printed = all(family.printed is not None for family in fit.families.values())
-    fresh = "as the paper printed them" if printed else "fitted together with R_D and R_N"
-    return (
-        "Per family L = E + A/N'^alpha + B/D'^beta with D' = U + U R_D (1 - exp(-(D/U - 1)/R_D)), N' "
-        f"likewise; constants of fresh data {fresh}; sum of Huber's loss (delta "
-        f"{DELTA:g}) of log loss; {LEVEL:.0%} intervals from profile likelihoods, open where the data "
-        f"do not bound them; C: {fit.data.flops}, N: {fit.data.parameters}."
-    )
-
-
 def _diagnosed(family: DataConstrainedFamilyFit, source: str) -> DataConstrainedFamily:
-    """One family: the constants with their profiles, the rival forms, what was predicted."""
     worth, runs = family.saturating, family.runs
     r_d, r_n = _drawn(worth, 5), _drawn(worth, 6)
     return DataConstrainedFamily(
@@ -90,12 +79,12 @@ def _diagnosed(family: DataConstrainedFamilyFit, source: str) -> DataConstrained
         profile_R_N=r_n.curve,
         fresh=FreshConstants(printed=family.printed is not None, **vars(worth.surface.constants())),
         all_fitted_together=_together(family),
-        models=_models(family),
+        models=_forms(family),
         unimodal=_unimodal(family.unimodal),
         cost=runs.cost,
-        range=ranges(runs),
+        range=runs.ranges,
         validation=_held_out(family),
-        draws=draws((*NAMES, *worth.law.form.names), worth.uncentered(family.replicates)),
+        draws=falling((*NAMES, *worth.law.form.names), worth.uncentered(family.replicates)),
     )
 
 
@@ -138,35 +127,22 @@ def _held_out(family: DataConstrainedFamilyFit) -> RunsHeldOut:
     worth = fewer.saturating
     law = worth.predict(np.vstack([worth.theta[None], fewer.replicates]), left)
     fresh = noise(
-        worth.residuals, int(worth.free.sum()), law[1:].shape, generator(0, family.name, "new runs")
+        worth.residuals, worth.num_free, law[1:].shape, generator(0, family.name, "new runs")
     )
     return checked(part, rest, left, np.vstack([law[:1], law[1:] + fresh]))
 
 
-def _models(family: DataConstrainedFamilyFit) -> tuple[RivalForm, ...]:
-    """The rival forms by AICc, on the same constants of fresh data."""
+def _forms(family: DataConstrainedFamilyFit) -> tuple[Rival, ...]:
+    """The rival forms, on the same constants of fresh data."""
     forms = {
         "as good as new": family.as_new,
         "saturating": family.saturating,
         "unimodal": family.unimodal,
     }
-    n = len(family.runs.points)
     freest = family.unimodal
-    scale = temperature(freest.residuals, int(freest.free.sum()))
-    criterion = {
-        name: aicc(worth.objective, scale, n, int(worth.free.sum()))
-        for name, worth in forms.items()
-    }
-    return tuple(
-        RivalForm(
-            model=name,
-            parameters=int(worth.free.sum()),
-            objective=worth.objective,
-            aicc=criterion[name],
-            delta_aicc=criterion[name] - min(criterion.values()),
-        )
-        for name, worth in forms.items()
-    )
+    scale = temperature(freest.residuals, freest.num_free)
+    objectives = {name: (worth.objective, worth.num_free) for name, worth in forms.items()}
+    return tuple(rivals(objectives, scale, len(family.runs.points)))
 
 
 def _unimodal(worth: Worth) -> UnimodalConstants:
@@ -231,11 +207,7 @@ def _warnings(families: dict[str, DataConstrainedFamily]) -> list[str]:
 
 
 def _check_repeats(points: Points) -> None:
-    """Whether a study has anything to say of repeated text.
-
-    Raises:
-        InputError: it has not.
-    """
+    """Refuse runs that say nothing of repeated text."""
     if not any(p.unique_tokens and p.tokens > p.unique_tokens for p in points.points):
         raise InputError("no run has seen its text more than once")
 

@@ -1,12 +1,14 @@
-"""Do families share constants? The same law with E or the exponents in common, against separate ones.
+"""Rival models of the same runs, by AICc; and whether families share constants of the parametric law.
 
-All families are fitted together, with one scatter; a model is judged by AICc (`huber.aicc`) and by
-how well it predicts the largest budget of each family when that is left out.
+The same law with E or the exponents in common, against separate ones: all families are fitted together,
+with one scatter, and a model is also judged by how well it predicts the largest budget of each family when
+that is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,7 +19,6 @@ from isodiff.scaling.fitting.newton import NAMES, Design, Solved, design, minimi
 from isodiff.scaling.fitting.power_law import Array
 from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.laws.parametric import ParametricFit, Runs, fit_family
-from isodiff.scaling.laws.parametric_result import Comparison, SharedModel
 
 _MODELS: dict[str, tuple[str, ...]] = {
     "separate": (),
@@ -27,58 +28,91 @@ _MODELS: dict[str, tuple[str, ...]] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rival:
+    """One of several models of the same runs."""
+
+    model: str
+    parameters: int
+    objective: float
+    aicc: float
+    delta_aicc: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedModel(Rival):
+    """Families fitted together with some constants in common."""
+
+    held_out_rmse: float | None
+    shared: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What families may have in common."""
+
+    models: tuple[SharedModel, ...]
+    best_by_aicc: str
+    best_by_held_out: str | None
+
+
+def rivals(fitted: Mapping[str, tuple[float, int]], scale: float, num: int) -> list[Rival]:
+    """From each model's objective and number of parameters; `scale` is that of `num` residuals."""
+    found = {name: aicc(value, scale, num, free) for name, (value, free) in fitted.items()}
+    return [
+        Rival(
+            model=name,
+            parameters=free,
+            objective=value,
+            aicc=found[name],
+            delta_aicc=found[name] - min(found.values()),
+        )
+        for name, (value, free) in fitted.items()
+    ]
+
+
 def compare(fit: ParametricFit) -> Comparison | None:
     """Every model's objective, AICc and held-out error; None with one family."""
     if len(fit.families) < 2:
         return None
-    every = [family.runs for family in fit.families.values()]
-    own = [family.surface for family in fit.families.values()]
-    rest = [runs.keep(~split(runs.points).held_out) for runs in every]
-    left = [runs.keep(split(runs.points).held_out) for runs in every]
+    families = fit.families.values()
+    every = [family.runs for family in families]
+    own = [family.surface for family in families]
+    chosen = [split(runs.points).held_out for runs in every]
+    rest = [runs.keep(~held) for runs, held in zip(every, chosen, strict=True)]
+    left = [runs.keep(held) for runs, held in zip(every, chosen, strict=True)]
     try:
-        before = [
-            fit_family(name, runs, 0, 0).surface
-            for name, runs in zip(fit.families, rest, strict=True)
-        ]
+        before = [fit_family(n, r, 0, 0).surface for n, r in zip(fit.families, rest, strict=True)]
     except InputError:
         before = None
-    num = sum(len(runs.points) for runs in every)
-    residuals = np.concatenate([family.residuals for family in fit.families.values()])
+    residuals = np.concatenate([family.residuals for family in families])
     scale = temperature(residuals, len(NAMES) * len(every))
     fitted = {model: _together(every, own, shared) for model, shared in _MODELS.items()}
-    criterion = {
-        model: aicc(float(found.objective.min()), scale, num, law.num_parameters)
+    objectives = {
+        model: (float(found.objective.min()), law.num_parameters)
         for model, (law, found) in fitted.items()
     }
-    lowest = min(criterion.values())
-    rows = tuple(
-        SharedModel(
-            model=model,
-            parameters=law.num_parameters,
-            objective=float(found.objective.min()),
-            aicc=criterion[model],
-            held_out_rmse=None
-            if before is None
-            else _held_out_rmse(rest, left, before, _MODELS[model]),
-            shared={
-                name: _shown(name, float(found.best[law.columns[0][place]]))
-                for place, name in enumerate(NAMES)
-                if name in _MODELS[model]
-            },
-            delta_aicc=criterion[model] - lowest,
+    rows = []
+    for row in rivals(objectives, scale, len(residuals)):
+        law, found = fitted[row.model]
+        common = {
+            name: float(found.best[law.columns[0][NAMES.index(name)]])
+            for name in _MODELS[row.model]
+        }
+        error = None if before is None else _held_out_rmse(rest, left, before, _MODELS[row.model])
+        rows.append(
+            SharedModel(
+                **vars(row),
+                held_out_rmse=error,
+                shared={n: float(np.exp(x)) if n == "log_e" else x for n, x in common.items()},
+            )
         )
-        for model, (law, found) in fitted.items()
-    )
     known = [(row.held_out_rmse, row.model) for row in rows if row.held_out_rmse is not None]
     return Comparison(
-        models=rows,
+        models=tuple(rows),
         best_by_aicc=min(rows, key=lambda row: row.aicc).model,
         best_by_held_out=min(known, key=lambda pair: pair[0])[1] if known else None,
     )
-
-
-def _shown(name: str, value: float) -> float:
-    return float(np.exp(value)) if name == "log_e" else value
 
 
 def _together(
