@@ -20,7 +20,6 @@ their law. So profiles have likelihood-ratio intervals, and models an AICc (Ronc
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import ndtr
 
 from isodiff.scaling.fitting.power_law import Array
 
@@ -57,6 +56,8 @@ def temperature(residuals: Array, parameters: int) -> float:
 
     The residuals are smoothed, because a robust fit puts as many at zero as it has parameters.
     """
+    from scipy.special import ndtr
+
     width = max(bandwidth(residuals), 1e-30)
     core = float((ndtr((DELTA - residuals) / width) - ndtr((-DELTA - residuals) / width)).mean())
     squared = float((np.clip(residuals, -DELTA, DELTA) ** 2).mean())

@@ -14,16 +14,11 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from scipy.stats import norm
 
 from isodiff.scaling.fitting.power_law import Array, Mask
 from isodiff.scaling.points import Point
 
 _TUNING = 1.345
-_KEPT = (
-    2 * norm.cdf(_TUNING) - 1 - 2 * _TUNING * norm.pdf(_TUNING) + 2 * _TUNING**2 * norm.sf(_TUNING)
-)
-"""Mean of min(z^2, TUNING^2) of a standard normal z."""
 _STEPS = 40
 _SMALLEST = 1e-10
 """Nats; residuals below are rounding."""
@@ -205,4 +200,8 @@ def huber_threshold(designs: Sequence[Array], nats: Sequence[Array]) -> float:
 
 def winsorized(residuals: Array, delta: float) -> Array:
     """Residuals cut at d, scaled so that normal ones keep their variance."""
-    return np.clip(residuals, -delta, delta) / np.sqrt(_KEPT)
+    from scipy.stats import norm
+
+    t = _TUNING  # below: the mean of min(z^2, t^2) of a standard normal z
+    kept = 2 * norm.cdf(t) - 1 - 2 * t * norm.pdf(t) + 2 * t**2 * norm.sf(t)
+    return np.clip(residuals, -delta, delta) / np.sqrt(kept)

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -143,6 +142,8 @@ def projected(exponents: Array, x: Array, y: Array, nats: Array) -> tuple[float,
 
 def least_squares(log_n: Array, log_d: Array, nats: Array) -> Array | None:
     """(log_a, alpha, log_b, beta, log_e) of the best surface; None where a part would be negative."""
+    from scipy.optimize import minimize
+
     middle = float(log_n.mean()), float(log_d.mean())
     x, y = log_n - middle[0], log_d - middle[1]
     scale = float(np.var(nats)) * len(nats) or 1.0

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import chi2
 
 from isodiff.scaling.fitting.bootstrap import LEVEL
 from isodiff.scaling.fitting.huber import temperature
@@ -51,6 +50,8 @@ def profile(
     its neighbors ended; the best fit's own value and finer ones about the ends are added. What is
     `fixed` stays so.
     """
+    from scipy.stats import chi2
+
     others = np.zeros(theta.shape[1], bool) if fixed is None else fixed
     best = minimize(law, theta[:1], log_nats, fixed=others)
     residuals = log_nats - law.log_nats(best.theta)[0][0]

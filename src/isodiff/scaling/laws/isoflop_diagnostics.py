@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from isodiff.errors import InputError
 from isodiff.scaling.fitting.bootstrap import LEVEL, SIGNIFICANT, interval
@@ -163,6 +162,8 @@ def _surface_of(family: IsoflopFamilyFit) -> Surface | None:
 
 def _parabola_bias(curve: Curve, surface: Surface) -> tuple[float | None, float | None]:
     """Of N*, relative, and of L*, in nats; None where the surface's minimum is outside the sizes."""
+
+    from scipy.optimize import minimize_scalar
 
     def loss(log_n: Array) -> Array:
         return surface.nats(log_n, curve.log_at("tokens", log_n))[0]

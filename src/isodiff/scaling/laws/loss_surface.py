@@ -25,7 +25,6 @@ from typing import Annotated
 
 import numpy as np
 from pydantic import Field
-from scipy.optimize import nnls
 
 from isodiff.scaling.fitting.power_law import Array, exp
 
@@ -73,6 +72,8 @@ SIX = Cost(6.0)
 
 def fit_cost(log_n: Array, log_d: Array, log_c: Array) -> Cost:
     """Least relative squares; blocks alone where they say it all."""
+    from scipy.optimize import nnls
+
     per_token = np.exp(log_c - log_d)
     ratio = per_token / np.exp(log_n)
     blocks = float(np.exp(np.log(ratio).mean()))
