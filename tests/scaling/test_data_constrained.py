@@ -61,7 +61,7 @@ def test_the_published_objective_and_a_better_one(published: dict) -> None:
 
 def test_our_objective_at_the_published_constants_is_the_published_one() -> None:
     from isodiff.scaling.fitting.huber import rho
-    from isodiff.scaling.laws.printed_constants import fresh_constants
+    from isodiff.scaling.laws.load import fresh_constants
 
     data = published_points("published:2305.16264")
     runs = Runs(ordered(data.points))

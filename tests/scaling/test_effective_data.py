@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 from isodiff.scaling.laws.effective_data import AS_NEW, UNIT, Repeats, Saturating, Unimodal
-from isodiff.scaling.laws.printed_constants import printed_laws
+from isodiff.scaling.laws.load import printed_laws
 
 QUOKKA = printed_laws()["2510.03280"]["unimodal"]
 SHAPE = np.array(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from isodiff.scaling.laws.load import printed_laws, printed_repetition, printed_rules
 from isodiff.scaling.laws.loss_surface import SIX, Surface
-from isodiff.scaling.laws.printed_constants import printed_laws, printed_repetition, printed_rules
 from isodiff.scaling.planning.family_plan import NOT_COVERED, best_epochs, published_rule
 
 QUOKKA = printed_laws()["2510.03280"]["families"]["masked"]

@@ -161,7 +161,7 @@ COMMANDS = Commands(functions={"study": _study, "budget": _budget, "next": _next
 def workloads(laws: Sequence[LawResult], setting: Setting) -> Setting:
     """The setting with what the families of the laws show a network, in training and in sampling."""
     from isodiff.families import FAMILIES
-    from isodiff.scaling.laws.printed_constants import base_name
+    from isodiff.scaling.laws.load import base_name
 
     sampling, shown = {}, {}
     for name in {name for law in laws for name in law.families}:

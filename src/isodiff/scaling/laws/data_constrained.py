@@ -22,6 +22,7 @@ from isodiff.scaling.fitting.newton import NAMES, minimize
 from isodiff.scaling.fitting.power_law import Array, Mask
 from isodiff.scaling.laws.effective_data import AS_NEW, Form, Limited, Repeats, Saturating, Unimodal
 from isodiff.scaling.laws.law import Fit, generator
+from isodiff.scaling.laws.load import fresh_constants
 from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.laws.parametric import (
     LOOSE,
@@ -30,7 +31,6 @@ from isodiff.scaling.laws.parametric import (
     fit_family,
     ordered,
 )
-from isodiff.scaling.laws.printed_constants import fresh_constants
 from isodiff.scaling.points import Point, Points, by_family
 
 _ONE_EPOCH = 1.001

@@ -32,10 +32,10 @@ from isodiff.scaling.laws.data_constrained_result import (
 )
 from isodiff.scaling.laws.effective_data import crossover
 from isodiff.scaling.laws.law import REFERENCE, Law, generator
+from isodiff.scaling.laws.load import printed
 from isodiff.scaling.laws.model_comparison import Rival, rivals
 from isodiff.scaling.laws.parametric import falling
 from isodiff.scaling.laws.parametric_diagnostics import checked
-from isodiff.scaling.laws.printed_constants import printed
 from isodiff.scaling.points import Points
 
 _SCANNED = np.geomspace(0.1, 1e5, 61)

@@ -259,6 +259,7 @@ class IsoflopFamily(FamilyResult):
 class IsoflopResult(LawResult):
     """The IsoFLOP law of every family: `fits.json`."""
 
+    printed_in: ClassVar = "laws"
     knows_repetition: ClassVar = False
 
     irreducible: bool = False

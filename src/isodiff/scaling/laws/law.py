@@ -160,6 +160,8 @@ class LawResult:
 
     on_top: ClassVar[tuple[str, ...]] = ()
     """What the JSON repeats at the top where there is one family only."""
+    printed_in: ClassVar[str] = ""
+    """The field of a family that constants out of a paper go into; its own fields by default."""
     knows_repetition: ClassVar[bool] = True
     """Whether the law gives a loss where text repeats."""
 
@@ -254,6 +256,7 @@ class Law:
             that it takes.
         diagnose: the result of what `fit` gave.
         result: the class of results.
+        as_printed: the class of results of which papers print no more than constants; `result` by default.
         file: in a study's folder; `<name>.json` by default.
         applies: raises an `InputError` where a study's runs have nothing to say of the law.
         check: likewise where a result holds nothing; `isodiff fit` refuses it.
@@ -265,6 +268,7 @@ class Law:
     fit: Callable[..., Fit]
     diagnose: Callable[[Any], LawResult]
     result: type[LawResult]
+    as_printed: type[LawResult] | None = None
     file: str = ""
     applies: Callable[[Points], None] = lambda points: None
     check: Callable[[Points, Any], None] = lambda points, result: None

@@ -1,43 +1,32 @@
-"""Laws to plan by: from a file that `isodiff fit --out` wrote, from published runs, or as printed.
+"""Laws to plan by: from a file that `isodiff fit --out` wrote, from published runs, or as papers print them.
 
-All come as the result of a fit, so that a plan reads one form only.
+All come as the result of a fit, so that a plan reads one form only. Laws and rules as printed are constants
+only: no points and mostly no intervals.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import json
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from isodiff.errors import InputError, nearest
 from isodiff.files import read_json
-from isodiff.scaling.fitting.holdout import RunsHeldOut
-from isodiff.scaling.laws.data_constrained import fit_data_constrained
-from isodiff.scaling.laws.isoflop import fit_isoflop
-from isodiff.scaling.laws.isoflop_result import (
-    BudgetHeldOut,
-    IsoflopFamily,
-    IsoflopResult,
-    PowerLawConstants,
-    PowerLaws,
-)
-from isodiff.scaling.laws.law import Draws, FamilyResult, Fit, LawResult, Ranges, registered
-from isodiff.scaling.laws.loss_surface import SIX
-from isodiff.scaling.laws.parametric import fit_parametric
-from isodiff.scaling.laws.parametric_result import (
-    ParametricConstants,
-    PrintedParametric,
-)
-from isodiff.scaling.laws.printed_constants import printed_laws
+from isodiff.scaling.fitting.newton import NAMES
+from isodiff.scaling.laws.law import LawResult, registered
+from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.point_sources import published_points
 from isodiff.serialization import from_json
 
 _REPLICATES = 200
-_FITTED: dict[str, tuple[Callable[..., Fit], ...]] = {
-    "2305.16264": (fit_data_constrained,),
-    "2602.15014": (fit_parametric, fit_isoflop),
-    "2203.15556": (fit_parametric,),
+_FITTED = {
+    "2305.16264": ("repeated",),
+    "2602.15014": ("parametric", "isoflop"),
+    "2203.15556": ("parametric",),
 }
 """The laws that published runs are planned by."""
 PRINTED = {
@@ -73,60 +62,74 @@ def _published_laws(source: str) -> tuple[LawResult, ...]:
     """The laws of published runs, fitted here (once a process), or those that a paper prints."""
     arxiv = source.removeprefix("published:")
     if arxiv in PRINTED:
-        return tuple(_as_printed(arxiv))
+        return _as_printed(arxiv)
     if arxiv not in _FITTED:
         known = [*_FITTED, *PRINTED]
         listed = ", ".join(f"published:{name}" for name in known)
         raise InputError(f"no published laws {source!r}{nearest(arxiv, known)}; there is {listed}")
-    points = published_points(source)
-    return tuple(fit(points, bootstrap=_REPLICATES).result() for fit in _FITTED[arxiv])
+    points, laws = published_points(source), registered()
+    return tuple(laws[name].fit(points, bootstrap=_REPLICATES).result() for name in _FITTED[arxiv])
 
 
-def _as_printed(arxiv: str) -> list[LawResult]:
+def _as_printed(arxiv: str) -> tuple[LawResult, ...]:
     """Constants of a paper in the form of a fit: no draws, so no intervals."""
-    known = printed_laws()[arxiv]
-    flops, parameters = PRINTED[arxiv]
-    laws: list[LawResult] = []
-    for law, kind in (("parametric", PrintedParametric), ("isoflop", IsoflopResult)):
-        families: Any = {
-            name: _printed_family(law, family)
-            for name, family in known["families"].items()
-            if law in family
-        }
-        if families:
-            laws.append(
-                kind(
-                    law=law,
-                    source=f"published:{arxiv}",
-                    flops=flops,
-                    parameters_convention=parameters,
-                    families=families,
-                    cooled=known.get("cooled"),
-                    protocol=known["reference"],
-                )
-            )
-    return laws
-
-
-def _printed_family(law: str, family: dict[str, Any]) -> FamilyResult:
-    """One family of a printed law."""
-    own = family[law]
-    spans = Ranges(**{symbol: tuple(ends) for symbol, ends in family["range"].items()})
-    reason = "the paper prints constants only"
-    if law == "parametric":
-        return ParametricConstants(
-            kind=family["kind"],
-            range=spans,
-            draws=Draws(),
-            cost=SIX,
-            validation=RunsHeldOut(reason=reason),
-            **own,
-        )
-    laws = PowerLaws(**{symbol: PowerLawConstants(**power) for symbol, power in own.items()})
-    return IsoflopFamily(
-        kind=family["kind"],
-        range=spans,
-        draws=Draws(),
-        validation=BudgetHeldOut(reason=reason),
-        laws=laws,
+    paper, (flops, parameters) = printed_laws()[arxiv], PRINTED[arxiv]
+    kinds = {name: law.as_printed or law.result for name, law in registered().items()}
+    found: dict[str, dict[str, Any]] = {}
+    for name, family in paper["families"].items():
+        validation = {"reason": "the paper prints constants only"}
+        about = {"kind": family["kind"], "range": family["range"], "draws": {}}
+        for law in (law for law in family if law in kinds):
+            place = kinds[law].printed_in
+            own = {place: family[law]} if place else family[law]
+            found.setdefault(law, {})[name] = {**about, **own, "validation": validation}
+    about = {
+        "source": f"published:{arxiv}",
+        "flops": flops,
+        "parameters_convention": parameters,
+        "cooled": paper.get("cooled"),
+        "protocol": paper["reference"],
+    }
+    return tuple(
+        from_json(kinds[law], {**about, "law": law, "families": families}, "published_laws.json")
+        for law, families in found.items()
     )
+
+
+@functools.cache
+def printed_laws() -> dict[str, Any]:
+    """Everything in `data/published_laws.json`, by arXiv number."""
+    return _table("published_laws.json")
+
+
+@functools.cache
+def printed_rules() -> dict[str, Any]:
+    """Everything in `data/recipes.json`."""
+    return _table("recipes.json")
+
+
+def printed_repetition(family: str) -> tuple[float, float] | None:
+    """Smallest and largest R_D that is printed for a family."""
+    found = printed_rules()["R_D"]["values"].get(base_name(family))
+    return None if found is None else (float(found[0]), float(found[1]))
+
+
+def base_name(family: str) -> str:
+    """A family without its options: `hybrid(balanced)` is a hybrid."""
+    return family.split("(")[0]
+
+
+def fresh_constants(source: str, family: str) -> Surface | None:
+    """Constants of fresh data that a source prints for a family; None where it prints none."""
+    own = printed(source, "fresh", family)
+    return None if own is None else Surface.of(np.array([[own[name] for name in NAMES]]))
+
+
+def printed(source: str, what: str, family: str) -> dict[str, float] | None:
+    """What a source prints of a family."""
+    return printed_laws().get(source.removeprefix("published:"), {}).get(what, {}).get(family)
+
+
+def _table(name: str) -> dict[str, Any]:
+    table = files("isodiff.scaling") / "data" / name
+    return json.loads(table.read_text(encoding="utf-8"))

@@ -39,6 +39,7 @@ from isodiff.scaling.laws.parametric_result import (
     ParametricFamily,
     ParametricIntervals,
     ParametricResult,
+    PrintedParametric,
     Profiles,
     RelativeScatter,
     Starts,
@@ -236,4 +237,5 @@ LAW = Law(
     fit=fit_parametric,
     diagnose=_diagnose_parametric,
     result=ParametricResult,
+    as_printed=PrintedParametric,
 )

@@ -19,16 +19,16 @@ from isodiff.scaling.laws.law import (
     LawResult,
     Span,
 )
-from isodiff.scaling.laws.loss_surface import Cost, Surface, SurfaceConstants
+from isodiff.scaling.laws.load import printed_repetition
+from isodiff.scaling.laws.loss_surface import SIX, Cost, Surface, SurfaceConstants
 from isodiff.scaling.laws.model_comparison import Comparison
-from isodiff.scaling.laws.printed_constants import printed_repetition
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParametricConstants(SurfaceConstants, FamilyResult):
     """E + A/N^alpha + B/D^beta of a family, all that is needed to read it anywhere: also as printed."""
 
-    cost: Cost
+    cost: Cost = SIX
     validation: RunsHeldOut
 
     @property

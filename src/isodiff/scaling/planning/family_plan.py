@@ -16,7 +16,7 @@ from isodiff.cost.sampling import TypicalNetwork
 from isodiff.record import Kind
 from isodiff.scaling.laws.effective_data import Unimodal
 from isodiff.scaling.laws.law import Forecast, LawResult, Span, span_of
-from isodiff.scaling.laws.printed_constants import base_name, printed_laws, printed_rules
+from isodiff.scaling.laws.load import base_name, printed_laws, printed_rules
 from isodiff.scaling.planning.hardware import (
     SamplingSpeed,
     Setting,
