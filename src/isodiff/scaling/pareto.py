@@ -91,18 +91,13 @@ class Frontier:
         """Degenerate points are kept for `dominated` and left out of everything that can be won."""
         self.points = tuple(points)
         self.eligible = tuple(point for point in points if not point.degenerate)
-        self.rng = np.random.default_rng(seed)
-        self.replicates = replicates
-        shape = (replicates, len(self.eligible))
-        fresh = self.rng.standard_normal((2, *shape))
-        self.log_speed = _replicated(
-            [np.log(p.tokens_per_second) for p in self.eligible],
-            [p.log_speed_se for p in self.eligible],
-            fresh[0],
-        )
-        self.loss = _replicated(
-            [p.loss for p in self.eligible], [p.loss_se for p in self.eligible], fresh[1]
-        )
+        fresh = np.random.default_rng(seed).standard_normal((2, replicates, len(self.eligible)))
+        log_speed = np.log([p.tokens_per_second for p in self.eligible])
+        speed_noise = fresh[0] * [p.log_speed_se for p in self.eligible]
+        loss = np.array([p.loss for p in self.eligible])
+        loss_noise = fresh[1] * [p.loss_se for p in self.eligible]
+        self.log_speed = np.vstack([log_speed, log_speed + speed_noise])
+        self.loss = np.vstack([loss, loss + loss_noise])
 
     def dominated(self) -> list[bool]:
         """Of every point as measured, degenerate ones included: whether an eligible one is better."""
@@ -116,8 +111,7 @@ class Frontier:
     def winner(self, rate: float, rows: slice = slice(None)) -> NDArray[np.int64]:
         """Index of the best eligible point at `rate` in each replicate; -1 where none is that fast."""
         loss = np.where(self.log_speed[rows] >= np.log(rate), self.loss[rows], np.inf)
-        best = loss.argmin(1)
-        return np.where(np.isfinite(loss.min(1)), best, -1)
+        return np.where(np.isfinite(loss.min(1)), loss.argmin(1), -1)
 
     def verdict(self) -> list[ThroughputRange]:
         """Who wins which throughputs: neighboring ranges of one family and sampler are one."""
@@ -132,14 +126,14 @@ class Frontier:
                     tokens_per_second_to=high,
                     family=way[0],
                     sampler=way[1],
-                    confidence=self.confidence(low, high, way),
+                    confidence=self._confidence(low, high, way),
                     settings=points,
                 )
             )
             low = high
         return ranges
 
-    def confidence(self, low: float, high: float, way: tuple[str, str]) -> float:
+    def _confidence(self, low: float, high: float, way: tuple[str, str]) -> float:
         """Share of replicates and throughputs of a range at which this family and sampler win.
 
         A range that begins at 0 is asked from half the speed of the slowest eligible point on.
@@ -148,7 +142,7 @@ class Frontier:
         start, stop = np.log(max(low, min(floor, high))), np.log(high)
         agrees = np.array([other.way == way for other in self.eligible] + [False])
         middles = start + (np.arange(_GRID) + 0.5) / _GRID * (stop - start)
-        rows = slice(1, None) if self.replicates else slice(None)
+        rows = slice(1 if len(self.loss) > 1 else 0, None)
         shares = [agrees[self.winner(np.exp(rate), rows)].mean() for rate in middles]
         return float(np.mean(shares))
 
@@ -157,16 +151,8 @@ class Frontier:
         columns = [i for i, point in enumerate(self.eligible) if chosen(point)]
         worst = max((point.loss for point in self.points), default=0.0)
         start = min((point.tokens_per_second for point in self.points), default=1.0)
-        areas = np.array(
-            [
-                staircase_area(
-                    self.log_speed[row, columns],
-                    self.loss[row, columns],
-                    worst,
-                    float(np.log(start)),
-                )
-                for row in range(len(self.loss))
-            ]
+        areas = staircase_area(
+            self.log_speed[:, columns], self.loss[:, columns], worst, float(np.log(start))
         )
         low, high = interval(areas[1:]) or (None, None)
         return Quantity(value=float(areas[0]), low=low, high=high)
@@ -192,12 +178,6 @@ class Frontier:
         return min(fast, key=lambda p: p.loss)
 
 
-def _replicated(center: Sequence[float], error: Sequence[float], fresh: Array) -> Array:
-    """[1 + replicates, points]."""
-    values = np.asarray(center, float)
-    return np.vstack([values[None], values + np.asarray(error, float) * fresh])
-
-
 def dominates(one: FrontierPoint, other: FrontierPoint) -> bool:
     """Whether `one` is no slower and no worse than `other`, and better in one."""
     faster = one.tokens_per_second - other.tokens_per_second
@@ -205,15 +185,14 @@ def dominates(one: FrontierPoint, other: FrontierPoint) -> bool:
     return faster >= 0 and better >= 0 and (faster > 0 or better > 0)
 
 
-def staircase_area(log_speed: Array, loss: Array, worst: float, start: float) -> float:
-    """Area between best(r) of Eq. (1) and `worst`, for ln r from `start` on."""
-    area, edge, best = 0.0, -np.inf, np.inf
-    # From the fastest point down: below its speed, the best so far is what can be had.
-    for i in np.argsort(-log_speed):
-        if np.isfinite(best):
-            area += max(0.0, worst - best) * max(0.0, edge - max(start, log_speed[i]))
-        edge, best = log_speed[i], min(best, loss[i])
-    return float(area + max(0.0, worst - best) * max(0.0, edge - start)) if len(loss) else 0.0
+def staircase_area(log_speed: Array, loss: Array, worst: float, start: float) -> Array:
+    """Area between best(r) of Eq. (1) and `worst`, for ln r from `start` on: of points [..., n], [...]."""
+    fastest = np.argsort(-log_speed, axis=-1)
+    edge = np.maximum(np.take_along_axis(log_speed, fastest, -1), start)
+    best = np.minimum.accumulate(np.take_along_axis(loss, fastest, -1), axis=-1)
+    width = -np.diff(edge, axis=-1, append=start)
+    parts = np.maximum(0.0, worst - best) * width
+    return sum(parts.T, np.zeros(parts.shape[:-1]))
 
 
 def at_rate(points: Sequence[FrontierPoint], rate: float) -> float | None:

@@ -174,13 +174,8 @@ def frontier_result(
 ) -> FrontierResult:
     """The points, each told whether it is dominated or degenerate, and the verdicts over all of them.
 
-    Args:
-        measured: points.
-        held_out: the same statistics of held-out text.
-        measure: of quality.
-        floor: smallest share of held-out text's entropy with which a point can win.
-        replicates: of the measurements, behind confidences and intervals.
-        seed: of the replicates.
+    `floor` is the smallest share of the entropy of text `held_out` with which a point can win; `replicates`
+    of the measurements are behind confidences and intervals.
 
     Raises:
         InputError: no points, or only degenerate ones.
@@ -194,11 +189,11 @@ def frontier_result(
             f"every sampler's texts have an entropy below {least:.2f} nats ({floor:.0%} of held-out "
             "text's); give samplers with more steps, or a lower --entropy-floor"
         )
-    frontier = Frontier(points, replicates=replicates, seed=seed)
-    single = [_frontier_point(one, measure, least, alone=True) for one in measured]
-    by_latency = Frontier(single, replicates=replicates, seed=seed)
+    alone = [_frontier_point(one, measure, least, alone=True) for one in measured]
+    frontier, by_latency = (
+        Frontier(every, replicates=replicates, seed=seed) for every in (points, alone)
+    )
     flags = zip(measured, points, frontier.dominated(), by_latency.dominated(), strict=True)
-    families = list(dict.fromkeys(point.family for point in points))
     return FrontierResult(
         points=tuple(
             replace(one, dominated=slow, dominated_alone=late, degenerate=point.degenerate)
@@ -206,7 +201,10 @@ def frontier_result(
         ),
         verdict=tuple(frontier.verdict()),
         verdict_alone=tuple(by_latency.verdict()),
-        areas={name: frontier.area(lambda p, name=name: p.family == name) for name in families},
+        areas={
+            name: frontier.area(lambda p, name=name: p.family == name)
+            for name in dict.fromkeys(point.family for point in points)
+        },
         budgets=_per_budget(points),
         held_out=held_out,
         measure=measure,
@@ -224,11 +222,11 @@ def _frontier_point(
     loss, error = one.nats_per_token, one.nats_per_token_se
     if measure == "bits_per_byte":
         loss, error = one.bits_per_byte * math.log(2), one.bits_per_byte_se * math.log(2)
-    speed, calls = one.tokens_per_second, one.calls
-    low, high = one.tokens_per_second_low, one.tokens_per_second_high
+    speed, ratio = one.tokens_per_second, one.tokens_per_second_high / one.tokens_per_second_low
     if alone:
-        speed, calls = one.length / one.latency_seconds, one.calls_alone
-        low, high = one.latency_seconds_low, one.latency_seconds_high
+        speed = one.length / one.latency_seconds
+        ratio = one.latency_seconds_high / one.latency_seconds_low
+    calls = one.calls_alone if alone else one.calls
     return FrontierPoint(
         run=one.run,
         family=one.family,
@@ -236,7 +234,7 @@ def _frontier_point(
         steps=one.steps,
         budget=one.budget,
         tokens_per_second=speed,
-        log_speed_se=math.log(high / low) / _QUARTILES / math.sqrt(calls),
+        log_speed_se=math.log(ratio) / _QUARTILES / math.sqrt(calls),
         loss=loss,
         loss_se=error,
         degenerate=one.entropy < least,
@@ -244,23 +242,17 @@ def _frontier_point(
 
 
 def _per_budget(points: Sequence[FrontierPoint]) -> tuple[BudgetPoints, ...]:
-    rows = []
-    for family, budget in sorted({(p.family, p.budget) for p in points}):
-        own = [p for p in points if (p.family, p.budget) == (family, budget) and not p.degenerate]
-        if not own:
-            continue
+    rows, sound = [], [p for p in points if not p.degenerate]
+    for family, budget in sorted({(p.family, p.budget) for p in sound}):
+        own = [p for p in sound if (p.family, p.budget) == (family, budget)]
         fastest = max(own, key=lambda p: p.tokens_per_second)
         best = min(own, key=lambda p: p.loss)
         middle = math.sqrt(fastest.tokens_per_second * best.tokens_per_second)
-        rows.append(
-            BudgetPoints(
-                family=family,
-                budget=budget,
-                fastest=fastest,
-                best=best,
-                between=SpeedAndLoss(tokens_per_second=middle, loss=at_rate(own, middle)),
-            )
+        between = SpeedAndLoss(tokens_per_second=middle, loss=at_rate(own, middle))
+        row = BudgetPoints(
+            family=family, budget=budget, fastest=fastest, best=best, between=between
         )
+        rows.append(row)
     return tuple(rows)
 
 
@@ -268,8 +260,7 @@ def _protocol(
     measured: Sequence[SamplerPoint], measure: Measure, floor: float, replicates: int, seed: int
 ) -> str:
     """What was done, in a few sentences."""
-    first = measured[0]
-    texts = min(one.num_texts for one in measured)
+    first, texts = measured[0], min(one.num_texts for one in measured)
     ranked = "generative perplexity" if measure == "generative_perplexity" else "bits per byte"
     return (
         f"At least {texts} texts of {first.length} tokens a point, judged by {first.reference_model}; "

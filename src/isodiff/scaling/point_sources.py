@@ -71,12 +71,8 @@ def read_points(
         return published_points(sources[0], flops, parameters)
     if alone:
         return table_points(Path(sources[0]), flops, parameters)
-    return record_points(
-        read_records(Path(source) for source in sources),
-        ", ".join(sources),
-        flops,
-        parameters or "non_embedding",
-    )
+    records = read_records(Path(source) for source in sources)
+    return record_points(records, ", ".join(sources), flops, parameters or "non_embedding")
 
 
 def table_points(
@@ -134,7 +130,6 @@ def _table_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _check_columns(where: str, header: Sequence[str]) -> None:
-    """Every wanted column once, no other."""
     known = (*_COLUMNS, *_OPTIONAL)
     for name, count in Counter(header).items():
         if name not in known:
@@ -174,10 +169,10 @@ def published_points(
         raise InputError(f"{source} gives its own parameters; leave --parameters out")
     if arxiv == "2305.16264":
         points = tuple(_repeated_point(row) for row in _published_rows(arxiv))
-        return Points(points, source, "6ND", "as given")
+        return Points(points, source, "6ND")
     every = sorted(chinchilla_points(), key=lambda point: point.nats)
     left_out = f"the {_UNFINISHED} highest losses are left out, as in arXiv 2404.10102"
-    return Points(tuple(every[:-_UNFINISHED]), source, "6ND", "as given", (left_out,))
+    return Points(tuple(every[:-_UNFINISHED]), source, "6ND", warnings=(left_out,))
 
 
 def _published_rows(arxiv: str) -> Iterator[dict[str, str]]:
@@ -191,40 +186,28 @@ def chinchilla_points() -> list[Point]:
     points = []
     for row in _published_rows("2203.15556"):
         flops, parameters = float(row["flops"]), float(row["params"])
-        points.append(
-            Point(
-                family="autoregressive",
-                budget=flops,
-                flops=flops,
-                parameters=parameters,
-                tokens=flops / (6 * parameters),
-                nats=float(row["loss"]),
-                id=f"{parameters:.3g}-{flops:.3g}".replace("e+", "e"),
-                kind="exact",
-            )
-        )
+        name = f"{parameters:.3g}-{flops:.3g}".replace("e+", "e")
+        points.append(_plain_point(row, name, flops, parameters, flops / (6 * parameters)))
     return points
 
 
 def _repeated_point(row: dict[str, str]) -> Point:
     parameters, tokens = float(row["N"]), float(row["D"])
-    return Point(
-        family="autoregressive",
-        budget=6 * parameters * tokens,
-        flops=6 * parameters * tokens,
-        parameters=parameters,
-        tokens=tokens,
-        nats=float(row["loss"]),
-        id=row["name"],
-        kind="exact",
-        unique_tokens=float(row["U"]),
-    )
+    point = _plain_point(row, row["name"], 6 * parameters * tokens, parameters, tokens)
+    return replace(point, unique_tokens=float(row["U"]))
+
+
+def _plain_point(
+    row: dict[str, str], name: str, flops: float, parameters: float, tokens: float
+) -> Point:
+    """An autoregressive run."""
+    nats = float(row["loss"])
+    return Point("autoregressive", flops, flops, parameters, tokens, nats, id=name, kind="exact")
 
 
 def _isoflop_point(row: dict[str, str], flops: Convention | None, convention: Parameters) -> Point:
-    depth, width = int(row["depth"]), int(row["width"])
+    depth, width, family = int(row["depth"]), int(row["width"]), PUBLISHED_FAMILIES[row["family"]]
     budget, tokens = float(row["flops_budget"]), float(row["tokens"])
-    family = PUBLISHED_FAMILIES[row["family"]]
     counts = published_parameters(depth, width)
     # Scores and their weighted sum: 4 T^2 d per layer forward, half of it where causal; x3 to train.
     scores = 12 * _LENGTH * depth * width * (0.5 if family == "autoregressive" else 1.0)
@@ -259,9 +242,5 @@ def published_parameters(depth: int, width: int) -> dict[Parameters, int]:
     modulation = 6 * d * (c + 1)
     time = (256 + 1) * c + (c + 1) * c
     head = d + 2 * d * (c + 1) + _VOCABULARY
-    rest = depth * (norms_and_biases + modulation) + time + head
-    return {
-        "core": core,
-        "non_embedding": core + rest,
-        "total": core + rest + 2 * _VOCABULARY * d,
-    }
+    rest = core + depth * (norms_and_biases + modulation) + time + head
+    return {"core": core, "non_embedding": rest, "total": rest + 2 * _VOCABULARY * d}

@@ -56,17 +56,18 @@ def record_points(
     parameters: Parameters = "non_embedding",
 ) -> Points:
     """The finished runs among `records`; the others are named in the warnings."""
-    records = sorted(records, key=lambda record: record.id)
-    reasons = [_why_left_out(record) for record in records]
-    done = [record for record, why in zip(records, reasons, strict=True) if why is None]
-    warnings = [
-        f"run {record.id} is left out: {why}"
-        for record, why in zip(records, reasons, strict=True)
-        if why is not None
-    ]
+    done, warnings = [], []
+    for record in sorted(records, key=lambda record: record.id):
+        why: str = record.status
+        if why == "done" and (init := record.spec.init):
+            why = f"it starts from run {init.run}, whose training is not among its FLOPs"
+        if why == "done":
+            done.append(record)
+        else:
+            warnings.append(f"run {record.id} is left out: {why}")
     if not done:
         raise InputError(
-            f"{source} holds no finished run ({len(records)} unfinished, failed or fine-tuned)"
+            f"{source} holds no finished run ({len(warnings)} unfinished, failed or fine-tuned)"
         )
     warnings += [
         f"the runs differ in {key}, so their losses are not comparable; fit them apart"
@@ -74,30 +75,21 @@ def record_points(
         if any(getattr(record.spec, key) != getattr(done[0].spec, key) for record in done)
     ]
     labels = family_labels([record.spec.family for record in done])
-    points = [
+    points = tuple(
         _record_point(record, label, flops, parameters)
         for record, label in zip(done, labels, strict=True)
-    ]
-    return Points(tuple(points), source, flops or "budget", parameters, tuple(warnings))
-
-
-def _why_left_out(record: Record) -> str | None:
-    if record.status != "done":
-        return record.status
-    if init := record.spec.init:
-        return f"it starts from run {init.run}, whose training is not among its FLOPs"
-    return None
+    )
+    return Points(points, source, flops or "budget", parameters, tuple(warnings))
 
 
 def _record_point(
     record: Record, label: str, flops: Convention | None, parameters: Parameters
 ) -> Point:
     loss, tokens, budget = record.validation, record.tokens, record.spec.budget
-    cost = budget if flops is None else record.flops.under(flops)
     values = {
         "family": label,
         "budget": budget,
-        "flops": cost,
+        "flops": budget if flops is None else record.flops.under(flops),
         "parameters": getattr(record.parameters, parameters),
         "tokens": tokens,
         "nats": loss and loss.nats_per_token.value,
@@ -121,12 +113,11 @@ def family_labels(families: Sequence[Any]) -> list[str]:
     labels = []
     for family in plain:
         same = [other for other in plain if other.get("name") == family.get("name")]
-        differing = sorted(
-            key
-            for key in set().union(*same)
+        options = ", ".join(
+            f"{key}={family.get(key)}"
+            for key in sorted(set().union(*same))
             if any(other.get(key) != family.get(key) for other in same)
         )
-        options = ", ".join(f"{key}={family.get(key)}" for key in differing)
         labels.append(f"{family.get('name')}({options})" if options else str(family.get("name")))
     return labels
 

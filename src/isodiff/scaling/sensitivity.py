@@ -6,10 +6,11 @@ differ in these more than in their data, and an exponent without its convention 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 from isodiff.errors import InputError
-from isodiff.record import CONVENTIONS, Convention
+from isodiff.record import CONVENTIONS
 from isodiff.scaling.laws.law import ConventionRow, Conventions, Fit, Span
 from isodiff.scaling.point_sources import read_points
 from isodiff.scaling.points import Parameters, Points
@@ -19,29 +20,20 @@ _COUNTS: tuple[Parameters | None, ...] = (None, "non_embedding", "total")
 
 def under_each(sources: Sequence[str], fit: Callable[[Points], Fit]) -> Conventions:
     """The numbers of every family under each convention that the source knows, each once."""
-    rows: dict[tuple[str, str], ConventionRow] = {}
-    for flops in (None, *CONVENTIONS):
-        for parameters in _COUNTS:
-            points = _known(sources, flops, parameters)
-            if points is not None and (points.flops, points.parameters) not in rows:
-                rows[points.flops, points.parameters] = ConventionRow(
-                    flops=points.flops,
-                    parameters=points.parameters,
-                    families=fit(points).numbers(),
-                )
-    return Conventions(rows=tuple(rows.values()), moved=moved(list(rows.values())))
-
-
-def _known(
-    sources: Sequence[str], flops: Convention | None, parameters: Parameters | None
-) -> Points | None:
-    """The points under a convention; None where the source does not know it."""
-    try:
-        return read_points(sources, flops, parameters)
-    except InputError:
-        if flops is None and parameters is None:
-            raise
-        return None
+    known: dict[tuple[str, str], Points] = {}
+    for flops, parameters in itertools.product((None, *CONVENTIONS), _COUNTS):
+        try:
+            points = read_points(sources, flops, parameters)
+        except InputError:
+            if flops is None and parameters is None:
+                raise
+            continue  # the source does not know this convention
+        known.setdefault((points.flops, points.parameters), points)
+    rows = tuple(
+        ConventionRow(flops=flops, parameters=parameters, families=fit(points).numbers())
+        for (flops, parameters), points in known.items()
+    )
+    return Conventions(rows=rows, moved=moved(rows))
 
 
 def moved(rows: Sequence[ConventionRow]) -> dict[str, dict[str, Span | None]]:

@@ -5,7 +5,6 @@ The split is the one that a plan makes: everything affordable so far, then one s
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,16 +32,13 @@ class Split:
 
 def split(points: Sequence[Point]) -> Split:
     """The runs of the largest budget; where runs share none, the tenth with the most compute."""
-    count = Counter(point.budget for point in points)
-    largest = max(count)
-    flops = np.array([point.flops for point in points])
-    if 2 * len(count) <= len(points):
-        chosen = np.array([point.budget == largest for point in points])
-        rule = f"the {count[largest]} runs of the largest budget, {largest:.3g} FLOPs"
+    budgets, flops = np.array([(point.budget, point.flops) for point in points]).T
+    if 2 * len(np.unique(budgets)) <= len(points):
+        chosen = budgets == budgets.max()
+        rule = f"the {chosen.sum()} runs of the largest budget, {budgets.max():.3g} FLOPs"
     else:
-        num = max(1, round(_LARGEST_SHARE * len(points)))
-        chosen = flops >= np.sort(flops)[-num]
-        rule = f"the {int(chosen.sum())} runs of most compute, from {flops[chosen].min():.3g} FLOPs"
+        chosen = flops >= np.sort(flops)[-max(1, round(_LARGEST_SHARE * len(points)))]
+        rule = f"the {chosen.sum()} runs of most compute, from {flops[chosen].min():.3g} FLOPs"
     return Split(chosen, rule, float(flops[chosen].min()))
 
 
@@ -70,15 +66,12 @@ class Prediction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _OfRun:
+class RunPrediction(Prediction):
+    """The loss of a run."""
+
     id: str
     parameters: float
     tokens: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunPrediction(Prediction, _OfRun):
-    """The loss of a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,13 +96,11 @@ def predictions(samples: Array, observed: Array) -> list[Prediction]:
     rows: list[Prediction] = []
     for column, seen in zip(samples.T, observed, strict=True):
         low, high = interval(column[1:], fewest=1) or (None, None)
-        predicted, actual = float(column[0]), float(seen)
-        error = float(np.expm1(np.log(predicted / actual)))
-        rows.append(
-            Prediction(
-                predicted=predicted, low=low, high=high, observed=actual, relative_error=error
-            )
+        found, error = float(column[0]), float(np.expm1(np.log(column[0] / seen)))
+        row = Prediction(
+            predicted=found, low=low, high=high, observed=float(seen), relative_error=error
         )
+        rows.append(row)
     return rows
 
 

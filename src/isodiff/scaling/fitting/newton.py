@@ -94,7 +94,7 @@ def minimize(
         damping[active] *= np.where(good, 0.25, 5.0)
         np.clip(damping, 1e-12, 1e12, out=damping)
         still = np.abs(before - reached) <= tolerance * before + 1e-30
-        calm[active] = np.where(still, calm[active] + 1, 0)
+        calm[active] = (calm[active] + 1) * still
         active = active[calm[active] < _CALM]
         if not len(active):
             break
@@ -183,7 +183,7 @@ class Design:
 
     def of_family(self, theta: Array, family: int) -> Array:
         """(log_a, alpha, log_b, beta, log_e) of a family, at N = D = 1: [batch, 5]."""
-        own = theta[..., self.columns[family]].copy()
+        own = theta[..., self.columns[family]]
         own[..., 0] += own[..., 1] * self.center[0]
         own[..., 2] += own[..., 3] * self.center[1]
         return own
@@ -195,9 +195,8 @@ class Design:
             inner = np.array(values, float)
             inner[0] -= inner[1] * self.center[0]
             inner[2] -= inner[3] * self.center[1]
-            place = self.columns[family]
-            theta[place] += inner
-            count[place] += 1
+            theta[self.columns[family]] += inner
+            count[self.columns[family]] += 1
         return theta / count
 
 

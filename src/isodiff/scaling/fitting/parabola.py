@@ -73,15 +73,10 @@ class Curve:
         u = (self.log_n - self.center) / self.width
         return np.stack([np.ones_like(u), u, u * u], axis=1)
 
-    @cached_property
-    def solver(self) -> Array:
-        """Losses to coefficients: [3, points]."""
-        return np.linalg.pinv(self.design).astype(np.float64)
-
     def coefficients(self, nats: Array) -> Array:
         """(c0, c1, c2) of each row of losses [replicates, points] -> [replicates, 3]."""
         if self.threshold is None:
-            return nats @ self.solver.T
+            return nats @ np.linalg.pinv(self.design).T
         return huber_coefficients(self.design, nats, self.threshold)
 
     @cached_property

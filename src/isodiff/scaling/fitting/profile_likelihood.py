@@ -57,20 +57,17 @@ def profile(
     residuals = log_nats - law.log_nats(best.theta)[0][0]
     allowed = temperature(residuals, int((~others).sum())) * float(chi2.ppf(LEVEL, 1))
     starts = np.vstack([best.theta, theta[1:]])
-    lattice, own = np.log(values) if log else values, float(best.theta[0, column])
-    at = np.union1d(lattice, np.clip(own, lattice[0], lattice[-1]))
+    lattice = np.log(values) if log else values
+    at = np.union1d(lattice, np.clip(best.theta[0, column], lattice[0], lattice[-1]))
     objective = _trace(law, starts, log_nats, column, at, others)
     lowest = min(float(best.objective[0]), float(objective.min()))
-    finer = [
-        np.linspace(at[i], at[j], _FINER + 2)[1:-1]
-        for i, j in _brackets(2 * (objective - lowest) - allowed)
-    ]
-    if finer:
-        more = np.concatenate(finer)
-        at = np.concatenate([at, more])
-        objective = np.concatenate([objective, _trace(law, starts, log_nats, column, more, others)])
-        order = np.argsort(at)
-        at, objective = at[order], objective[order]
+    ends = _brackets(2 * (objective - lowest) - allowed)
+    if ends:
+        finer = np.concatenate([np.linspace(at[i], at[j], _FINER + 2)[1:-1] for i, j in ends])
+        more = _trace(law, starts, log_nats, column, finer, others)
+        order = np.argsort(np.concatenate([at, finer]))
+        at = np.concatenate([at, finer])[order]
+        objective = np.concatenate([objective, more])[order]
     shown = np.exp(at) if log else at
     low, high = _ends(shown, 2 * (objective - lowest) - allowed)
     return Profile(

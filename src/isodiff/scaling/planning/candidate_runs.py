@@ -20,6 +20,7 @@ better of both is not).
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -76,20 +77,18 @@ def candidate_runs(
 ) -> list[CandidateRun]:
     """Runs of one family. `cores` has the block parameters of runs by id, where they are known."""
     found = []
-    for shape, log_n in sizes(runs, cores):
-        for budget in budgets:
-            log_d = math.log(budget) - float(runs.cost.log(np.array([log_n]))[0])
-            if _plausible(runs, log_n, log_d):
-                found.append(
-                    CandidateRun(
-                        family=name,
-                        flops=budget,
-                        parameters=math.exp(log_n),
-                        tokens=math.exp(log_d),
-                        shape=shape,
-                        again=any(_alike(point, log_n, budget) for point in runs.points),
-                    )
-                )
+    for (shape, log_n), budget in itertools.product(sizes(runs, cores), budgets):
+        log_d = math.log(budget) - float(runs.cost.log(np.array([log_n]))[0])
+        if _plausible(runs, log_n, log_d):
+            one = CandidateRun(
+                family=name,
+                flops=budget,
+                parameters=math.exp(log_n),
+                tokens=math.exp(log_d),
+                shape=shape,
+                again=any(_alike(point, log_n, budget) for point in runs.points),
+            )
+            found.append(one)
     return found
 
 
@@ -98,8 +97,7 @@ def budgets_to_try(points: Sequence[Point]) -> list[float]:
     own = sorted({point.budget for point in points})
     if len(own) > _MOST_BUDGETS:
         own = [_rounded(c) for c in np.geomspace(own[0], own[-1], _MOST_BUDGETS)]
-    beyond = 2.0 ** np.arange(1, math.log2(REACH) + 1)
-    return [*own, *(_rounded(own[-1] * factor) for factor in beyond)]
+    return [*own, *(_rounded(own[-1] * 2**k) for k in range(1, int(math.log2(REACH)) + 1))]
 
 
 def shape_sizes(sources: Sequence[Path]) -> dict[str, float]:
@@ -123,24 +121,21 @@ def sizes(runs: Runs, cores: Mapping[str, float]) -> list[tuple[str | None, floa
     known = np.log([cores[point.id] for point in runs.points])
     x, index = np.unique(known, return_inverse=True)
     y: Array = np.bincount(index, weights=runs.log_n) / np.bincount(index)
-    rungs = {shape: math.log(Shape.parse(shape).core_parameters) for shape in LADDER}
-    placed = [
-        # beyond the shapes tried N grows as the blocks do
-        (shape, float(np.interp(rung, x, y) + min(rung - x[0], 0) + max(rung - x[-1], 0)))
-        for shape, rung in rungs.items()
+    rungs = np.log([Shape.parse(shape).core_parameters for shape in LADDER])
+    # beyond the shapes tried N grows as the blocks do
+    placed = np.interp(rungs, x, y) + np.minimum(rungs - x[0], 0) + np.maximum(rungs - x[-1], 0)
+    return [
+        (s, float(log_n)) for s, log_n in zip(LADDER, placed, strict=True) if low <= log_n <= high
     ]
-    return [(shape, log_n) for shape, log_n in placed if low <= log_n <= high]
 
 
 def _plausible(runs: Runs, log_n: float, log_d: float) -> bool:
-    low, high = ratios(runs)
-    slack = 1e-9
+    (low, high), slack = ratios(runs), 1e-9
     if log_d < runs.log_d.min() - slack or not low - slack <= log_d - log_n <= high + slack:
         return False
-    texts = [point.unique_tokens for point in runs.points]
-    if any(text is None for text in texts):
+    lengths = np.array([point.unique_tokens for point in runs.points], float)  # None is NaN
+    if np.isnan(lengths).any():
         return True
-    lengths = np.array(texts, float)
     most = max(_FRESH_EPOCHS, float((np.exp(runs.log_d) / lengths).max()))
     return math.exp(log_d) <= most * float(lengths.max())
 
@@ -160,54 +155,49 @@ def best_runs(
     covariance: Array, sigma: Array, tried: Sequence[CandidateRun], num: int, allowance: float
 ) -> tuple[ProposedRun, ...]:
     """The best of three greedy choices; row 0 of the covariance is q, the others the candidates."""
-    price = np.array([one.flops for one in tried])
     ways = [
-        _greedy(covariance, sigma, price, num, allowance, per=price**0, even=False),
-        _greedy(covariance, sigma, price, num, allowance, per=price, even=False),
-        _greedy(covariance, sigma, price, num, allowance, per=price**0, even=True),
+        _greedy(covariance, sigma, tried, num, allowance, per_flop=per_flop, even=even)
+        for per_flop, even in ((False, False), (True, False), (False, True))
     ]
-    best = min(ways, key=lambda found: found[-1][1] if found else np.inf)
-    return tuple(
-        ProposedRun(
-            **asdict(tried[i]),
-            error_after=error,
-            correlation=correlation,
-            known=known,
-            noise=float(sigma[i]),
-        )
-        for i, error, correlation, known in best
-    )
+    return tuple(min(ways, key=lambda found: found[-1].error_after if found else np.inf))
 
 
 def _greedy(
     covariance: Array,
     sigma: Array,
-    price: Array,
+    tried: Sequence[CandidateRun],
     num: int,
     allowance: float,
     *,
-    per: Array,
+    per_flop: bool,
     even: bool,
-) -> list[tuple[int, float, float, float]]:
-    """Candidates with the largest fall of Var(q) over `per`, one after the other: Eq. (2), then Eq. (1).
+) -> list[ProposedRun]:
+    """Candidates with the largest fall of Var(q) (`per_flop`), one after the other: Eq. (2), then Eq. (1).
 
-    With `even` no run costs more than its share of what is left. Of each: its index, the error of q after it,
-    its correlation with q and its own error before it.
+    With `even` no run costs more than its share of what is left.
     """
     s, left = covariance, allowance
-    found: list[tuple[int, float, float, float]] = []
+    price = np.array([one.flops for one in tried])
+    found: list[ProposedRun] = []
     for taken in range(num):
         seen = np.diag(s)[1:] + sigma**2
         fall = np.divide(s[0, 1:] ** 2, seen, out=np.zeros_like(seen), where=seen > 0)
         most = left / (num - taken) if even else left
-        worth = np.where(price <= most * (1 + 1e-9), fall / per, 0.0)
+        worth = np.where(price <= most * (1 + 1e-9), fall / price if per_flop else fall, 0.0)
         i = int(worth.argmax())
         if not worth[i] > 0:
             break
         q, known = (float(np.sqrt(max(s[j, j], 0.0))) for j in (0, i + 1))
         correlation = float(s[0, i + 1]) / max(known * q, 1e-300)
         s, left = updated(s, i + 1, float(sigma[i])), left - price[i]
-        found.append((i, float(np.sqrt(max(s[0, 0], 0.0))), correlation, known))
+        run = ProposedRun(
+            **asdict(tried[i]),
+            error_after=float(np.sqrt(max(s[0, 0], 0.0))),
+            correlation=correlation,
+            known=known,
+            noise=float(sigma[i]),
+        )
+        found.append(run)
     return found
 
 

@@ -19,6 +19,7 @@ where nu residuals beyond the parameters leave s as uncertain as the replicates 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from statistics import NormalDist
@@ -37,7 +38,6 @@ from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.laws.parametric import ParametricFamilyFit, fit_parametric
 from isodiff.scaling.planning.candidate_runs import (
     REACH,
-    CandidateRun,
     ProposedRun,
     best_runs,
     budgets_to_try,
@@ -58,14 +58,12 @@ _GRID = 64
 class _Contrast:
     """q of a verdict: [1 + replicates], row 0 as fitted, and the families it compares."""
 
-    verdict: Verdict
     first: str
     second: str
     samples: Array
 
 
 def _error(replicates: Array) -> float:
-    """Standard error of q over the replicates that have it."""
     return float(np.nanstd(replicates, ddof=1))
 
 
@@ -75,18 +73,15 @@ def _contrast(
     """What the verdict is about: the leader and its likeliest rival, or the best family and the reference."""
     log_c = np.log([target])
     best = {name: best_nats(fit, log_c) for name, fit in fits.items()}
-    ranking = sorted(best, key=lambda name: best[name][0])
+    first, *others = sorted(best, key=lambda name: best[name][0])
     if verdict == "lead":
-        leads = [
-            _Contrast("lead", ranking[0], name, best[name] - best[ranking[0]])
-            for name in ranking[1:]
-        ]
+        leads = [_Contrast(first, name, best[name] - best[first]) for name in others]
         return min(leads, key=lambda one: one.samples[0] / max(_error(one.samples[1:]), 1e-300))
     if REFERENCE not in fits:
         raise InputError(f"no law of {REFERENCE} to compare with; --verdict lead needs none")
-    first = next(name for name in ranking if name != REFERENCE)
+    first = others[0] if first == REFERENCE else first
     needed = log_compute(fits[REFERENCE], best[first], target)
-    return _Contrast("multiplier", first, REFERENCE, log_c[0] - needed)
+    return _Contrast(first, REFERENCE, log_c[0] - needed)
 
 
 def best_nats(fit: ParametricFamilyFit, log_c: Array, rows: Index | slice = slice(None)) -> Array:
@@ -170,26 +165,27 @@ def next_runs(
     asked = _contrast(fits, verdict, target)
     compared = [fits[name] for name in (asked.first, asked.second)]
     budgets = budgets_to_try(data.points)
-    tried = [
-        one
-        for fit in compared
-        for one in candidate_runs(fit.name, fit.runs, budgets, cores or {})
-        if one.flops <= allowance
-    ]
+    every = (candidate_runs(fit.name, fit.runs, budgets, cores or {}) for fit in compared)
+    tried = [one for one in itertools.chain(*every) if one.flops <= allowance]
     if not tried:
         raise InputError(
             f"{allowance:.3g} FLOPs buy no run worth considering; the cheapest budget of these runs is "
             f"{budgets[0]:.3g}"
         )
     sigma = np.array([noise_of_a_run(fits[one.family]) for one in tried])
-    rows = np.vstack([asked.samples, *(_log_losses(fits[one.family], one) for one in tried)])
-    sound = np.isfinite(rows[:, 1:]).all(axis=0)
-    if sound.sum() < FEWEST:
+    log_n, log_d = np.log([(one.parameters, one.tokens) for one in tried]).T
+    losses = [
+        np.log(fits[one.family].surface.nats(log_n[i : i + 1], log_d[i : i + 1])[:, 0])
+        for i, one in enumerate(tried)
+    ]
+    rows = np.vstack([asked.samples, *losses])[:, 1:]
+    rows = rows[:, np.isfinite(rows).all(axis=0)]
+    if rows.shape[1] < FEWEST:
         raise InputError(
             "the laws of too few replicates say anything at the target; add runs first"
         )
-    runs = best_runs(np.cov(rows[:, 1:][:, sound]), sigma, tried, num, allowance)
-    value, error = float(rows[0, 0]), _error(rows[0, 1:][sound])
+    runs = best_runs(np.cov(rows), sigma, tried, num, allowance)
+    value, error = float(asked.samples[0]), _error(rows[0])
     after = runs[-1].error_after if runs else error
     return Proposal(
         verdict=verdict,
@@ -205,7 +201,7 @@ def next_runs(
         runs=runs,
         candidates=len(tried),
         reach=REACH,
-        replicates=int(sound.sum()),
+        replicates=rows.shape[1],
         source=data.source,
         flops_convention=data.flops,
         parameters_convention=data.parameters,
@@ -232,24 +228,17 @@ def _fitted(
     fits, without = {}, []
     for own in named.values():
         try:
-            fits |= fit_parametric(
-                own, bootstrap=bootstrap, seed=seed, resampling="residual"
-            ).families
+            law = fit_parametric(own, bootstrap=bootstrap, seed=seed, resampling="residual")
+            fits |= law.families
         except InputError as error:
             without.append(f"no law: {error}")
     if len(fits) < 2:
-        why = f"; {without[0]}" if without else ""
+        have = "has" if len(fits) == 1 else "have"
         raise InputError(
-            f"{data.source}: a verdict compares two families, and {len(fits)} of {len(named)} "
-            f"{'has' if len(fits) == 1 else 'have'} a law{why}"
+            f"{data.source}: a verdict compares two families, and {len(fits)} of {len(named)} {have} a law"
+            + "".join(f"; {why}" for why in without[:1])
         )
     return fits, without
-
-
-def _log_losses(fit: ParametricFamilyFit, run: CandidateRun) -> Array:
-    """ln L of a run in every replicate: [1 + replicates]."""
-    log_n, log_d = np.log([run.parameters]), np.log([run.tokens])
-    return np.log(fit.surface.nats(log_n, log_d)[:, 0])
 
 
 def noise_of_a_run(fit: ParametricFamilyFit) -> float:

@@ -175,8 +175,7 @@ def family_plan(
 
 def _opinion(law: LawResult, name: str, budget: float, unique: float | None) -> OtherLaw | None:
     family = law.families.get(name)
-    found = None if family is None else family.predict(name, budget, unique)
-    if family is None or found is None:
+    if family is None or (found := family.predict(name, budget, unique)) is None:
         return None
     return OtherLaw(
         law=law.law,

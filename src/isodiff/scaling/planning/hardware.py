@@ -27,6 +27,7 @@ from isodiff.cost.memory import activation_bytes, state_bytes
 from isodiff.cost.sampling import SamplingCost, TypicalNetwork
 from isodiff.errors import InputError, nearest
 
+_Limit = Literal["arithmetic", "memory"]
 BATCH = 256
 """Texts sampled together, or as many as memory has room for the caches of."""
 
@@ -85,9 +86,8 @@ def device_names() -> tuple[str, ...]:
 
 @functools.cache
 def _facts() -> dict[str, Any]:
-    return json.loads(
-        (files("isodiff.scaling") / "data" / "devices.json").read_text(encoding="utf-8")
-    )
+    table = files("isodiff.scaling") / "data" / "devices.json"
+    return json.loads(table.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,9 +125,7 @@ class Setting:
             raise InputError(
                 f"--utilization is {self.utilization}; it is a share of the peak, above 0 and at most 1"
             )
-        if self.throughput is not None and not (
-            math.isfinite(self.throughput) and self.throughput > 0
-        ):
+        if self.throughput is not None and not 0 < self.throughput < math.inf:
             raise InputError(
                 f"--throughput is {self.throughput}; it must be a positive number of tokens per second"
             )
@@ -169,10 +167,10 @@ class SamplingSpeed:
     flops_per_token: float
     devices: int
     tokens_per_second_alone: float
-    limit_alone: Literal["arithmetic", "memory"]
+    limit_alone: _Limit
     batch: int
     tokens_per_second: float
-    limit: Literal["arithmetic", "memory"]
+    limit: _Limit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,31 +183,31 @@ class UnknownSpeed:
 
 def training_time(name: str, flops: float, tokens: float, setting: Setting) -> TrainingTime:
     """Of a run of the family `name`."""
-    devices, measured = setting.devices, False
+    devices = setting.devices
     if setting.throughput is not None:
         seconds, basis = tokens / setting.throughput, "throughput"
     elif name in setting.measured:
-        seconds, basis, measured = flops / setting.measured[name], "measured", True
+        seconds, basis = flops / setting.measured[name], "measured"
     else:
         seconds, basis = flops / (devices.peak * setting.utilization), "utilisation"
     return TrainingTime(
         basis=basis,
         hours=seconds / 3600,
-        device_hours=None if measured else devices.count * seconds / 3600,
+        device_hours=None if basis == "measured" else devices.count * seconds / 3600,
         tokens_per_second=tokens / seconds,
-        utilization=None if measured else flops / seconds / devices.peak,
+        utilization=None if basis == "measured" else flops / seconds / devices.peak,
     )
 
 
 def training_memory(name: str, network: TypicalNetwork, setting: Setting) -> TrainingMemory:
     """Of a network of the family `name`."""
-    states = state_bytes(network.total)
+    states, shown = state_bytes(network.total), setting.shown.get(name, 1.0)
     activations = activation_bytes(
         depth=network.depth,
         width=network.width,
-        positions=setting.length * setting.shown.get(name, 1.0),
+        positions=setting.length * shown,
         scores=0,  # fused attention keeps none
-        logits=setting.vocab_size / setting.shown.get(name, 1.0),
+        logits=setting.vocab_size / shown,
         number_bytes=2,
     )
     room = setting.devices.memory_bytes - activations
@@ -234,21 +232,21 @@ def sampling_speed(
     room = count * devices.memory_bytes - weights
     batch = min(BATCH, int(room / per_text)) if per_text else BATCH
 
-    def rate(texts: int) -> tuple[float, Literal["arithmetic", "memory"]]:
+    def rate(texts: int) -> tuple[float, _Limit]:
         work = texts * network.flops(cost) / (devices.flops * setting.utilization)
         moved = cost.evaluations * weights + texts * network.cache_bytes(cost.slots)
         seconds = max(work, moved / devices.bandwidth) / count
         limit = "arithmetic" if work * devices.bandwidth > moved else "memory"
         return texts * setting.length / seconds, limit
 
-    alone, together = rate(1), rate(batch)
+    (alone, limit_alone), (together, limit) = rate(1), rate(batch)
     return SamplingSpeed(
         evaluations=cost.evaluations,
         flops_per_token=network.flops(cost) / setting.length,
         devices=count,
-        tokens_per_second_alone=alone[0],
-        limit_alone=alone[1],
+        tokens_per_second_alone=alone,
+        limit_alone=limit_alone,
         batch=batch,
-        tokens_per_second=together[0],
-        limit=together[1],
+        tokens_per_second=together,
+        limit=limit,
     )

@@ -78,11 +78,11 @@ def plan(
     setting = setting or Setting()
     chosen = _followed(laws, limited=unique_tokens is not None)
     others = [law for law in laws if law is not chosen]
-    forecasts: dict[str, Forecast] = {}
-    for name, family in chosen.families.items():
-        found = family.predict(name, budget, unique_tokens)
-        if found is not None:
-            forecasts[name] = found
+    forecasts = {
+        name: found
+        for name, family in chosen.families.items()
+        if (found := family.predict(name, budget, unique_tokens)) is not None
+    }
     if not forecasts:
         raise InputError(
             f"{chosen.source} has no law for any family; it needs two accepted budgets"
@@ -115,7 +115,7 @@ def _followed(laws: Sequence[LawResult], *, limited: bool) -> LawResult:
 
 def _law_error(law: LawResult) -> float | None:
     """Root mean square over families; None where nothing was predicted."""
-    errors = [family.held_out_error for family in law.families.values()]
+    errors = (family.held_out_error for family in law.families.values())
     known = [error for error in errors if error is not None]
     return float(np.sqrt(np.mean(np.square(known)))) if known else None
 
@@ -139,13 +139,11 @@ def _recommendation(
     else:
         reasons = [f"{best} has the lowest expected loss, {known[best]:.3f} nats per token"]
         confidence = _confidence([forecasts[name] for name in (best, *others)])
-        sure = (
-            "" if confidence is None else f"{best} is best in {confidence:.0%} of the laws' draws"
-        )
-        second, gap = others[0], known[others[0]] - known[best]
-        reasons.append(
-            f"{second} follows with {known[second]:.3f}, {gap:.3f} more{sure and f'; {sure}'}"
-        )
+        second = known[others[0]]
+        said = f"{others[0]} follows with {second:.3f}, {second - known[best]:.3f} more"
+        if confidence is not None:
+            said += f"; {best} is best in {confidence:.0%} of the laws' draws"
+        reasons.append(said)
         bounds = [name for name in (best, *others) if families[name].kind == "bound"]
         if bounds and len(bounds) < len(known):
             reasons.append(
@@ -167,8 +165,7 @@ def _confidence(forecasts: Sequence[Forecast]) -> float | None:
     losses = [found.nats for found in forecasts if found.nats is not None and len(found.nats) > 1]
     if len(losses) < len(forecasts):
         return None
-    rows = min(map(len, losses))
-    drawn = np.stack([nats[1:rows] for nats in losses])
+    drawn = np.stack([nats[1 : min(map(len, losses))] for nats in losses])
     return float((drawn.argmin(axis=0) == 0).mean())
 
 
@@ -182,10 +179,9 @@ def _disagreements(families: _Families, best: str) -> list[str]:
             for other in family.other_laws
             if other.law == law and other.loss is not None
         }
+        pick, span = min(losses, key=losses.__getitem__, default=best), families[best].loss_interval
         if best not in losses:
             continue
-        pick = min(losses, key=losses.__getitem__)
-        span = families[best].loss_interval
         if pick != best:
             said.append(f"the {law} law would pick {pick} instead, with {losses[pick]:.3f}")
         elif span is not None and not span[0] <= losses[best] <= span[1]:
@@ -221,13 +217,12 @@ def _text_reasons(families: _Families, best: str, budget: float) -> list[str]:
 
 def _training_reason(family: FamilyPlan, setting: Setting) -> str:
     """Hours, and by what they were reckoned."""
-    needed = family.training
     how = {
-        "throughput": f"at {short(needed.tokens_per_second)} tokens/s",
+        "throughput": f"at {short(family.training.tokens_per_second)} tokens/s",
         "measured": "as fast as its largest runs here",
         "utilisation": f"on {setting.devices} at {setting.utilization:.0%} of the peak",
-    }[needed.basis]
-    return f"training it takes {duration(needed.hours)} {how}"
+    }[family.training.basis]
+    return f"training it takes {duration(family.training.hours)} {how}"
 
 
 def _memory_reason(family: FamilyPlan, setting: Setting) -> str:
@@ -245,18 +240,21 @@ def _memory_reason(family: FamilyPlan, setting: Setting) -> str:
 
 def _speed_reasons(families: _Families, best: str, setting: Setting) -> list[str]:
     """How fast the best family samples, beside the one that is fastest alone."""
-    speeds = {name: family.inference for name, family in families.items()}
-    known = {name: speed for name, speed in speeds.items() if isinstance(speed, SamplingSpeed)}
+    known = {
+        name: family.inference
+        for name, family in families.items()
+        if isinstance(family.inference, SamplingSpeed)
+    }
     if best not in known:
         return []
     own = known[best]
-    first = max(known, key=lambda name: known[name].tokens_per_second_alone)
+    name, first = max(known.items(), key=lambda item: item[1].tokens_per_second_alone)
     said = [f"on one {setting.devices.name} it writes at most {_speeds(own)}"]
-    if first != best:
-        share = known[first].flops_per_token / own.flops_per_token
+    if name != best:
+        share = first.flops_per_token / own.flops_per_token
         said.append(
-            f"a text alone is written fastest by {first}, in {known[first].evaluations:.0f} network "
-            f"evaluations: at most {_speeds(known[first])}, for {share:.2g} times the FLOPs a token"
+            f"a text alone is written fastest by {name}, in {first.evaluations:.0f} network "
+            f"evaluations: at most {_speeds(first)}, for {share:.2g} times the FLOPs a token"
         )
     return said
 
@@ -279,12 +277,11 @@ def _warnings(families: _Families, budget: float, setting: Setting) -> list[str]
             f"{budget:.3g} FLOPs are up to {times:.3g} times the largest fitted budget of {far}: beyond "
             f"{FAR:g} times a law is a guess"
         )
-    for what, beyond in (
-        ("batch", those(lambda family: family.batch_tokens.beyond)),
-        ("learning rate", those(lambda family: family.learning_rate.beyond)),
-    ):
-        if beyond:
-            said.append(f"{what} of {beyond}: read outside the range the rule was measured in")
+    beyond = "read outside the range the rule was measured in"
+    if names := those(lambda family: family.batch_tokens.beyond):
+        said.append(f"batch of {names}: {beyond}")
+    if names := those(lambda family: family.learning_rate.beyond):
+        said.append(f"learning rate of {names}: {beyond}")
     if fast := those(lambda family: (family.training.utilization or 0) > 1):
         said.append(
             f"at that throughput {fast} would do more FLOPs than {setting.devices} can at its peak"
