@@ -259,7 +259,6 @@ def _per_budget(points: Sequence[FrontierPoint]) -> tuple[BudgetPoints, ...]:
 def _protocol(
     measured: Sequence[SamplerPoint], measure: Measure, floor: float, replicates: int, seed: int
 ) -> str:
-    """What was done, in a few sentences."""
     first, texts = measured[0], min(one.num_texts for one in measured)
     ranked = "generative perplexity" if measure == "generative_perplexity" else "bits per byte"
     return (

@@ -107,7 +107,6 @@ def table_points(
 
 
 def _table_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """(place, cells by column) of each line of the table that is not empty."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -200,7 +199,6 @@ def _repeated_point(row: dict[str, str]) -> Point:
 def _plain_point(
     row: dict[str, str], name: str, flops: float, parameters: float, tokens: float
 ) -> Point:
-    """An autoregressive run."""
     nats = float(row["loss"])
     return Point("autoregressive", flops, flops, parameters, tokens, nats, id=name, kind="exact")
 

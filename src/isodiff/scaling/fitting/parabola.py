@@ -86,8 +86,7 @@ class Curve:
 
     def parabola(self, log_n: Array) -> Array:
         """The fitted parabola at ln N, nats per token."""
-        u = (log_n - self.center) / self.width
-        c0, c1, c2 = self.fitted
+        (c0, c1, c2), u = self.fitted, (log_n - self.center) / self.width
         return c0 + u * (c1 + u * c2)
 
     @cached_property
@@ -167,8 +166,7 @@ def huber_coefficients(design: Array, nats: Array, delta: float) -> Array:
     """
     k = design.shape[1]
     products = (design[:, :, None] * design[:, None, :]).reshape(-1, k * k)
-    weight = np.ones_like(nats)
-    found: Array = np.zeros((len(nats), k))
+    weight, found = np.ones_like(nats), np.zeros((len(nats), k))
     for _ in range(_STEPS):
         heavy, aimed = (weight @ products).reshape(-1, k, k), (weight * nats) @ design
         before = found

@@ -79,15 +79,14 @@ def profile(
 
 
 def _trace(law: Law, starts: Array, log_nats: Array, column: int, at: Array, fixed: Mask) -> Array:
-    """The lowest objective at each value."""
     num, k = starts.shape
     held = fixed | (np.arange(k) == column)
     begin = np.repeat(starts, len(at), axis=0)
     begin[:, column] = np.tile(at, num)
     found = minimize(law, begin, log_nats, fixed=held)
-    pick = found.objective.reshape(num, len(at)).argmin(axis=0)
-    where = found.theta.reshape(num, len(at), k)[pick, np.arange(len(at))]
-    objective = found.objective.reshape(num, len(at)).min(axis=0)
+    every = found.objective.reshape(num, len(at))
+    where = found.theta.reshape(num, len(at), k)[every.argmin(axis=0), np.arange(len(at))]
+    objective = every.min(axis=0)
     for step in (1, -1):
         beside = np.roll(where, step, axis=0)
         beside[:, column] = at

@@ -172,9 +172,9 @@ def _greedy(
     per_flop: bool,
     even: bool,
 ) -> list[ProposedRun]:
-    """Candidates with the largest fall of Var(q) (`per_flop`), one after the other: Eq. (2), then Eq. (1).
+    """Candidates with the largest fall of Var(q), one after the other: Eq. (2), then Eq. (1).
 
-    With `even` no run costs more than its share of what is left.
+    The fall is taken per FLOP with `per_flop`; with `even` no run costs more than its share of what is left.
     """
     s, left = covariance, allowance
     price = np.array([one.flops for one in tried])

@@ -70,7 +70,6 @@ def _error(replicates: Array) -> float:
 def _contrast(
     fits: Mapping[str, ParametricFamilyFit], verdict: Verdict, target: float
 ) -> _Contrast:
-    """What the verdict is about: the leader and its likeliest rival, or the best family and the reference."""
     log_c = np.log([target])
     best = {name: best_nats(fit, log_c) for name, fit in fits.items()}
     first, *others = sorted(best, key=lambda name: best[name][0])
@@ -173,12 +172,11 @@ def next_runs(
             f"{budgets[0]:.3g}"
         )
     sigma = np.array([noise_of_a_run(fits[one.family]) for one in tried])
-    log_n, log_d = np.log([(one.parameters, one.tokens) for one in tried]).T
     losses = [
-        np.log(fits[one.family].surface.nats(log_n[i : i + 1], log_d[i : i + 1])[:, 0])
-        for i, one in enumerate(tried)
+        fits[one.family].surface.nats(np.log([one.parameters]), np.log([one.tokens]))[:, 0]
+        for one in tried
     ]
-    rows = np.vstack([asked.samples, *losses])[:, 1:]
+    rows = np.vstack([asked.samples, np.log(losses)])[:, 1:]
     rows = rows[:, np.isfinite(rows).all(axis=0)]
     if rows.shape[1] < FEWEST:
         raise InputError(
@@ -224,7 +222,6 @@ def _check(num: int, target: float, allowance: float, bootstrap: int) -> None:
 def _fitted(
     data: Points, named: Mapping[str, list[Point]], bootstrap: int, seed: int
 ) -> tuple[dict[str, ParametricFamilyFit], list[str]]:
-    """The families that have a law, and why others have none."""
     fits, without = {}, []
     for own in named.values():
         try:

@@ -127,7 +127,6 @@ def _recommendation(
     unique: float | None,
     setting: Setting,
 ) -> Recommendation:
-    """The family of lowest loss, how surely, and what else bears on the choice."""
     known = {name: family.loss for name, family in families.items() if family.loss is not None}
     if not known:
         reasons = ("no law gives a loss here",)
@@ -179,9 +178,9 @@ def _disagreements(families: _Families, best: str) -> list[str]:
             for other in family.other_laws
             if other.law == law and other.loss is not None
         }
-        pick, span = min(losses, key=losses.__getitem__, default=best), families[best].loss_interval
         if best not in losses:
             continue
+        pick, span = min(losses, key=losses.__getitem__), families[best].loss_interval
         if pick != best:
             said.append(f"the {law} law would pick {pick} instead, with {losses[pick]:.3f}")
         elif span is not None and not span[0] <= losses[best] <= span[1]:
@@ -216,7 +215,6 @@ def _text_reasons(families: _Families, best: str, budget: float) -> list[str]:
 
 
 def _training_reason(family: FamilyPlan, setting: Setting) -> str:
-    """Hours, and by what they were reckoned."""
     how = {
         "throughput": f"at {short(family.training.tokens_per_second)} tokens/s",
         "measured": "as fast as its largest runs here",
@@ -265,7 +263,6 @@ def _speeds(speed: SamplingSpeed) -> str:
 
 
 def _warnings(families: _Families, budget: float, setting: Setting) -> list[str]:
-    """Extrapolation, rules read out of their range, and devices that cannot do what is asked of them."""
     said = []
 
     def those(condition: Callable[[FamilyPlan], bool | None]) -> str:
