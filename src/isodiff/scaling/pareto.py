@@ -103,11 +103,6 @@ class Frontier:
         """Of every point as measured, degenerate ones included: whether an eligible one is better."""
         return [any(dominates(other, point) for other in self.eligible) for point in self.points]
 
-    def optimal(self) -> list[FrontierPoint]:
-        """The points that no other dominates, slowest first."""
-        kept = [p for p in self.eligible if not any(dominates(o, p) for o in self.eligible)]
-        return sorted(kept, key=lambda p: p.tokens_per_second)
-
     def winner(self, rate: float, rows: slice = slice(None)) -> NDArray[np.int64]:
         """Index of the best eligible point at `rate` in each replicate; -1 where none is that fast."""
         loss = np.where(self.log_speed[rows] >= np.log(rate), self.loss[rows], np.inf)
@@ -117,7 +112,7 @@ class Frontier:
         """Who wins which throughputs: neighboring ranges of one family and sampler are one."""
         ranges: list[ThroughputRange] = []
         low = 0.0
-        for way, group in groupby(self.optimal(), key=lambda point: point.way):
+        for way, group in groupby(_undominated(self.eligible), key=lambda point: point.way):
             points = tuple(group)
             high = points[-1].tokens_per_second
             ranges.append(
@@ -178,6 +173,12 @@ class Frontier:
         return min(fast, key=lambda p: p.loss)
 
 
+def _undominated(points: Sequence[FrontierPoint]) -> list[FrontierPoint]:
+    """Slowest first."""
+    kept = [p for p in points if not any(dominates(other, p) for other in points)]
+    return sorted(kept, key=lambda p: p.tokens_per_second)
+
+
 def dominates(one: FrontierPoint, other: FrontierPoint) -> bool:
     """Whether `one` is no slower and no worse than `other`, and better in one."""
     faster = one.tokens_per_second - other.tokens_per_second
@@ -200,8 +201,7 @@ def at_rate(points: Sequence[FrontierPoint], rate: float) -> float | None:
 
     Steps are a dial that can be turned between two measured settings; below the slowest point its loss holds.
     """
-    kept = [p for p in points if not any(dominates(other, p) for other in points)]
-    kept.sort(key=lambda p: p.tokens_per_second)
+    kept = _undominated(points)
     if not kept or rate > kept[-1].tokens_per_second:
         return None
     speeds = np.log([p.tokens_per_second for p in kept])

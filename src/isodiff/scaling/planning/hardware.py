@@ -130,9 +130,8 @@ class Setting:
                 f"--throughput is {self.throughput}; it must be a positive number of tokens per second"
             )
         for name in ("length", "vocab_size", "sampler_steps"):
-            if getattr(self, name) < 1:
-                option = name.replace("_", "-")
-                raise InputError(f"--{option} is {getattr(self, name)}; it must be at least 1")
+            if (value := getattr(self, name)) < 1:
+                raise InputError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
