@@ -15,7 +15,8 @@ from isodiff.network.shape import LAPTOP, Backbone, Shape
 from isodiff.runs.build import describe, make_family, measure
 from isodiff.runs.spec import Recipe, RunSpec
 from isodiff.study import plan
-from isodiff.study.plan import SLACK, PlannedRun, StepSeconds, fit_to, makespan, speed_key
+from isodiff.study.jobs import PlannedRun, StepSeconds
+from isodiff.study.plan import SLACK, fit_to, makespan, speed_key
 
 
 @settings(max_examples=60, deadline=None)

@@ -19,7 +19,8 @@ from isodiff.network.shape import Shape
 from isodiff.runs.spec import Recipe, RunSpec
 from isodiff.serialization import from_json, to_json
 from isodiff.study.branching import BranchPoint, branch_points, with_shared_warmup
-from isodiff.study.plan import PlannedRun, StepSeconds, fit_to, speed_key
+from isodiff.study.jobs import Job, PlannedRun, StepSeconds
+from isodiff.study.plan import fit_to, speed_key
 from isodiff.study.workers import JobFailed, Workers
 
 
@@ -87,19 +88,26 @@ def test_a_plan_written_before_prefixes_were_shared_is_read():
     assert from_json(PlannedRun, value, "plan.json").trained_flops == 1e9
 
 
+@dataclasses.dataclass(frozen=True)
+class FakeJob(Job[int]):
+    index: int
+    seconds: float
+    fails: bool
+
+
 class Fake:
     """A worker that sleeps, and fails at some jobs."""
 
     def __init__(self, began: list[int], lock: threading.Lock) -> None:
         self.began, self.lock = began, lock
 
-    def ask(self, job: dict[str, Any], progress: Any) -> int:
+    def ask(self, job: FakeJob, progress: Any) -> int:
         with self.lock:
-            self.began.append(job["index"])
-        time.sleep(job["seconds"])
-        if job["fails"]:
+            self.began.append(job.index)
+        time.sleep(job.seconds)
+        if job.fails:
             raise JobFailed("on purpose")
-        return job["index"]
+        return job.index
 
 
 def pool(count: int) -> tuple[Workers, list[int]]:
@@ -120,7 +128,7 @@ def test_every_job_is_done_once_and_after_what_it_waits_for(data, count, size):
     def ready(index: int) -> bool:
         return after[index] is None or after[index] in over
 
-    jobs = [{"index": i, "seconds": 0.001, "fails": data.draw(st.booleans())} for i in range(size)]
+    jobs = [FakeJob(i, 0.001, data.draw(st.booleans())) for i in range(size)]
     workers.share(jobs, lambda i, answer: over.append(i), lambda i, share: None, ready)
     assert sorted(over) == sorted(began) == list(range(size))
     for index, first in enumerate(after):
@@ -129,7 +137,7 @@ def test_every_job_is_done_once_and_after_what_it_waits_for(data, count, size):
 
 def test_what_can_never_be_ready_is_done_in_the_end():
     workers, began = pool(2)
-    jobs = [{"index": i, "seconds": 0.0, "fails": False} for i in range(3)]
+    jobs = [FakeJob(i, 0.0, False) for i in range(3)]
     workers.share(jobs, lambda i, answer: None, lambda i, share: None, lambda i: i == 1)
     assert sorted(began) == [0, 1, 2] and began[0] == 1
 

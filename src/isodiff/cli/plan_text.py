@@ -13,7 +13,8 @@ from isodiff.scaling.planning.experimental_design import Proposal
 from isodiff.scaling.planning.family_plan import FamilyPlan
 from isodiff.scaling.planning.hardware import SamplingSpeed
 from isodiff.scaling.planning.recommend import Plan
-from isodiff.study.plan import PlannedRun, makespan
+from isodiff.study.jobs import PlannedRun
+from isodiff.study.plan import makespan
 from isodiff.units import clock, short
 
 _SURE = 0.999  # confidence from which more runs hardly change a verdict

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from isodiff.errors import InputError
-from isodiff.files import write_json
 from isodiff.progress import ProgressLine
 from isodiff.provenance import provenance
 from isodiff.record import HeldOutLoss, Record, find_records, identity
@@ -21,13 +20,13 @@ from isodiff.scaling.pareto_result import (
     FrontierResult,
     MeasuredSampler,
     SamplerPoint,
-    TextStatistics,
     frontier_result,
 )
 from isodiff.scaling.points import family_labels
-from isodiff.serialization import from_json, read_result, write_result
+from isodiff.serialization import read_result, to_json, write_result
+from isodiff.study.jobs import ListSamplers, MeasurePoint, SamplerSetting, ScoreHeldOut
 from isodiff.study.study import FrontierSettings, Study
-from isodiff.study.workers import Job, Workers
+from isodiff.study.workers import Workers
 
 _CALLS, _SCORING = 7, 0.6
 """Calls of full length that a point takes, and seconds to score its texts: for planning only."""
@@ -116,24 +115,23 @@ def measure_frontier(
             "no run here has an exact likelihood to score texts with; give --reference-model RUN or hf:NAME"
         )
     name = reference_model or str(strongest.folder if strongest else "")
+    # First of all, so that a reference model that cannot score ends it before anything is sampled.
+    held_out = pool.ask(
+        ScoreHeldOut(
+            folder=chosen[0].folder, reference_model=name, texts=settings.held_out, device=device
+        )
+    )
     runs, jobs = _point_jobs(chosen, name, settings, pool, device)
     files = [out / "frontier" / f"{identity(_key(job))}.json" for job in jobs]
     waiting = [i for i, file in enumerate(files) if not file.exists()]
     _measure_points([jobs[i] for i in waiting], [files[i] for i in waiting], pool)
-    reference = {
-        "do": "held_out",
-        "folder": str(chosen[0].folder),
-        "judge": name,
-        "texts": settings.held_out,
-        "device": device,
-    }
     measured = [read_result(MeasuredSampler, file) for file in files]
     found = frontier_result(
         [
             SamplerPoint(**vars(point), family=run.label, budget=run.budget)
             for point, run in zip(measured, runs, strict=True)
         ],
-        held_out=from_json(TextStatistics, pool.ask(reference), "statistics of held-out text"),
+        held_out=held_out,
         measure="generative_perplexity"
         if all(point.reads_tokens for point in measured)
         else "bits_per_byte",
@@ -150,7 +148,7 @@ def _point_jobs(
     settings: FrontierSettings,
     pool: Workers,
     device: str,
-) -> tuple[list[SampledRun], list[Job]]:
+) -> tuple[list[SampledRun], list[MeasurePoint]]:
     """One job per run, sampler and number of steps; and the run of each."""
     runs, jobs = [], []
     for one in chosen:
@@ -159,28 +157,28 @@ def _point_jobs(
         for sampler in _samplers_of([spec.family], spec.length, settings, pool)[0]:
             runs.append(one)
             jobs.append(
-                {
-                    "do": "frontier_point",
-                    "folder": str(one.folder),
-                    **sampler,
-                    "judge": reference_model,
-                    "texts": settings.texts,
-                    "held_out": settings.held_out,
-                    "call_seconds": settings.call_seconds,
-                    "device": device,
-                    "workers": len(pool.members),
-                }
+                MeasurePoint(
+                    folder=one.folder,
+                    variant=sampler.variant,
+                    options=sampler.options,
+                    steps=sampler.steps,
+                    reference_model=reference_model,
+                    texts=settings.texts,
+                    held_out=settings.held_out,
+                    call_seconds=settings.call_seconds,
+                    device=device,
+                    workers=len(pool.members),
+                )
             )
     return runs, jobs
 
 
 def _samplers_of(
     families: Sequence[str | dict[str, Any]], length: int, settings: FrontierSettings, pool: Workers
-) -> list[list[dict[str, Any]]]:
+) -> list[list[SamplerSetting]]:
     """The samplers that are compared, for each family as a study writes it."""
     names = [family if isinstance(family, str) else family["name"] for family in families]
-    job = {"do": "samplers", "families": names, "length": length, "steps": settings.steps}
-    return pool.ask(job)
+    return pool.ask(ListSamplers(families=names, length=length, steps=settings.steps))
 
 
 def expected_seconds(study: Study, pool: Workers) -> float:
@@ -192,17 +190,17 @@ def expected_seconds(study: Study, pool: Workers) -> float:
     return points * (_CALLS * study.frontier.call_seconds + _SCORING) / len(pool.members)
 
 
-def _key(job: Job) -> dict[str, Any]:
+def _key(job: MeasurePoint) -> dict[str, Any]:
     """What decides a point: runs by their ids, not by where they lie."""
-    runs = {
-        name: read_result(Record, Path(job[name]) / "record.json").id
-        for name in ("folder", "judge")
-        if (Path(job[name]) / "record.json").exists()
-    }
-    return {**job, **runs}
+    key: dict[str, Any] = {"do": "frontier_point", **to_json(job)}
+    for name in ("folder", "judge"):
+        record = Path(key[name]) / "record.json"
+        if record.exists():
+            key[name] = read_result(Record, record).id
+    return key
 
 
-def _measure_points(jobs: Sequence[Job], files: Sequence[Path], pool: Workers) -> None:
+def _measure_points(jobs: Sequence[MeasurePoint], files: Sequence[Path], pool: Workers) -> None:
     """Every job's answer into its file; the first error ends the measurement."""
     errors: list[Exception] = []
     line = ProgressLine(
@@ -210,14 +208,14 @@ def _measure_points(jobs: Sequence[Job], files: Sequence[Path], pool: Workers) -
         len(jobs),
     )
 
-    def finished(index: int, answer: Any) -> None:
+    def finished(index: int, answer: MeasuredSampler | Exception) -> None:
         if isinstance(answer, Exception):
             errors.append(answer)
             return
-        write_json(files[index], answer)
+        write_result(files[index], answer)
         line.advance()
 
-    pool.share(list(jobs), finished, lambda index, share: None)
+    pool.share(jobs, finished, lambda index, share: None)
     line.close(leave=bool(jobs) and not errors)
     if errors:
         raise InputError(f"the frontier could not be measured: {errors[0]}")

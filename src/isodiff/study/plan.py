@@ -9,86 +9,17 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
-
-from isodiff.cost.memory import activation_bytes
 from isodiff.errors import InputError
 from isodiff.record import canonical
-from isodiff.runs.spec import MIN_STEPS, AnySpec, RunSpec
-from isodiff.serialization import from_json
+from isodiff.runs.spec import MIN_STEPS, RunSpec
+from isodiff.study.jobs import CalibrateSteps, DescribeRuns, PlannedRun, StepSeconds
 from isodiff.study.study import Study
-from isodiff.study.workers import Job, Workers
+from isodiff.study.workers import Workers
 from isodiff.units import clock
 
-_RUN_OVERHEAD = 0.3  # seconds to open, save and record a run
 SLACK = 0.95  # of the time allowed; the rest absorbs what calibration does not see
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepSeconds:
-    """How long runs of one kind take here: a step, and all evaluations of a run."""
-
-    step: float
-    evaluation: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedRun:
-    """A run before it is trained: its counts, and the wall time expected.
-
-    Attributes:
-        steps: whole, but before budgets are scaled.
-        parameters: non-embedding.
-        weight_bytes: of weights, gradients and moments.
-        step_positions: positions that the network reads in a step.
-        prefix_of: the run that does the first steps of this one, if any; `trunk` in JSON.
-        prefix_steps: how many; `start` in JSON.
-    """
-
-    id: str
-    spec: AnySpec
-    steps: int | float
-    step_flops: float
-    tokens: int | float
-    epochs: float
-    parameters: int
-    weight_bytes: float
-    step_positions: int
-    seconds: float = 0.0
-    prefix_of: Annotated[str | None, Field(alias="trunk")] = None
-    prefix_steps: Annotated[int, Field(alias="start")] = 0
-
-    def wall_seconds(self, timed: StepSeconds, factor: float = 1.0) -> float:
-        """Expected time, with its budget multiplied by `factor`."""
-        own = factor * (self.steps - self.prefix_steps)
-        return own * timed.step + timed.evaluation + _RUN_OVERHEAD
-
-    @property
-    def flops(self) -> float:
-        """FLOPs that the run stands for."""
-        return self.steps * self.step_flops
-
-    @property
-    def trained_flops(self) -> float:
-        """FLOPs that it spends itself."""
-        return (self.steps - self.prefix_steps) * self.step_flops
-
-    @property
-    def memory_bytes(self) -> float:
-        """Of weights, gradients and moments, and roughly of a step's activations in float32."""
-        spec, recipe = self.spec, self.spec.recipe
-        share = (recipe.micro_batch_size or recipe.batch_size) / recipe.batch_size
-        shown = self.step_positions / recipe.batch_size
-        return self.weight_bytes + activation_bytes(
-            depth=spec.shape.depth,
-            width=spec.shape.width,
-            positions=share * self.step_positions,
-            scores=spec.shape.heads * shown,
-            logits=spec.corpus["vocab_size"] * spec.length / shown,
-            number_bytes=4,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +87,7 @@ def plan_study(
 
 def described(study: Study, corpus: Path, workers: Workers, *, loose: bool) -> list[PlannedRun]:
     """Every run with its counts but without its time; `loose` lets budgets be too small."""
-    job = {"do": "describe", "corpus": str(corpus), "drafts": study.drafts(), "loose": loose}
-    return [from_json(PlannedRun, run, "worker") for run in workers.ask(job)]
+    return workers.ask(DescribeRuns(corpus=corpus, drafts=study.drafts(), loose=loose))
 
 
 def speed_key(spec: RunSpec) -> str:
@@ -170,17 +100,15 @@ def calibrated(
     runs: Sequence[PlannedRun], corpus: Path, workers: Workers
 ) -> dict[str, StepSeconds]:
     """Seconds of every kind of run by `speed_key`, measured with all workers busy, as they will be."""
-    kinds = {speed_key(run.spec): run.spec.to_json() for run in runs}
-    jobs: list[Job] = [
-        {"do": "calibrate", "corpus": str(corpus), "spec": spec} for spec in kinds.values()
-    ]
+    kinds = {speed_key(run.spec): run.spec for run in runs}
+    jobs = [CalibrateSteps(corpus=corpus, spec=spec) for spec in kinds.values()]
     found: dict[str, StepSeconds] = {}
     names = list(kinds)
 
-    def done(index: int, answer: Any) -> None:
+    def done(index: int, answer: StepSeconds | Exception) -> None:
         if isinstance(answer, Exception):
             raise answer
-        found[names[index]] = from_json(StepSeconds, answer, "worker")
+        found[names[index]] = answer
 
     print(f"timing {len(jobs)} kinds of steps", file=sys.stderr)
     workers.share(jobs, done, lambda index, share: None)

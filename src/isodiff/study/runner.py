@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from isodiff.data.manifest import read_manifest
 from isodiff.errors import InputError
@@ -28,10 +27,11 @@ from isodiff.record import (
 )
 from isodiff.serialization import from_json, read_result, write_result
 from isodiff.study.frontier import expected_seconds, measure_frontier
+from isodiff.study.jobs import DrawTexts, PlannedRun, RunOutcome, TrainRun
 from isodiff.study.laws import fit_all
-from isodiff.study.plan import PlannedRun, StudyPlan, corpus_folder, plan_study
+from isodiff.study.plan import StudyPlan, corpus_folder, plan_study
 from isodiff.study.study import Study
-from isodiff.study.workers import Job, JobFailed, Workers
+from isodiff.study.workers import JobFailed, Workers
 from isodiff.study_record import CorpusRecord, SampledTexts, StudyFlops, StudyRecord
 from isodiff.units import clock, short
 from isodiff.upgrade import as_first_named
@@ -100,28 +100,27 @@ def _train_all(runs: Sequence[PlannedRun], out: Path, corpus: Path, pool: Worker
     waiting = sorted((r for r in runs if not _done(out, r)), key=lambda r: -r.seconds)
     if not waiting:
         return
-    jobs: list[Job] = [
-        {
-            "do": "train",
-            "spec": run.spec.to_json(),
-            "folder": str(out / "runs" / run.id),
-            "corpus": str(corpus),
-            "branches": [one.spec.to_json() for one in waiting if one.prefix_of == run.id],
-            "flops": run.trained_flops,
-        }
+    jobs = [
+        TrainRun(
+            spec=run.spec,
+            folder=out / "runs" / run.id,
+            corpus=corpus,
+            branches=[one.spec for one in waiting if one.prefix_of == run.id],
+            flops=run.trained_flops,
+        )
         for run in waiting
     ]
     progress = _StudyProgress(waiting, len(runs))
     unfinished = {run.id for run in waiting}
 
-    def finished(index: int, answer: Any) -> None:
+    def finished(index: int, answer: RunOutcome | Exception) -> None:
         run = waiting[index]
         unfinished.discard(run.id)
         if isinstance(answer, Exception):
             write_result(out / "runs" / run.id / "record.json", _failure(run, str(answer)))
             progress.finish(index, "failed", str(answer))
         else:
-            progress.finish(index, answer["status"], answer["message"])
+            progress.finish(index, answer.status, answer.message)
 
     def ready(index: int) -> bool:
         """A branch waits until its prefix is done up to its cooldown, or the run that does it has ended."""
@@ -189,19 +188,20 @@ def _sample_best(study: Study, out: Path, pool: Workers) -> None:
         best.setdefault(record.spec.family["name"], record)
     found = {}
     for name, record in sorted(best.items()):
-        job = {
-            "do": "sample",
-            "folder": str(out / "runs" / record.id),
-            "texts": study.sampling.texts,
-            "steps": study.sampling.steps,
-        }
+        job = DrawTexts(
+            folder=out / "runs" / record.id,
+            texts=study.sampling.texts,
+            steps=study.sampling.steps,
+        )
         try:
             answer = pool.ask(job)
         except (InputError, JobFailed) as error:
             print(f"no samples of {name}: {error}", file=sys.stderr)
             continue
-        sampler = f"ancestral, {answer['nfe']} network evaluations"
-        found[name] = SampledTexts(run=record.id, sampler=sampler, **answer)
+        sampler = f"ancestral, {answer.nfe} network evaluations"
+        found[name] = SampledTexts(
+            run=record.id, sampler=sampler, texts=answer.texts, nfe=answer.nfe
+        )
     write_result(out / "samples.json", found)
 
 

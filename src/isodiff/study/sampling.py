@@ -24,23 +24,25 @@ from isodiff.record import Mean
 from isodiff.rng import Streams
 from isodiff.runs.build import Trained, load
 from isodiff.scaling.pareto_result import MeasuredSampler, TextStatistics
-from isodiff.serialization import to_json
+from isodiff.study.jobs import ListSamplers, MeasurePoint, SamplerSetting, ScoreHeldOut
 from isodiff.train.precision import device_name
 
 _SEED = 0  # of the texts and of the choice of held-out windows
 _SHARES = (16, 4, 1)  # steps by default: the length over these
 
 
-def samplers(job: dict[str, Any]) -> list[list[dict[str, Any]]]:
-    """What a frontier compares, for each family of the job: its variants, at each number of steps."""
-    steps = job["steps"] or sorted({max(1, job["length"] // share) for share in _SHARES})
+def samplers(job: ListSamplers) -> list[list[SamplerSetting]]:
+    """The variants of each family, at each number of steps."""
+    steps = job.steps or sorted({max(1, job.length // share) for share in _SHARES})
     found = []
-    for name in job["families"]:
+    for name in job.families:
         cls = family_named(name)
         dial = issubclass(cls.sampler, Stepped)
         found.append(
             [
-                {"variant": variant, "options": dict(options), "steps": count if dial else None}
+                SamplerSetting(
+                    variant=variant, options=dict(options), steps=count if dial else None
+                )
                 for variant, options in cls.variants.items()
                 for count in (steps if dial else steps[:1])
             ]
@@ -76,12 +78,12 @@ def _hugging_face(name: str, device: str) -> HuggingFaceReference:
     return HuggingFaceReference.open(name, device)
 
 
-def frontier_point(job: dict[str, Any]) -> dict[str, Any]:
+def measured_sampler(job: MeasurePoint) -> MeasuredSampler:
     """Speed and quality of one run with one sampler, on the same texts."""
-    run = _opened(job["folder"], job["device"])
-    options = job["options"] if job["steps"] is None else {**job["options"], "steps": job["steps"]}
+    run = _opened(str(job.folder), job.device)
+    options = job.options if job.steps is None else {**job.options, "steps": job.steps}
     sampler = run.family.sampler(**options)
-    length, device = run.spec.length, torch.device(job["device"])
+    length, device = run.spec.length, torch.device(job.device)
 
     def draw(first: int, batch: int) -> Drawn:
         rng = Streams(_SEED, batch, first=first, device=device)
@@ -91,51 +93,49 @@ def frontier_point(job: dict[str, Any]) -> dict[str, Any]:
     speed, drawn = measure_speed(
         draw,
         length=length,
-        num_texts=job["texts"],
-        call_seconds=job["call_seconds"],
+        num_texts=job.texts,
+        call_seconds=job.call_seconds,
         device=device,
     )
-    reference_model = reference_model_named(job["judge"], run.corpus.tokenizer, job["device"])
+    reference_model = reference_model_named(job.reference_model, run.corpus.tokenizer, job.device)
     found = quality(
         as_texts(drawn.tokens.numpy(), run.corpus.tokenizer),
-        held_out_texts(run, job["held_out"]),
+        held_out_texts(run, job.held_out),
         reference_model,
     )
-    return to_json(
-        MeasuredSampler(
-            run=run.spec.id,
-            sampler=job["variant"],
-            options=job["options"],
-            steps=job["steps"],
-            length=length,
-            nfe=speed.nfe,
-            tokens_per_second=speed.tokens_per_second,
-            tokens_per_second_low=speed.low,
-            tokens_per_second_high=speed.high,
-            calls=speed.calls,
-            batch=speed.batch,
-            sweep=speed.sweep,
-            latency_seconds=speed.latency_seconds,
-            latency_seconds_low=speed.latency_low,
-            latency_seconds_high=speed.latency_high,
-            calls_alone=speed.calls_alone,
-            peak_bytes=speed.peak_bytes,
-            device=device_name(device),
-            dtype=str(next(run.network.parameters()).dtype).removeprefix("torch."),
-            threads=torch.get_num_threads(),
-            workers=job["workers"],
-            reads_tokens=isinstance(reference_model, RunReference) and reference_model.own,
-            **_statistics(found),
-        )
+    return MeasuredSampler(
+        run=run.spec.id,
+        sampler=job.variant,
+        options=job.options,
+        steps=job.steps,
+        length=length,
+        nfe=speed.nfe,
+        tokens_per_second=speed.tokens_per_second,
+        tokens_per_second_low=speed.low,
+        tokens_per_second_high=speed.high,
+        calls=speed.calls,
+        batch=speed.batch,
+        sweep=speed.sweep,
+        latency_seconds=speed.latency_seconds,
+        latency_seconds_low=speed.latency_low,
+        latency_seconds_high=speed.latency_high,
+        calls_alone=speed.calls_alone,
+        peak_bytes=speed.peak_bytes,
+        device=device_name(device),
+        dtype=str(next(run.network.parameters()).dtype).removeprefix("torch."),
+        threads=torch.get_num_threads(),
+        workers=job.workers,
+        reads_tokens=isinstance(reference_model, RunReference) and reference_model.own,
+        **_statistics(found),
     )
 
 
-def held_out_statistics(job: dict[str, Any]) -> dict[str, Any]:
+def held_out_statistics(job: ScoreHeldOut) -> TextStatistics:
     """The same statistics of held-out text: every other window against the rest."""
-    run = _opened(job["folder"], job["device"])
-    texts = held_out_texts(run, 2 * job["texts"])
-    reference_model = reference_model_named(job["judge"], run.corpus.tokenizer, job["device"])
-    return to_json(TextStatistics(**_statistics(quality(texts[::2], texts[1::2], reference_model))))
+    run = _opened(str(job.folder), job.device)
+    texts = held_out_texts(run, 2 * job.texts)
+    reference_model = reference_model_named(job.reference_model, run.corpus.tokenizer, job.device)
+    return TextStatistics(**_statistics(quality(texts[::2], texts[1::2], reference_model)))
 
 
 def held_out_texts(run: Trained, number: int) -> list[TokenizedText]:

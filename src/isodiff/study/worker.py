@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,23 @@ from isodiff.progress import TrainingProgress
 from isodiff.rng import Streams
 from isodiff.runs.build import corpus_identity, describe, load, make_family, measure
 from isodiff.runs.spec import RunSpec
-from isodiff.serialization import to_json
+from isodiff.serialization import from_json, to_json
 from isodiff.study.branching import branch_points, with_shared_warmup
-from isodiff.study.plan import PlannedRun, StepSeconds
-from isodiff.study.sampling import frontier_point, held_out_statistics, samplers
-from isodiff.study.workers import Job
+from isodiff.study.jobs import (
+    CalibrateSteps,
+    DescribeRuns,
+    DrawnTexts,
+    DrawTexts,
+    Job,
+    ListSamplers,
+    MeasurePoint,
+    PlannedRun,
+    RunOutcome,
+    ScoreHeldOut,
+    StepSeconds,
+    TrainRun,
+)
+from isodiff.study.sampling import held_out_statistics, measured_sampler, samplers
 from isodiff.train.loop import train
 from isodiff.train.run import TrainingRun
 
@@ -39,19 +52,19 @@ _WARM_UP, _SECONDS = 3, 0.6  # of a calibration: steps not counted, and the leas
 _LOCK_SECONDS = 30.0  # an orphan of a killed study needs a step to notice and let go
 
 
-def _describe(job: Job) -> list[PlannedRun]:
+def _describe(job: DescribeRuns) -> list[PlannedRun]:
     """Complete every draft into a spec and count its parameters, FLOPs, steps and epochs."""
-    corpus = Corpus.open(job["corpus"])
+    corpus = Corpus.open(job.corpus)
     tokens = corpus.split("train")
     specs, sizes, steps = [], [], []
-    for draft in job["drafts"]:
+    for draft in job.drafts:
         family = make_family(draft["family"], corpus.vocab_size)
         whole = {**draft, "family": describe(family), "corpus": corpus_identity(corpus)}
         spec = RunSpec.from_json(whole)
         size = measure(spec, corpus.vocab_size)
         specs.append(spec)
         sizes.append(size)
-        steps.append(spec.budget / size.step_flops if job["loose"] else size.steps(spec))
+        steps.append(spec.budget / size.step_flops if job.loose else size.steps(spec))
     specs = with_shared_warmup(specs, steps)
     parts = zip(specs, sizes, steps, branch_points(specs, steps), strict=True)
     return [
@@ -73,11 +86,11 @@ def _describe(job: Job) -> list[PlannedRun]:
     ]
 
 
-def _calibrate(job: Job) -> StepSeconds:
+def _calibrate(job: CalibrateSteps) -> StepSeconds:
     """A few steps of a run and one evaluation, timed."""
-    spec = RunSpec.from_json(job["spec"])
+    spec = job.spec
     with tempfile.TemporaryDirectory() as folder:
-        run = TrainingRun(spec, Path(folder), Corpus.open(job["corpus"]), steps=10**6)
+        run = TrainingRun(spec, Path(folder), Corpus.open(job.corpus), steps=10**6)
         times: list[float] = []
         began = time.perf_counter()
         while len(times) < _WARM_UP + 5 or time.perf_counter() - began < _SECONDS:
@@ -95,7 +108,7 @@ def _calibrate(job: Job) -> StepSeconds:
     )
 
 
-def _train(job: Job) -> dict[str, Any]:
+def _train(job: TrainRun) -> RunOutcome:
     last = 0.0
 
     def report(progress: TrainingProgress) -> None:
@@ -103,38 +116,39 @@ def _train(job: Job) -> dict[str, Any]:
         _stop_if_orphaned()
         if time.monotonic() - last > 1:
             last = time.monotonic()
-            _say({"progress": max(0.0, 1 - progress.flops_left / job["flops"])})
+            _say({"progress": max(0.0, 1 - progress.flops_left / job.flops)})
 
     record = train(
-        RunSpec.from_json(job["spec"]),
-        Path(job["folder"]),
-        Corpus.open(job["corpus"]),
-        branches=[RunSpec.from_json(spec) for spec in job["branches"]],
+        job.spec,
+        job.folder,
+        Corpus.open(job.corpus),
+        branches=job.branches,
         report=report,
         wait_seconds=_LOCK_SECONDS,
     )
-    return {"status": record.status, "message": record.message}
+    return RunOutcome(status=record.status, message=record.message)
 
 
-def _sample(job: Job) -> dict[str, Any]:
-    run = load(Path(job["folder"]))
-    sampler = run.family.sampler_with(job["steps"])
-    prompt = undecided(job["texts"], run.spec.length)
-    rng = Streams(run.spec.seed, job["texts"])
+def _sample(job: DrawTexts) -> DrawnTexts:
+    run = load(job.folder)
+    sampler = run.family.sampler_with(job.steps)
+    prompt = undecided(job.texts, run.spec.length)
+    rng = Streams(run.spec.seed, job.texts)
     tokens, nfe = sample(run.family, run.network, prompt, sampler, rng=rng)
-    texts = [run.corpus.tokenizer.decode(row) for row in tokens.numpy()]
-    return {"texts": texts, "nfe": int(nfe.max())}
+    texts = tuple(run.corpus.tokenizer.decode(row) for row in tokens.numpy())
+    return DrawnTexts(texts=texts, nfe=int(nfe.max()))
 
 
-_JOBS = {
-    "describe": _describe,
-    "calibrate": _calibrate,
-    "train": _train,
-    "sample": _sample,
-    "samplers": samplers,
-    "frontier_point": frontier_point,
-    "held_out": held_out_statistics,
+_WORK: dict[type[Job[Any]], Callable[[Any], Any]] = {
+    DescribeRuns: _describe,
+    CalibrateSteps: _calibrate,
+    TrainRun: _train,
+    DrawTexts: _sample,
+    ListSamplers: samplers,
+    MeasurePoint: measured_sampler,
+    ScoreHeldOut: held_out_statistics,
 }
+_KINDS = {kind.__name__: kind for kind in _WORK}
 
 
 def _say(message: dict[str, Any]) -> None:
@@ -151,9 +165,10 @@ def _main() -> None:
     torch.set_num_threads(int(sys.argv[1]))
     keep_freed_memory()
     for line in sys.stdin:
-        job = json.loads(line)
+        message = json.loads(line)
+        kind = _KINDS[message["do"]]
         try:
-            _say({"answer": to_json(_JOBS[job["do"]](job))})
+            _say({"answer": to_json(_WORK[kind](from_json(kind, message["job"], "job")))})
         except InputError as error:
             _say({"error": str(error), "input": True})
         except Exception as error:  # a job that fails must not end the worker: the study goes on

@@ -6,15 +6,15 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from isodiff.errors import InputError
-
-Job = dict[str, Any]
+from isodiff.serialization import from_json, to_json
+from isodiff.study.jobs import A, Job
 
 
 class JobFailed(Exception):
@@ -42,7 +42,7 @@ class _Worker:
                 )
         return self.process
 
-    def ask(self, job: Job, progress: Callable[[float], None] = lambda done: None) -> Any:
+    def ask(self, job: Job[A], progress: Callable[[float], None] = lambda done: None) -> A:
         """The answer to one job.
 
         Raises:
@@ -52,7 +52,7 @@ class _Worker:
         process = self.start()
         assert process.stdin is not None and process.stdout is not None
         try:
-            process.stdin.write(json.dumps(job) + "\n")
+            process.stdin.write(json.dumps({"do": type(job).__name__, "job": to_json(job)}) + "\n")
             process.stdin.flush()
             for line in process.stdout:
                 message = json.loads(line)
@@ -62,7 +62,7 @@ class _Worker:
                     error = message["error"]
                     raise InputError(error) if message["input"] else JobFailed(error)
                 else:
-                    return message["answer"]
+                    return from_json(job.answer, message["answer"], "worker")
         except BrokenPipeError:
             pass  # the process died; its exit code says how
         raise JobFailed(f"the worker process ended with code {process.wait()}; see {self.log}")
@@ -93,14 +93,14 @@ class Workers:
         for member in self.members:
             member.stop()
 
-    def ask(self, job: Job) -> Any:
+    def ask(self, job: Job[A]) -> A:
         """One job, on the first worker."""
         return self.members[0].ask(job)
 
     def share(
         self,
-        jobs: list[Job],
-        done: Callable[[int, Any], None],
+        jobs: Sequence[Job[A]],
+        done: Callable[[int, A | Exception], None],
         progress: Callable[[int, float], None],
         ready: Callable[[int], bool] = lambda index: True,
     ) -> None:
