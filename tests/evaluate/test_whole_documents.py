@@ -24,7 +24,7 @@ from isodiff.evaluate.likelihood import likelihood
 from isodiff.network.shape import Shape
 from isodiff.rng import Rows, stream
 from isodiff.runs.build import Trained, make_family, make_network
-from isodiff.runs.spec import RunSpec
+from isodiff.runs.spec import CorpusIdentity, RunSpec
 
 TEXT = "We hold these truths to be self-evident, that all are created equal."
 
@@ -62,7 +62,7 @@ def make(name: str) -> Trained:
         shape=Shape(depth=1, width=16, heads=2),
         length=16,
         budget=1e9,
-        corpus={"hash": "", "vocab_size": 257, "tokenizer": "bytes"},
+        corpus=CorpusIdentity(hash="", vocab_size=257, tokenizer="bytes"),
     )
     family = make_family({"name": name}, 257)
     network = make_network(spec, family).eval()

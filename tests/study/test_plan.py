@@ -13,7 +13,7 @@ from isodiff.errors import InputError
 from isodiff.families import FAMILIES
 from isodiff.network.shape import LAPTOP, Backbone, Shape
 from isodiff.runs.build import describe, make_family, measure
-from isodiff.runs.spec import Recipe, RunSpec
+from isodiff.runs.spec import CorpusIdentity, Recipe, RunSpec
 from isodiff.study import plan
 from isodiff.study.jobs import PlannedRun, StepSeconds
 from isodiff.study.plan import SLACK, fit_to, makespan, speed_key
@@ -36,7 +36,7 @@ def test_every_accepted_run_is_within_half_a_percent_of_its_budget(
         shape=Shape.parse(shape),
         budget=budget,
         length=length,
-        corpus={"hash": "x", "vocab_size": 257, "tokenizer": "bytes"},
+        corpus=CorpusIdentity(hash="x", vocab_size=257, tokenizer="bytes"),
         backbone=Backbone(mlp=mlp),
         recipe=Recipe(batch_size=batch),
     )
@@ -56,7 +56,7 @@ def spec_of(budget: float) -> RunSpec:
         shape=Shape.parse("6k"),
         budget=budget,
         length=32,
-        corpus={"hash": "x", "vocab_size": 257, "tokenizer": "bytes"},
+        corpus=CorpusIdentity(hash="x", vocab_size=257, tokenizer="bytes"),
     )
 
 

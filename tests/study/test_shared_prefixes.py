@@ -16,7 +16,7 @@ from test_end_to_end import corpus, isodiff  # noqa: F401  (a fixture)
 
 from isodiff.cli.plan_text import plan_table
 from isodiff.network.shape import Shape
-from isodiff.runs.spec import Recipe, RunSpec
+from isodiff.runs.spec import CorpusIdentity, Recipe, RunSpec
 from isodiff.serialization import from_json, to_json
 from isodiff.study.branching import BranchPoint, branch_points, with_shared_warmup
 from isodiff.study.jobs import Job, PlannedRun, StepSeconds
@@ -29,7 +29,7 @@ def spec(budget: float, shape: str = "6k", **changes: Any) -> RunSpec:
         "family": {"name": "masked"},
         "shape": Shape.parse(shape),
         "length": 32,
-        "corpus": {"hash": "x", "vocab_size": 257, "tokenizer": "bytes"},
+        "corpus": CorpusIdentity(hash="x", vocab_size=257, tokenizer="bytes"),
         "recipe": Recipe(schedule="wsd"),
     }
     return RunSpec(budget=budget, **{**parts, **changes})

@@ -15,6 +15,7 @@ from isodiff.runs.build import corpus_identity, load
 from isodiff.runs.checkpoint import steps as checkpoints
 from isodiff.runs.metrics import LossRow, read_metrics
 from isodiff.runs.spec import Recipe, num_steps
+from isodiff.serialization import to_json
 from isodiff.train.loop import train
 from isodiff.train.optimizer import set_rate
 from isodiff.train.run import TrainingRun
@@ -39,7 +40,7 @@ def test_every_family_learns_real_text(name, corpus, tmp_path):
 
 def test_the_record_says_where_it_comes_from(corpus, tmp_path):
     record = train(small(corpus), tmp_path, corpus)
-    assert record.spec.corpus == corpus_identity(corpus)
+    assert record.spec.corpus == to_json(corpus_identity(corpus))
     assert record.id == small(corpus).id
     made = record.provenance
     assert None not in (made.torch, made.isodiff, made.cpu, made.numpy)
@@ -128,7 +129,7 @@ def test_averaged_weights_are_what_is_evaluated(corpus, tmp_path):
 
 def test_another_corpus_is_refused(corpus, tmp_path):
     spec = small(corpus)
-    other = dataclasses.replace(spec, corpus={**spec.corpus, "hash": "0" * 64})
+    other = dataclasses.replace(spec, corpus=dataclasses.replace(spec.corpus, hash="0" * 64))
     with pytest.raises(InputError, match="is not the one of run"):
         train(other, tmp_path, corpus)
 

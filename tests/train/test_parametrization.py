@@ -20,7 +20,7 @@ from isodiff.network.view import View
 from isodiff.rng import Rows, stream
 from isodiff.runs.build import load, make_family, make_network
 from isodiff.runs.parametrization import BASE, Factors, factors, query_scale
-from isodiff.runs.spec import Recipe, RunSpec
+from isodiff.runs.spec import CorpusIdentity, Recipe, RunSpec
 from isodiff.train.loop import train
 from isodiff.train.optimizer import adamw
 from isodiff.train.run import TrainingRun
@@ -87,7 +87,7 @@ def spec_with(parametrization: str, shape: Shape = BASE, **more: Any) -> RunSpec
         shape=shape,
         budget=1e9,
         length=32,
-        corpus={"hash": "x", "vocab_size": 257, "tokenizer": "bytes"},
+        corpus=CorpusIdentity(hash="x", vocab_size=257, tokenizer="bytes"),
         recipe=Recipe(parametrization=parametrization, **more),  # type: ignore[arg-type]
     )
 

@@ -188,5 +188,5 @@ def _planned(
         task=examples.task,
     )
     steps = math.ceil(options.epochs * len(examples.trained_on) / recipe.batch_size)
-    each = measure(spec, base.corpus["vocab_size"]).step_flops
+    each = measure(spec, base.corpus.vocab_size).step_flops
     return dataclasses.replace(spec, budget=options.budget or steps * each)

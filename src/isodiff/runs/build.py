@@ -18,7 +18,7 @@ from isodiff.rng import stream
 from isodiff.runs import checkpoint
 from isodiff.runs.ema import AveragedWeights
 from isodiff.runs.parametrization import initialize, query_scale
-from isodiff.runs.spec import RunSpec, num_steps
+from isodiff.runs.spec import CorpusIdentity, RunSpec, num_steps
 
 
 def make_family(description: dict[str, Any], vocab_size: int) -> Family:
@@ -44,13 +44,13 @@ def describe(family: Family) -> dict[str, Any]:
     return {"name": family.name, **options}
 
 
-def corpus_identity(corpus: Corpus) -> dict[str, Any]:
+def corpus_identity(corpus: Corpus) -> CorpusIdentity:
     """What a spec says of its corpus."""
-    return {
-        "hash": corpus.hash,
-        "vocab_size": corpus.vocab_size,
-        "tokenizer": corpus.manifest.tokenizer.name,
-    }
+    return CorpusIdentity(
+        hash=corpus.hash,
+        vocab_size=corpus.vocab_size,
+        tokenizer=corpus.manifest.tokenizer.name,
+    )
 
 
 def make_network(spec: RunSpec, family: Family) -> Transformer:
@@ -165,8 +165,8 @@ def load(folder: Path, *, corpus: Path | None = None, device: str = "cpu") -> Tr
 
 def check_corpus(spec: RunSpec, corpus: Corpus, place: Path) -> None:
     """A run may only meet the corpus that its spec names."""
-    if spec.corpus["hash"] != corpus.hash:
+    if spec.corpus.hash != corpus.hash:
         raise InputError(
             f"corpus {place} (hash {corpus.hash[:12]}, vocabulary {corpus.vocab_size}) is not the one of "
-            f"run {spec.id} (hash {spec.corpus['hash'][:12]}, vocabulary {spec.corpus['vocab_size']})"
+            f"run {spec.id} (hash {spec.corpus.hash[:12]}, vocabulary {spec.corpus.vocab_size})"
         )

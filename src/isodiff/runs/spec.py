@@ -130,8 +130,19 @@ class Validation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CorpusIdentity:
+    """The text of a run: the hash of what fixes every token, and the tokenizer's name."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    hash: str
+    vocab_size: int
+    tokenizer: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """One run. `family` is its name and options, `corpus` what identifies the text.
+    """One run. `family` is its name and options.
 
     `init` identifies the weights of another run that this one is initialized with; None for random ones.
     `task` identifies the examples that it learns from, in place of the corpus; that then gives the tokenizer.
@@ -143,7 +154,7 @@ class RunSpec:
     shape: Shape
     budget: float
     length: int
-    corpus: dict[str, Any]
+    corpus: CorpusIdentity
     seed: int = 0
     backbone: Backbone = field(default_factory=Backbone)
     recipe: Recipe = field(default_factory=Recipe)

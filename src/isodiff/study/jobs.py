@@ -84,7 +84,7 @@ class PlannedRun:
             width=spec.shape.width,
             positions=share * self.step_positions,
             scores=spec.shape.heads * shown,
-            logits=spec.corpus["vocab_size"] * spec.length / shown,
+            logits=spec.corpus.vocab_size * spec.length / shown,
             number_bytes=4,
         )
 

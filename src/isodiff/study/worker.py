@@ -59,7 +59,7 @@ def _describe(job: DescribeRuns) -> list[PlannedRun]:
     specs, sizes, steps = [], [], []
     for draft in job.drafts:
         family = make_family(draft["family"], corpus.vocab_size)
-        whole = {**draft, "family": describe(family), "corpus": corpus_identity(corpus)}
+        whole = {**draft, "family": describe(family), "corpus": to_json(corpus_identity(corpus))}
         spec = RunSpec.from_json(whole)
         size = measure(spec, corpus.vocab_size)
         specs.append(spec)
