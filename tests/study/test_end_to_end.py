@@ -22,7 +22,7 @@ budgets:
 recipe: {{batch_size: 4, learning_rate: 1e-2, precision: float32}}
 validation: {{windows: 64, draws: 1, curve_points: 2, curve_windows: 16}}
 sampling: {{texts: 2, steps: 8}}
-frontier: {{steps: [4], texts: 8, held_out: 16, call_seconds: 0.01}}
+frontier: {frontier}
 """
 
 
@@ -42,18 +42,27 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "c"
 
 
+FRONTIER = "{steps: [4], texts: 8, held_out: 16, call_seconds: 0.01}"
+
+
 def write(
-    tmp_path: Path, corpus: Path, families: str, budgets: tuple[str, ...] = ("2e9", "4e9")
+    tmp_path: Path,
+    corpus: Path,
+    families: str,
+    budgets: tuple[str, ...] = ("2e9", "4e9"),
+    frontier: str = "null",
 ) -> str:
     file = tmp_path / "tiny.yaml"
-    lines = (f"  - {{flops: {flops}, shapes: [1x8x1, 1x16x1, 1x24x1]}}" for flops in budgets)
-    file.write_text(STUDY.format(corpus=corpus, families=families, budgets="\n".join(lines)))
+    lines = (f"  - {{flops: {flops}, shapes: [1x16x1, 1x20x1, 1x24x1]}}" for flops in budgets)
+    parts = {"corpus": corpus, "families": families, "frontier": frontier}
+    file.write_text(STUDY.format(**parts, budgets="\n".join(lines)))
     return str(file)
 
 
 @pytest.mark.slow
 def test_every_family_from_text_to_report(tmp_path, corpus):
-    study, out = write(tmp_path, corpus, ", ".join(sorted(FAMILIES)), ("2e9",)), tmp_path / "out"
+    families, out = ", ".join(sorted(FAMILIES)), tmp_path / "out"
+    study = write(tmp_path, corpus, families, ("2e9",), FRONTIER)
     first = isodiff("study", study, "--out", str(out), "--bootstrap", "50")
     assert first.returncode == 0, first.stderr
     assert first.stdout.splitlines()[-1] == str(out / "report.html")

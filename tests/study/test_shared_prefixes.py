@@ -148,9 +148,9 @@ corpus: {{prepared: {corpus}}}
 length: 32
 families: [autoregressive, {{name: block, block_size: 4, adapt_every: 40}}]
 budgets:
-  - {{flops: 1e9, shapes: [1x8x1, 1x16x1]}}
-  - {{flops: 2e9, shapes: [1x8x1, 1x16x1]}}
-  - {{flops: 3e9, shapes: [1x16x1]}}
+  - {{flops: 8e8, shapes: [1x12x1, 1x16x1]}}
+  - {{flops: 16e8, shapes: [1x12x1, 1x16x1]}}
+  - {{flops: 24e8, shapes: [1x16x1]}}
 recipe: {{batch_size: 4, learning_rate: 1e-2, precision: float32, schedule: wsd}}
 validation: {{windows: 64, draws: 1, curve_points: 3, curve_windows: 16}}
 sampling: {{texts: 2, steps: 8}}

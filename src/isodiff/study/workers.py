@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -31,6 +32,7 @@ class _Worker:
     def start(self) -> subprocess.Popen[str]:
         """The running process."""
         if self.process is None or self.process.poll() is not None:
+            self.stop()
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(
                     [sys.executable, "-m", "isodiff.study.worker", str(self.threads)],
@@ -68,10 +70,11 @@ class _Worker:
         raise JobFailed(f"the worker process ended with code {process.wait()}; see {self.log}")
 
     def stop(self) -> None:
-        """End the process."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait()
+        """End the process, and close its pipes."""
+        if self.process is not None:
+            with contextlib.suppress(BrokenPipeError), self.process:
+                self.process.terminate()
+            self.process = None
 
 
 class Workers:
