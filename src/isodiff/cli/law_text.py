@@ -13,7 +13,7 @@ from isodiff.report.sections.scaling import numbers_table
 from isodiff.report.text import terminal
 from isodiff.scaling.fitting.bootstrap import Quantity
 from isodiff.scaling.fitting.holdout import RunPrediction, RunsHeldOut
-from isodiff.scaling.laws.data_constrained_result import (
+from isodiff.scaling.laws.data_constrained_diagnostics import (
     DataConstrainedFamily,
     DataConstrainedResult,
     DecayConstants,

@@ -10,7 +10,7 @@ from isodiff.report.sections.extrapolation import extrapolation
 from isodiff.report.study_folder import StudyFolder
 from isodiff.scaling.fitting.bootstrap import LEVEL
 from isodiff.scaling.fitting.holdout import RunsHeldOut
-from isodiff.scaling.laws.data_constrained_result import (
+from isodiff.scaling.laws.data_constrained_diagnostics import (
     DataConstrainedFamily,
     DataConstrainedResult,
 )

@@ -124,9 +124,13 @@ class Worth:
 
     def predict(self, theta: Array, runs: Runs) -> Array:
         """ln L [rows of theta, runs] of other runs."""
-        new = np.minimum(runs.log("unique_tokens"), runs.log_d)
-        at = Repeats.of(runs.log_n, runs.log_d, new, self.surface.size_for(new)[0])
+        at = _repeats(runs, self.surface)
         return DataConstrainedLaw(self.law.form, at, self.law.center).log_nats(theta)[0]
+
+
+def _repeats(runs: Runs, fresh: Surface) -> Repeats:
+    new = np.minimum(runs.log("unique_tokens"), runs.log_d)
+    return Repeats.of(runs.log_n, runs.log_d, new, fresh.size_for(new)[0])
 
 
 @dataclass(frozen=True)
@@ -246,8 +250,6 @@ class Fitter:
     ) -> Worth:
         """The best of `starts`; `held` keeps the form's constants as they are."""
         runs = self.runs
-        new = np.minimum(runs.log("unique_tokens"), runs.log_d)
-        at = Repeats.of(runs.log_n, runs.log_d, new, fresh.size_for(new)[0])
         center = (float(runs.log_n.mean()), float(runs.log_d.mean()))
         base = [
             fresh.log_a[0] - fresh.alpha[0] * center[0],
@@ -258,7 +260,7 @@ class Fitter:
         ]
         start = np.array([[*base, *shape] for shape in starts], float)
         free = np.repeat([self.together, not held], [5, len(form.names)])
-        law = DataConstrainedLaw(form, at, center)
+        law = DataConstrainedLaw(form, _repeats(runs, fresh), center)
         if not free.any():
             residual = law.log_nats(start)[0] - runs.log_nats
             return Worth(law, start[0], float(rho(residual).sum()), free, runs)
@@ -267,11 +269,7 @@ class Fitter:
 
 
 def _check_text(name: str, runs: Runs) -> None:
-    """Whether these runs can say anything of repeated text.
-
-    Raises:
-        InputError: a run does not say how long its text is, none repeats it, or there are too few.
-    """
+    """Refuse runs that can say nothing of repeated text."""
     if any(point.unique_tokens is None for point in runs.points):
         raise InputError(
             f"some runs of {name} do not say how long their text is; give unique_tokens for each"

@@ -1,14 +1,21 @@
-"""From a fit of repeated data to its result: R_D and R_N, what the data know of them, rival forms."""
+"""The law of repeated data as files and reports hold it, and how it comes from a fit: R_D and R_N, what the
+data know of them, rival forms, the runs of most compute predicted."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import ClassVar
 
 import numpy as np
 
 from isodiff.errors import InputError
-from isodiff.scaling.fitting.bootstrap import LEVEL, noise
-from isodiff.scaling.fitting.holdout import RunsHeldOut, split
+from isodiff.scaling.fitting.bootstrap import LEVEL, Quantity, noise
+from isodiff.scaling.fitting.holdout import RunsHeldOut
 from isodiff.scaling.fitting.huber import DELTA, temperature
 from isodiff.scaling.fitting.newton import NAMES
+from isodiff.scaling.fitting.power_law import Array
 from isodiff.scaling.fitting.profile_likelihood import Profile, profile
 from isodiff.scaling.laws.data_constrained import (
     R_STARTS,
@@ -20,28 +27,127 @@ from isodiff.scaling.laws.data_constrained import (
     fit_data_constrained,
     fit_worth,
 )
-from isodiff.scaling.laws.data_constrained_result import (
-    Crossover,
-    DataConstrainedFamily,
-    DataConstrainedResult,
-    DecayConstants,
-    DecayIdentified,
-    DecayIntervals,
-    FreshConstants,
-    UnimodalConstants,
+from isodiff.scaling.laws.effective_data import crossover, forecast
+from isodiff.scaling.laws.law import (
+    REFERENCE,
+    Constant,
+    FamilyResult,
+    Forecast,
+    Law,
+    LawResult,
+    OpenSpan,
+    generator,
 )
-from isodiff.scaling.laws.effective_data import crossover
-from isodiff.scaling.laws.law import REFERENCE, Law, generator
 from isodiff.scaling.laws.load import printed
+from isodiff.scaling.laws.loss_surface import Cost, Surface, SurfaceConstants
 from isodiff.scaling.laws.model_comparison import Rival, rivals
-from isodiff.scaling.laws.parametric import falling
-from isodiff.scaling.laws.parametric_diagnostics import checked
+from isodiff.scaling.laws.parametric import Runs, falling
+from isodiff.scaling.laws.parametric_diagnostics import hold_out
 from isodiff.scaling.points import Points
 
 _SCANNED = np.geomspace(0.1, 1e5, 61)
 """Values of R_D and of R_N whose profiles are drawn."""
 _BEYOND = np.log(100.0)
 """How far past the largest compute, in ln C, a crossover is looked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecayConstants:
+    """R_D and R_N, and the objective of the fit."""
+
+    R_D: float
+    R_N: float
+    objective: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _DecayIntervals:
+    """Values that the data do not reject, open where they do not bound them."""
+
+    R_D: OpenSpan
+    R_N: OpenSpan
+
+
+@dataclass(frozen=True, kw_only=True)
+class _DecayIdentified:
+    R_D: bool
+    R_N: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FreshConstants(SurfaceConstants):
+    printed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _UnimodalConstants:
+    """D' = U e^p exp(-((e - 1) / e_p)^gamma), e_p = c (U/1e9)^m (1e9/N)^k."""
+
+    p: float
+    gamma: float
+    c: float
+    m: float
+    k: float
+    objective: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConstrainedFamily(DecayConstants, FamilyResult):
+    """R_D and R_N of a family with their profiles [[value, objective], ...], and the rival forms."""
+
+    num_points: int
+    max_epochs: float
+    intervals: _DecayIntervals
+    identified: _DecayIdentified
+    published: DecayConstants | None
+    profile: tuple[tuple[float, float], ...]
+    profile_R_N: tuple[tuple[float, float], ...]
+    fresh: _FreshConstants
+    all_fitted_together: DecayConstants | None
+    models: tuple[Rival, ...]
+    unimodal: _UnimodalConstants
+    cost: Cost
+    validation: RunsHeldOut
+
+    @property
+    def held_out_error(self) -> float | None:
+        """Of the runs of most compute, rms."""
+        return self.validation.rmse
+
+    def constants(self) -> tuple[Constant, ...]:
+        """R_D and R_N."""
+        (d, d_high), (n, n_high) = self.intervals.R_D, self.intervals.R_N
+        return (
+            Constant("R_D", "epochs that pay", Quantity(value=self.R_D, low=d, high=d_high)),
+            Constant("R_N", "sizes that pay", Quantity(value=self.R_N, low=n, high=n_high)),
+        )
+
+    def predict(self, name: str, budget: float, unique_tokens: float | None) -> Forecast | None:
+        """The optimum of fresh text, or of repeated text by this law's own R_D and R_N."""
+        rows = self.drawn((*self.fresh.theta, np.log(self.R_D), np.log(self.R_N)))
+        how = "R_D and R_N of the law"
+        return forecast(Surface.of(rows[:, :5]), rows[:, 5:], self.cost, budget, unique_tokens, how)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crossover:
+    """The compute from which a family is better than the reference on a text; None where never."""
+
+    family: str
+    unique_tokens: float
+    flops: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConstrainedResult(LawResult):
+    """The law of repeated data of every family: `repeated.json`."""
+
+    on_top: ClassVar = (
+        *("R_D", "R_N", "objective", "published", "profile", "intervals", "num_points"),
+    )
+    delta: float = 0.0
+    families: Mapping[str, DataConstrainedFamily] = field(default_factory=dict)
+    overtaking: tuple[Crossover, ...] = ()
 
 
 def _diagnose_data_constrained(fit: DataConstrainedFit) -> DataConstrainedResult:
@@ -67,23 +173,29 @@ def _diagnose_data_constrained(fit: DataConstrainedFit) -> DataConstrainedResult
 def _diagnosed(family: DataConstrainedFamilyFit, source: str) -> DataConstrainedFamily:
     worth, runs = family.saturating, family.runs
     r_d, r_n = _drawn(worth, 5), _drawn(worth, 6)
+    known, together = printed(source, "repeated", family.name), None
+    if family.printed is not None:  # the same with the constants of fresh data fitted too
+        guess = first_guess(family.name, runs)
+        together = _constants(Fitter(runs, together=True).saturating(guess))
     return DataConstrainedFamily(
         kind=runs.points[0].kind,
         num_points=len(runs.points),
         max_epochs=float(worth.law.at.epochs.max()),
         **vars(_constants(worth)),
-        intervals=DecayIntervals(R_D=(r_d.low, r_d.high), R_N=(r_n.low, r_n.high)),
-        identified=DecayIdentified(R_D=r_d.identified, R_N=r_n.identified),
-        published=_published(source, family.name),
+        intervals=_DecayIntervals(R_D=(r_d.low, r_d.high), R_N=(r_n.low, r_n.high)),
+        identified=_DecayIdentified(R_D=r_d.identified, R_N=r_n.identified),
+        published=None if known is None else DecayConstants(**known),
         profile=r_d.curve,
         profile_R_N=r_n.curve,
-        fresh=FreshConstants(printed=family.printed is not None, **vars(worth.surface.constants())),
-        all_fitted_together=_together(family),
+        fresh=_FreshConstants(
+            printed=family.printed is not None, **vars(worth.surface.constants())
+        ),
+        all_fitted_together=together,
         models=_forms(family),
         unimodal=_unimodal(family.unimodal),
         cost=runs.cost,
         range=runs.ranges,
-        validation=_held_out(family),
+        validation=hold_out(runs, partial(_predicted, family)),
         draws=falling((*NAMES, *worth.law.form.names), worth.uncentered(family.replicates)),
     )
 
@@ -94,42 +206,18 @@ def _constants(worth: Worth) -> DecayConstants:
 
 def _drawn(worth: Worth, column: int) -> Profile:
     """The profile of R_D or R_N; every value starts from several of the other."""
-    other = 11 - column
     starts = np.repeat(worth.theta[None], 1 + len(R_STARTS), axis=0)
-    starts[1:, other] = R_STARTS
-    y, held = worth.runs.log_nats, ~worth.free
-    return profile(worth.law, starts, y, column, _SCANNED, log=True, fixed=held)
+    starts[1:, 11 - column] = R_STARTS
+    y = worth.runs.log_nats
+    return profile(worth.law, starts, y, column, _SCANNED, log=True, fixed=~worth.free)
 
 
-def _published(source: str, family: str) -> DecayConstants | None:
-    known = printed(source, "repeated", family)
-    return None if known is None else DecayConstants(**known)
-
-
-def _together(family: DataConstrainedFamilyFit) -> DecayConstants | None:
-    """R_D and R_N where the constants of fresh data are fitted too, not taken from print."""
-    if family.printed is None:
-        return None
-    return _constants(
-        Fitter(family.runs, together=True).saturating(first_guess(family.name, family.runs))
-    )
-
-
-def _held_out(family: DataConstrainedFamilyFit) -> RunsHeldOut:
-    """The runs of most compute predicted from the others; intervals are of new runs."""
-    part = split(family.runs.points)
-    rest, left = family.runs.keep(~part.held_out), family.runs.keep(part.held_out)
-    num = len(family.replicates)
-    try:
-        fewer = fit_worth(family.name, rest, family.printed, num, 0)
-    except InputError as error:
-        return RunsHeldOut(rule=part.rule, reason=f"without them {error}")
-    worth = fewer.saturating
+def _predicted(family: DataConstrainedFamilyFit, rest: Runs, left: Runs) -> Array:
+    fewer = fit_worth(family.name, rest, family.printed, len(family.replicates), 0)
+    worth, rng = fewer.saturating, generator(0, family.name, "new runs")
     law = worth.predict(np.vstack([worth.theta[None], fewer.replicates]), left)
-    fresh = noise(
-        worth.residuals, worth.num_free, law[1:].shape, generator(0, family.name, "new runs")
-    )
-    return checked(part, rest, left, np.vstack([law[:1], law[1:] + fresh]))
+    fresh = noise(worth.residuals, worth.num_free, law[1:].shape, rng)
+    return np.vstack([law[:1], law[1:] + fresh])
 
 
 def _forms(family: DataConstrainedFamilyFit) -> tuple[Rival, ...]:
@@ -139,15 +227,14 @@ def _forms(family: DataConstrainedFamilyFit) -> tuple[Rival, ...]:
         "saturating": family.saturating,
         "unimodal": family.unimodal,
     }
-    freest = family.unimodal
-    scale = temperature(freest.residuals, freest.num_free)
-    objectives = {name: (worth.objective, worth.num_free) for name, worth in forms.items()}
-    return tuple(rivals(objectives, scale, len(family.runs.points)))
+    scale = temperature(family.unimodal.residuals, family.unimodal.num_free)
+    fitted = {name: (worth.objective, worth.num_free) for name, worth in forms.items()}
+    return tuple(rivals(fitted, scale, len(family.runs.points)))
 
 
-def _unimodal(worth: Worth) -> UnimodalConstants:
+def _unimodal(worth: Worth) -> _UnimodalConstants:
     p, log_gamma, log_c, m, k = (float(x) for x in worth.theta[5:])
-    return UnimodalConstants(
+    return _UnimodalConstants(
         p=p,
         gamma=float(np.exp(min(log_gamma, 700.0))),
         c=float(np.exp(min(log_c, 700.0))),
@@ -159,50 +246,38 @@ def _unimodal(worth: Worth) -> UnimodalConstants:
 
 def _crossovers(fit: DataConstrainedFit) -> tuple[Crossover, ...]:
     """The compute from which each family is better than the reference on the same text."""
-    reference = fit.families.get(REFERENCE)
-    rows: list[Crossover] = []
+    reference, rows = fit.families.get(REFERENCE), []
     for name, family in fit.families.items():
         if reference is None or family is reference:
             continue
-        texts = np.unique(
-            np.concatenate([f.runs.log("unique_tokens") for f in (family, reference)])
-        )
-        log_c = np.concatenate([f.runs.log("flops") for f in (family, reference)])
+        both = (family.runs, reference.runs)
+        texts = np.unique(np.concatenate([runs.log("unique_tokens") for runs in both]))
+        log_c = np.concatenate([runs.log("flops") for runs in both])
         within = float(log_c.min()), float(log_c.max()) + _BEYOND
-        for log_unique in (texts[0], np.median(texts), texts[-1]):
-            found = crossover(family.limited, reference.limited, float(log_unique), within)
-            rows.append(
-                Crossover(
-                    family=name,
-                    unique_tokens=float(np.exp(log_unique)),
-                    flops=None if found is None else float(np.exp(found)),
-                )
-            )
+        for text in (texts[0], np.median(texts), texts[-1]):
+            found = crossover(family.limited, reference.limited, float(text), within)
+            flops = None if found is None else float(np.exp(found))
+            rows.append(Crossover(family=name, unique_tokens=float(np.exp(text)), flops=flops))
     return tuple(rows)
 
 
 def _allowed(low: float | None, high: float | None) -> str:
-    """An interval that is open on a side."""
     if low is None:
         return "any value" if high is None else f"everything up to {high:.3g}"
     return f"{low:.3g} and more"
 
 
 def _warnings(families: dict[str, DataConstrainedFamily]) -> list[str]:
-    """What a reader must know before using the numbers."""
     said = []
     for name, found in families.items():
         for symbol, known in vars(found.identified).items():
             if not known:
-                low, high = vars(found.intervals)[symbol]
-                said.append(
-                    f"{name}: {symbol} is not identified: the data allow {_allowed(low, high)}"
-                )
+                allowed = _allowed(*vars(found.intervals)[symbol])
+                said.append(f"{name}: {symbol} is not identified: the data allow {allowed}")
         best = min(found.models, key=lambda row: row.aicc)
         if best.model != "saturating":
-            said.append(
-                f"{name}: by AICc the worth of repeated text is {best.model} rather than saturating"
-            )
+            rather = f"{best.model} rather than saturating"
+            said.append(f"{name}: by AICc the worth of repeated text is {rather}")
     return said
 
 

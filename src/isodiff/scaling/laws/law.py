@@ -24,7 +24,7 @@ from isodiff.scaling.fitting.power_law import Array
 from isodiff.scaling.points import Points
 from isodiff.serialization import IfAny, to_json
 
-R = TypeVar("R", bound="LawResult")
+_R = TypeVar("_R", bound="LawResult")
 
 REFERENCE = "autoregressive"
 """The family that compute multipliers and crossovers compare with."""
@@ -215,12 +215,12 @@ class Fit:
 
     def as_result(
         self,
-        kind: type[R],
+        kind: type[_R],
         families: Mapping[str, FamilyResult],
         protocol: str,
         warnings: Sequence[str],
         **own: Any,
-    ) -> R:
+    ) -> _R:
         """A result of these families; `own` are the fields that only results of this kind have."""
         data = self.data
         return kind(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -11,7 +13,6 @@ from isodiff.scaling.fitting.bootstrap import Resampling, interval
 from isodiff.scaling.fitting.holdout import (
     REPLICATES,
     RunsHeldOut,
-    Split,
     predictions,
     score,
     split,
@@ -101,7 +102,7 @@ def _diagnosed(fit: ParametricFit, family: ParametricFamilyFit) -> ParametricFam
         noise=_scatter(family.residuals),
         cost=runs.cost,
         range=runs.ranges,
-        validation=_held_out(family, fit.resampling),
+        validation=hold_out(runs, partial(_predicted, family, fit.resampling)),
         profiles=_profiles(family),
         optima=_optima(family),
         runs=_fitted_runs(family),
@@ -183,25 +184,27 @@ def _profiles(fit: ParametricFamilyFit) -> Profiles:
     )
 
 
-def _held_out(fit: ParametricFamilyFit, resampling: Resampling) -> RunsHeldOut:
-    """The largest budget predicted from the others; intervals are of new runs, noise included."""
-    runs = fit.runs
+def hold_out(runs: Runs, predict: Callable[[Runs, Runs], Array]) -> RunsHeldOut:
+    """The largest budget predicted from the others.
+
+    `predict` fits the runs of the first kind and gives ln L of the second: the law and replicates of new
+    runs, noise included, [1 + replicates, runs].
+    """
     part = split(runs.points)
     rest, left = runs.keep(~part.held_out), runs.keep(part.held_out)
     try:
-        replicates = min(fit.bootstrap, REPLICATES)
-        fewer = fit_family(fit.name, rest, replicates, fit.seed, resampling)
+        log_nats = predict(rest, left)
     except InputError as error:
         return RunsHeldOut(rule=part.rule, reason=f"without them {error}")
-    law = np.log(fewer.surface.nats(left.log_n, left.log_d))
-    return checked(part, rest, left, fewer.new_runs(law))
-
-
-def checked(part: Split, rest: Runs, left: Runs, log_nats: Array) -> RunsHeldOut:
-    """How well replicates of the law [1 + replicates, runs] predicted the runs left out."""
     beyond = float(np.exp(left.log("flops").max() - rest.log("flops").max()))
     rows = predictions(np.exp(log_nats), np.exp(left.log_nats))
     return score(part.rule, beyond, left.points, rows)
+
+
+def _predicted(fit: ParametricFamilyFit, resampling: Resampling, rest: Runs, left: Runs) -> Array:
+    replicates = min(fit.bootstrap, REPLICATES)
+    fewer = fit_family(fit.name, rest, replicates, fit.seed, resampling)
+    return fewer.new_runs(np.log(fewer.surface.nats(left.log_n, left.log_d)))
 
 
 def _warnings(families: dict[str, ParametricFamily]) -> list[str]:
