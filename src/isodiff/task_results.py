@@ -12,7 +12,7 @@ from pydantic import Field
 
 from isodiff.json_lines import MalformedLine
 from isodiff.provenance import Provenance
-from isodiff.record import Kind, Mean
+from isodiff.record import HeldOutLoss, Kind, Mean
 from isodiff.serialization import IfAny
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -91,6 +91,15 @@ class ClozeResult(_ItemsResult):
     """Of texts to be completed: nats of a target, mean over targets."""
 
     nats: Mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitResult(HeldOutLoss):
+    """Of a split of a run's own corpus; perplexity is exp of the nats."""
+
+    run: str
+    split: str
+    perplexity: float
 
 
 @dataclass(frozen=True, kw_only=True)

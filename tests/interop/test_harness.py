@@ -82,7 +82,8 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def runs(folder) -> dict[str, Path]:
-    return {name: trained(folder, name, folder / "corpus") for name in ("autoregressive", "masked")}
+    names, corpus = ("autoregressive", "masked"), folder / "corpus"
+    return {name: trained(folder, name, corpus, "7e8") for name in names}
 
 
 DRIVER = """

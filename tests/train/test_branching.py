@@ -19,7 +19,7 @@ from isodiff.runs.spec import RunSpec
 from isodiff.train.branching import LogSteps
 from isodiff.train.loop import train
 
-STEPS = (240, 170, 110)
+STEPS = (180, 170, 110)
 WSD = {"schedule": "wsd", "warmup_steps": 10, "precision": "float32", "learning_rate": 1e-2}
 
 

@@ -21,7 +21,7 @@ def command(corpus, out: Path) -> list[str]:
     return [
         *(sys.executable, "-m", "isodiff.cli", "train", "masked", "--corpus", str(corpus.folder)),
         *("--budget", "9e9", "--shape", "1x16x2", "--length", "32", "--out", str(out)),
-        *("--recipe.batch-size", "32", "--recipe.precision", "float32", "--recipe.ema", "0.9"),
+        *("--recipe.batch-size", "64", "--recipe.precision", "float32", "--recipe.ema", "0.9"),
         *("--validation.windows", "16", "--validation.curve-windows", "4", "--threads", "1"),
         *("--checkpoint-seconds", "0", "--json"),
     ]

@@ -32,7 +32,7 @@ from isodiff.runs.build import Trained, load
 from isodiff.runs.resumable import Kept
 from isodiff.runs.validation import evaluate
 from isodiff.serialization import to_json
-from isodiff.task_results import ChoiceResult, ClozeResult
+from isodiff.task_results import ChoiceResult, ClozeResult, SplitResult
 from isodiff.units import perplexity
 
 _MARK = {"exact": "=", "bound": "<="}
@@ -80,8 +80,16 @@ def _split(
         f"nats/token, {bits.value:.4f} +- {bits.standard_error:.4f} bits/byte, "
         f"perplexity {perplexity(nats.value):.3g} ({found.protocol})"
     )
-    value = {"run": trained.spec.id, "split": split, **to_json(found)}
-    return Answer({**value, "perplexity": perplexity(nats.value)}, text)
+    result = SplitResult(
+        run=trained.spec.id,
+        split=split,
+        kind=found.kind,
+        nats_per_token=nats,
+        bits_per_byte=bits,
+        protocol=found.protocol,
+        perplexity=perplexity(nats.value),
+    )
+    return Answer(to_json(result), text)
 
 
 @resumable

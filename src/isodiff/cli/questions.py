@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from tyro.conf import Positional
@@ -10,6 +11,17 @@ from isodiff.cli.options import Folder, Number, Seed
 from isodiff.cli.verb import Answer
 from isodiff.data.qa_format import write_questions
 from isodiff.evaluate.arithmetic import Split, arithmetic
+from isodiff.serialization import to_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class _QuestionFiles:
+    """Where the questions lie, how many, and of which seed."""
+
+    files: dict[str, str]
+    train: int
+    test: int
+    seed: int
 
 
 def run(
@@ -35,8 +47,6 @@ def run(
         write_questions(folder / f"{split}.jsonl", questions)
     first = sets["train"][0]
     files = {split: str(folder / f"{split}.jsonl") for split in sets}
-    said = "\n".join(f"{files[split]}: {len(sets[split])} questions" for split in sets)
-    return Answer(
-        {"files": files, "train": train, "test": test, "seed": seed},
-        f"{said}\n\n{first.prompt}{first.response}",
-    )
+    found = _QuestionFiles(files=files, train=train, test=test, seed=seed)
+    said = "\n".join(f"{files[split]}: {size} questions" for split, size in sizes.items())
+    return Answer(to_json(found), f"{said}\n\n{first.prompt}{first.response}")
