@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from isodiff.cli import main
 from isodiff.families import FAMILIES
 
 STUDY = """
@@ -133,21 +134,19 @@ def test_a_killed_study_goes_on_and_a_failed_run_does_not_stop_it(tmp_path, corp
     assert record["status"] == "done", "a failed run is tried again"
 
 
-def test_a_budget_that_is_too_small_is_one_line(tmp_path, corpus):
+def test_a_budget_that_is_too_small_is_one_line(tmp_path, corpus, capsys):
     study = write(tmp_path, corpus, "masked")
     Path(study).write_text(Path(study).read_text().replace("2e9", "4e6"))
-    done = isodiff("study", study, "--out", str(tmp_path / "out"))
-    assert done.returncode == 2
-    assert "needs >= 100. Smallest budget here" in done.stderr.splitlines()[-1]
+    assert main(["study", study, "--out", str(tmp_path / "out")]) == 2
+    assert "needs >= 100. Smallest budget here" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_another_study_in_the_folder_is_refused(tmp_path, corpus):
+def test_another_study_in_the_folder_is_refused(tmp_path, corpus, capsys):
     out = tmp_path / "out"
     out.mkdir()
     (out / "plan.json").write_text(json.dumps({"id": "other", "runs": []}))
-    done = isodiff("study", write(tmp_path, corpus, "masked"), "--out", str(out))
-    assert done.returncode == 2
-    assert "holds another study" in done.stderr.splitlines()[-1]
+    assert main(["study", write(tmp_path, corpus, "masked"), "--out", str(out)]) == 2
+    assert "holds another study" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.slow
