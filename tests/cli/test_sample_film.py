@@ -33,19 +33,19 @@ def autoregressive(folder: Path, texts: Path) -> Path:
     return trained(folder, "autoregressive", texts, "1e9")
 
 
-def last_canvases(path: Path) -> list[bytes]:
+def last_states(path: Path) -> list[bytes]:
     """The tokens that the texts of a film end with, cut where they are cut."""
     (source,) = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', path.read_text())
     reel = json.loads(source)
-    canvases = []
+    final_states = []
     for take in reel["takes"]:
         tokens = list(take["start"])
         for frame in [take["noise"], *take["frames"]]:
             for place, token in zip(frame[::2], frame[1::2], strict=True):
                 tokens[place] = token
         kept = [reel["pieces"][token] for token in tokens[: take["kept"]]]
-        canvases.append(b"".join(p.encode() if isinstance(p, str) else bytes(p) for p in kept))
-    return canvases
+        final_states.append(b"".join(p.encode() if isinstance(p, str) else bytes(p) for p in kept))
+    return final_states
 
 
 def test_a_film_ends_with_the_texts_that_were_drawn(masked, tmp_path):
@@ -53,11 +53,11 @@ def test_a_film_ends_with_the_texts_that_were_drawn(masked, tmp_path):
     words = ["--prompt", "<b>é ", "--suffix", "the end", "--steps", "8", "--num", "3"]
     said = answer("sample", masked, *words, "--trace", film)
     assert said["trace"] == str(film)
-    canvases = last_canvases(film)
-    assert len(canvases) == 3
-    for canvas, one in zip(canvases, said["samples"], strict=True):
-        assert canvas == b"".join(map(Bytes().spelling, one["tokens"]))
-        assert canvas.decode(errors="replace") == one["text"]
+    final_states = last_states(film)
+    assert len(final_states) == 3
+    for state, one in zip(final_states, said["samples"], strict=True):
+        assert state == b"".join(map(Bytes().spelling, one["tokens"]))
+        assert state.decode(errors="replace") == one["text"]
         assert f"{one['nfe']} network evaluations" in film.read_text()
         assert str(escape(one["text"])) in film.read_bytes().decode()
     silent = answer("sample", masked, *words)
@@ -72,7 +72,7 @@ def test_a_film_shows_the_first_texts_whatever_the_batch(masked, tmp_path, capsy
         assert main([*words, "--batch-size", size, "--trace", str(film)]) == 0
         last = capsys.readouterr().out.splitlines()[-1]
         assert last == f"{film}: a film of the first {SHOWN} texts"
-    assert len(last_canvases(films[0])) == SHOWN
+    assert len(last_states(films[0])) == SHOWN
     assert films[0].read_bytes() == films[1].read_bytes()
     with pytest.raises(SystemExit):
         main(["sample", "--help"])
@@ -80,15 +80,15 @@ def test_a_film_shows_the_first_texts_whatever_the_batch(masked, tmp_path, capsy
 
 
 def test_a_text_that_ends_early_is_cut_in_the_film_too(autoregressive, tmp_path):
-    """The last evaluation's end of document fills the canvas; only what was kept counts as text."""
+    """The last evaluation's end of document fills the text; only what was kept counts as text."""
     film = tmp_path / "film.html"
     words = ["--to-end", "--num", "6", "--length", "600", "--temperature", "3", "--trace", film]
     said = answer("sample", autoregressive, *words)
-    canvases = last_canvases(film)
+    final_states = last_states(film)
     lengths = [len(one["tokens"]) for one in said["samples"]]
     assert min(lengths) < 600
-    for canvas, one in zip(canvases, said["samples"], strict=True):
-        assert canvas == bytes(one["tokens"])
+    for state, one in zip(final_states, said["samples"], strict=True):
+        assert state == bytes(one["tokens"])
 
 
 def test_bad_paths_are_one_line_and_code_2(masked, tmp_path, capsys):

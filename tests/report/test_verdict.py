@@ -6,7 +6,7 @@ import math
 import pytest
 
 from isodiff.report.page import verdict_text
-from isodiff.report.ranking import FamilyStanding
+from isodiff.report.ranking import FamilyRanking
 from isodiff.report.sections.verdict import errors_sentence, multiplier_sentence, study_verdict
 from isodiff.report.study_folder import read_study_folder
 from isodiff.scaling.fitting.bootstrap import Quantity
@@ -148,8 +148,8 @@ def test_far_extrapolation_is_said(whole, tmp_path, factor, said):
 
 
 def test_what_the_intervals_hold_is_said() -> None:
-    def rows(*known: bool) -> list[FamilyStanding]:
-        return [FamilyStanding(family="masked", scatter_known=one) for one in known]
+    def rows(*known: bool) -> list[FamilyRanking]:
+        return [FamilyRanking(family="masked", scatter_known=one) for one in known]
 
     assert "is not in it" in errors_sentence(rows(True, True))
     assert "[low, high] hold nothing else" in errors_sentence(rows(True, False))
@@ -162,7 +162,7 @@ def test_families_without_a_price_have_a_reason() -> None:
     )
     prices = {"autoregressive": None, "masked": known, "uniform": refused}
     rows = [
-        FamilyStanding(family=name, multiplier_vs_autoregressive=price)
+        FamilyRanking(family=name, multiplier_vs_autoregressive=price)
         for name, price in prices.items()
     ]
     said = multiplier_sentence(rows)

@@ -103,25 +103,25 @@ def runs_of(folder: Path, name: str) -> list[Path]:
 
 
 @pytest.mark.slow
-def test_a_judge_with_another_tokenizer_compares_by_bits_per_byte(folder, tmp_path):
+def test_a_reference_model_with_another_tokenizer_compares_by_bits_per_byte(folder, tmp_path):
     (strange,) = (folder / "other").iterdir()
-    judge = runs_of(folder, "autoregressive")[1]
+    reference = runs_of(folder, "autoregressive")[1]
     # How many texts there are depends on the clock, so their entropy must not matter here.
-    options = ["--reference-model", str(judge), "--out", str(tmp_path), *QUICK, "--json"]
+    options = ["--reference-model", str(reference), "--out", str(tmp_path), *QUICK, "--json"]
     done = isodiff("frontier", str(strange), *options, "--entropy-floor", "0")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["measure"] == "bits_per_byte"
     (point,) = found["points"]
-    assert judge.name in point["judge"] and not point["judge_reads_tokens"]
+    assert reference.name in point["judge"] and not point["judge_reads_tokens"]
 
 
 def test_a_folder_gives_its_best_runs_and_a_named_run_takes_part_anyway(folder):
-    chosen, judge = runs_to_sample([folder / "runs"])
+    chosen, reference = runs_to_sample([folder / "runs"])
     assert len(chosen) == len(FAMILIES) + 1  # two budgets of one family
     first, second = runs_of(folder, "autoregressive")
     assert {one.folder for one in chosen} >= {first, second}
-    assert judge is not None and judge.folder in (first, second)
+    assert reference is not None and reference.folder in (first, second)
     alone, _ = runs_to_sample([second])
     assert [one.folder for one in alone] == [second]
 
@@ -135,8 +135,8 @@ def test_of_one_budget_the_lower_loss_is_chosen(folder, tmp_path):
         target = tmp_path / record["id"] / "record.json"
         target.parent.mkdir()
         target.write_text(json.dumps(record))
-    (chosen,), judge = runs_to_sample([tmp_path])
-    assert chosen.nats == 2.0 and judge == chosen
+    (chosen,), reference = runs_to_sample([tmp_path])
+    assert chosen.nats == 2.0 and reference == chosen
 
 
 @pytest.mark.parametrize(

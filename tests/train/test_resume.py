@@ -34,7 +34,7 @@ def newest(folder: Path) -> dict[str, bytes]:
 
 KILLED = """
 import os, signal, sys
-import isodiff.cli.train as verb
+import isodiff.cli.training as verb
 from isodiff.cli import main
 from isodiff.runs import checkpoint
 

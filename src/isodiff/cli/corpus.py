@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from tyro.conf import Positional
 
 from isodiff.cli.options import Folder, Name, Share, Source, Text
 from isodiff.cli.verb import Answer, Commands
-from isodiff.data.manifest import SPLITS, Manifest, read_manifest
+from isodiff.data.manifest import SPLITS, Manifest, SplitFiles, read_manifest
 from isodiff.report.blocks import Table
 from isodiff.report.text import terminal
 
@@ -75,13 +76,9 @@ COMMANDS = Commands(functions={"prepare": _prepare, "show": _show})
 
 def _described(folder: Path, manifest: Manifest) -> Answer:
     """A manifest for people and as JSON."""
+    names = ("num_tokens", "num_bytes", "num_documents")
     splits = {
-        name: {
-            "num_tokens": manifest.splits[name].num_tokens,
-            "num_bytes": manifest.splits[name].num_bytes,
-            "num_documents": manifest.splits[name].num_documents,
-        }
-        for name in SPLITS
+        split: {name: getattr(manifest.splits[split], name) for name in names} for split in SPLITS
     }
     value = {
         "folder": str(folder),
@@ -94,22 +91,19 @@ def _described(folder: Path, manifest: Manifest) -> Answer:
         "cut": manifest.cut,
         "splits": splits,
     }
-    rows = [
-        (
-            name,
-            f"{split['num_documents']:,}",
-            f"{split['num_bytes']:,}",
-            f"{split['num_tokens']:,}",
-            f"{split['num_bytes'] / split['num_tokens']:.3f}",
-        )
-        for name, split in splits.items()
-    ]
+    columns: dict[str, Callable[[str, SplitFiles], str]] = {
+        "split": lambda name, _: name,
+        "documents": lambda _, one: f"{one.num_documents:,}",
+        "bytes": lambda _, one: f"{one.num_bytes:,}",
+        "tokens": lambda _, one: f"{one.num_tokens:,}",
+        "bytes/token": lambda _, one: f"{one.num_bytes / one.num_tokens:.3f}",
+    }
     kind = "exact per token" if manifest.exact_bytes else "mean per token"
     lines = [
         f"{folder}: {', '.join(manifest.source)}",
         f"tokenizer {manifest.tokenizer.name}, {manifest.vocab_size} ids, eos {manifest.eos}; "
         f"bytes {kind}; hash {manifest.hash[:12]}",
-        terminal(Table.of(("split", "documents", "bytes", "tokens", "bytes/token"), rows)),
+        terminal(Table.of_columns(columns, [(name, manifest.splits[name]) for name in SPLITS])),
     ]
     if manifest.cut:
         lines.append(f"documents were cut at {manifest.cut} to fill every split")

@@ -3,54 +3,87 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
-import torch
 from tyro.conf import Positional, arg
 
-from isodiff.cli.evaluation_text import documents_text, harness_text, task_text
+from isodiff.cli.evaluation_text import (
+    bits_text,
+    documents_text,
+    harness_text,
+    nats_text,
+    task_text,
+)
 from isodiff.cli.options import (
-    Corpus,
-    Device,
     File,
     Folder,
     Name,
     Number,
     NumTokens,
+    Opening,
     RunFolder,
     Seed,
     Text,
-    Threads,
 )
 from isodiff.cli.verb import Answer, Commands, resumable
 from isodiff.data.documents import documents
 from isodiff.errors import InputError
 from isodiff.evaluate.documents import evaluate_documents
 from isodiff.evaluate.tasks import TASKS, TaskSettings, run_task, task_named
-from isodiff.runs.build import Trained, load
 from isodiff.runs.resumable import Kept
 from isodiff.runs.validation import evaluate
 from isodiff.serialization import to_json
 from isodiff.task_results import ChoiceResult, ClozeResult, SplitResult
-from isodiff.units import perplexity
+from isodiff.units import perplexity as perplexity_of
 
-_MARK = {"exact": "=", "bound": "<="}
 _TaskName = Annotated[
     str, arg(metavar="NAME", help_behavior_hint=lambda _: f"(one of {', '.join(TASKS)})")
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Scoring:
+    """How a benchmark is scored.
+
+    Attributes:
+        limit: Items taken, from the first on; all by default.
+        draws: Most noise draws per option, where it is a bound; 32 by default.
+        error: Chance, per item, that the sequential test drops the best option.
+        steps: Of the sampler, where something is written.
+        batch_tokens: Most tokens of a batch.
+    """
+
+    limit: Number | None = None
+    draws: Number | None = None
+    error: Annotated[float, arg(metavar="CHANCE")] = 0.05
+    steps: Number = 64
+    seed: Seed = 0
+    batch_tokens: NumTokens = 2**14
+
+    def settings(self, *, pmi: bool = False) -> TaskSettings:
+        """For what runs the task."""
+        return TaskSettings(**asdict(self), pmi=pmi)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TaskScoring(_Scoring):
+    """How a benchmark is scored.
+
+    Attributes:
+        draws: Most noise draws per option, where it is a bound; 128 by default. Of a text: most forwards
+            per window.
+    """
+
+
 @resumable
 def _split(
     folder: RunFolder,
+    opening: Opening,
     *,
     split: Literal["validation", "test", "train"] = "test",
     windows: Number = 512,
     draws: Number = 4,
-    corpus: Corpus | None = None,
-    device: Device = "cpu",
-    threads: Threads = 0,
 ) -> Answer:
     """Nats per token and bits per byte of a split of the run's own corpus.
 
@@ -59,7 +92,7 @@ def _split(
         windows: How many windows of the training length.
         draws: Noise draws per window, where the likelihood is a bound.
     """
-    trained = _loaded(folder, corpus, device, threads)
+    trained = opening.load(folder)
     tokens, length = trained.corpus.split(split), trained.spec.length
     asked = {"split": split, "windows": windows, "draws": draws, "step": trained.step}
     total = min(windows, tokens.num_windows(length))
@@ -71,23 +104,22 @@ def _split(
             length=length,
             windows=windows,
             draws=draws,
-            device=device,
+            device=opening.device,
             pieces=pieces,
         )
-    nats, bits = found.nats_per_token, found.bits_per_byte
+    perplexity = perplexity_of(found.nats_per_token.value)
     text = (
-        f"{trained.family.name} on {split} {_MARK[found.kind]} {nats.value:.4f} +- {nats.standard_error:.4f} "
-        f"nats/token, {bits.value:.4f} +- {bits.standard_error:.4f} bits/byte, "
-        f"perplexity {perplexity(nats.value):.3g} ({found.protocol})"
+        f"{trained.family.name} on {split} {nats_text(found)}, {bits_text(found)}, "
+        f"perplexity {perplexity:.3g} ({found.protocol})"
     )
     result = SplitResult(
         run=trained.spec.id,
         split=split,
         kind=found.kind,
-        nats_per_token=nats,
-        bits_per_byte=bits,
+        nats_per_token=found.nats_per_token,
+        bits_per_byte=found.bits_per_byte,
         protocol=found.protocol,
-        perplexity=perplexity(nats.value),
+        perplexity=perplexity,
     )
     return Answer(to_json(result), text)
 
@@ -95,6 +127,7 @@ def _split(
 @resumable
 def _text(
     folder: RunFolder,
+    opening: Opening,
     files: Annotated[tuple[str, ...], Positional, arg(metavar="FILE [FILE ...]")],
     *,
     method: Name = "auto",
@@ -106,9 +139,6 @@ def _text(
     text_field: Name = "text",
     seed: Seed = 0,
     batch_size: Number = 64,
-    corpus: Corpus | None = None,
-    device: Device = "cpu",
-    threads: Threads = 0,
 ) -> Answer:
     """Nats per token and bits per byte of any text, scored whole, document by document.
 
@@ -127,7 +157,7 @@ def _text(
         raise InputError(
             "which text? give files after the run; isodiff evaluate split RUN needs none"
         )
-    trained = _loaded(folder, corpus, device, threads)
+    trained = opening.load(folder)
     found = evaluate_documents(
         trained,
         documents(files, separator=separator, text_field=text_field),
@@ -138,7 +168,7 @@ def _text(
         end=end,
         seed=seed,
         batch_size=batch_size,
-        device=device,
+        device=opening.device,
     )
     return Answer(to_json(found), documents_text(trained.family.name, found))
 
@@ -146,20 +176,13 @@ def _text(
 @resumable
 def _task(
     folder: RunFolder,
+    opening: Opening,
     file: Annotated[File, Positional],
+    scoring: Annotated[_TaskScoring, arg(name="")],
     *,
     task: _TaskName | None = None,
     joiner: Text | None = None,
-    limit: Number | None = None,
-    draws: Number | None = None,
-    error: Annotated[float, arg(metavar="CHANCE")] = 0.05,
     pmi: bool = False,
-    steps: Number = 64,
-    seed: Seed = 0,
-    batch_tokens: NumTokens = 2**14,
-    corpus: Corpus | None = None,
-    device: Device = "cpu",
-    threads: Threads = 0,
 ) -> Answer:
     """Score a run on a benchmark: the option that it finds likeliest, or the word that it would write.
 
@@ -170,28 +193,15 @@ def _task(
             Or the text of a task that is one.
         task: The benchmark that the file holds, which says how its parts are joined and names the result.
         joiner: What stands between context and continuation, for a file that is no named task.
-        limit: Items taken, from the first on; all by default.
-        draws: Most noise draws per option, where it is a bound; 128 by default. Of a text: most forwards
-            per window.
-        error: Chance, per item, that the sequential test drops the best option.
         pmi: Score the difference to the option without its context as well (two forwards).
-        steps: Of the sampler, where something is written.
-        batch_tokens: Most tokens of a batch.
     """
     known = None if task is None else task_named(task)
     if joiner is not None and task is not None:
         raise InputError(f"task {task} has a joiner of its own; leave out --joiner")
-    settings = TaskSettings(
-        error=error,
-        draws=draws,
-        steps=steps,
-        pmi=pmi,
-        seed=seed,
-        limit=limit,
-        batch_tokens=batch_tokens,
+    trained = opening.load(folder)
+    result = run_task(
+        trained, file, scoring.settings(pmi=pmi), task=known, joiner=joiner, device=opening.device
     )
-    trained = _loaded(folder, corpus, device, threads)
-    result = run_task(trained, file, settings, task=known, joiner=joiner, device=device)
     if isinstance(result, ChoiceResult | ClozeResult):
         for one in result.malformed:
             print(f"isodiff evaluate: {file} line {one.line}: {one.reason}", file=sys.stderr)
@@ -200,19 +210,12 @@ def _task(
 
 def _harness(
     folder: RunFolder,
+    opening: Opening,
     task: Annotated[str, Positional, arg(metavar="TASK")],
+    scoring: Annotated[_Scoring, arg(name="")],
     *,
     include_path: Folder | None = None,
     num_fewshot: Number | None = None,
-    limit: Number | None = None,
-    draws: Number | None = None,
-    error: Annotated[float, arg(metavar="CHANCE")] = 0.05,
-    steps: Number = 64,
-    seed: Seed = 0,
-    batch_tokens: NumTokens = 2**14,
-    corpus: Corpus | None = None,
-    device: Device = "cpu",
-    threads: Threads = 0,
 ) -> Answer:
     """Score a run on a task of lm-evaluation-harness, which brings its own data.
 
@@ -220,32 +223,18 @@ def _harness(
         task: The task's name in the harness.
         include_path: Folder of further task files.
         num_fewshot: Examples before each question; as many as the task says by default.
-        limit: Items taken, from the first on; all by default.
-        draws: Most noise draws per option, where it is a bound; 32 by default.
-        error: Chance, per item, that the sequential test drops the best option.
-        steps: Of the sampler, where something is written.
-        batch_tokens: Most tokens of a batch.
     """
     from isodiff.interop.lm_eval import run_harness
 
-    settings = TaskSettings(
-        error=error, draws=draws, steps=steps, seed=seed, limit=limit, batch_tokens=batch_tokens
-    )
     result = run_harness(
-        _loaded(folder, corpus, device, threads),
+        opening.load(folder),
         task,
-        settings,
+        scoring.settings(),
         include_path=include_path,
         num_fewshot=num_fewshot,
-        device=device,
+        device=opening.device,
     )
     return Answer(to_json(result), harness_text(result))
 
 
 COMMANDS = Commands(functions={"split": _split, "text": _text, "task": _task, "harness": _harness})
-
-
-def _loaded(folder: Path, corpus: Path | None, device: str, threads: int) -> Trained:
-    if threads:
-        torch.set_num_threads(threads)
-    return load(folder, corpus=corpus, device=device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from isodiff.evaluate.documents import DocumentsLikelihood
+from isodiff.record import HeldOutLoss
 from isodiff.report.blocks import Table
 from isodiff.report.text import terminal
 from isodiff.task_results import (
@@ -17,6 +18,18 @@ from isodiff.task_results import (
 from isodiff.units import short
 
 _SHOWN = 20  # documents in the table
+
+
+def nats_text(found: HeldOutLoss) -> str:
+    """`= 1.2345 +- 0.0012 nats/token`; `<=` where it is a bound."""
+    mark, nats = "=" if found.kind == "exact" else "<=", found.nats_per_token
+    return f"{mark} {nats.value:.4f} +- {nats.standard_error:.4f} nats/token"
+
+
+def bits_text(found: HeldOutLoss) -> str:
+    """`1.2345 +- 0.0012 bits/byte`."""
+    bits = found.bits_per_byte
+    return f"{bits.value:.4f} +- {bits.standard_error:.4f} bits/byte"
 
 
 def documents_text(family: str, found: DocumentsLikelihood) -> str:

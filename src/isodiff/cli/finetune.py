@@ -8,46 +8,32 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import torch
 from tyro.conf import arg
 
 from isodiff.cli.options import Corpus as CorpusFolder
-from isodiff.cli.options import (
-    Device,
-    File,
-    Flops,
-    Folder,
-    Number,
-    NumTokens,
-    RunFolder,
-    Seconds,
-    Seed,
-    Threads,
-)
+from isodiff.cli.options import File, Flops, Number, NumTokens, RunFolder
 from isodiff.cli.parsing import Parsed, settings_of
 from isodiff.cli.sampler_options import SamplerOptions, sampler_settings
-from isodiff.cli.verb import Answer, WorkFailed, resumable
+from isodiff.cli.training import TrainingOptions
+from isodiff.cli.verb import Answer, resumable
 from isodiff.data.qa_format import QuestionAnswer, read_questions, tokenize_questions
 from isodiff.data.tokens import Corpus
 from isodiff.evaluate.answers import evaluate_answers
 from isodiff.families import family_named
 from isodiff.files import read_json
-from isodiff.progress import TrainingLine
 from isodiff.record import WeightsSource
 from isodiff.runs.build import load, measure
 from isodiff.runs.spec import Recipe, RunSpec, Validation
 from isodiff.serialization import to_json
 from isodiff.train.examples import Examples
 from isodiff.train.initialization import initialization_from
-from isodiff.train.loop import train
-from isodiff.units import clock
 
 _SAMPLER_DEFAULTS = {"condition": "clamp"}
 """Of samplers after fine-tuning, where they differ: prompts are shown as they were in training."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Options:
+class _Options(TrainingOptions):
     """What `isodiff finetune` needs beside the sampler's own options.
 
     Attributes:
@@ -60,7 +46,6 @@ class _Options:
         length: Tokens of question and answer together, at most; the run's own by default.
         out: Folder of runs; the run goes to OUT/<id>, its answers to OUT/<id>/answers.jsonl.
         batch_answers: Answers written at a time.
-        checkpoint_seconds: Time between checkpoints.
     """
 
     data: File
@@ -70,13 +55,8 @@ class _Options:
     budget: Flops | None = None
     answer_tokens: NumTokens | None = None
     length: NumTokens | None = None
-    seed: Seed = 0
-    out: Folder = Path("runs")
     corpus: CorpusFolder | None = None
     batch_answers: Number = 64
-    threads: Threads = 0
-    device: Device = "cpu"
-    checkpoint_seconds: Seconds = 60.0
 
 
 @resumable
@@ -97,12 +77,8 @@ def run(
         family_named(base.family["name"]), sampler_options, **_SAMPLER_DEFAULTS
     )
     own_recipe = dataclasses.replace(base.recipe, **recipe)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    place = (
-        read_json(folder / "location.json")["corpus"] if options.corpus is None else options.corpus
-    )
-    corpus = Corpus.open(place)
+    options.set_threads()
+    corpus = Corpus.open(options.corpus or Path(read_json(folder / "location.json")["corpus"]))
     init = initialization_from(folder, corpus)
     examples = Examples.of(
         options.task,
@@ -117,29 +93,8 @@ def run(
         print(f"{examples.left_out} examples are too long and left out", file=sys.stderr)
     asked = [] if options.test is None else _questions(options.test)
     spec = _planned(base, examples, init.source, options, own_recipe, validation)
-    place = options.out / spec.id
-    print(
-        f"{spec.family['name']} from run {base.id}, {len(examples.trained_on)} examples\n{place}",
-        file=sys.stderr,
-    )
-    record = train(
-        spec,
-        place,
-        corpus,
-        init=init,
-        source=examples,
-        device=options.device,
-        report=TrainingLine(spec.family["name"]),
-        checkpoint_seconds=options.checkpoint_seconds,
-    )
-    found = record.validation
-    if found is None:
-        raise WorkFailed(f"{place} stopped: {record.message}", to_json(record))
-    nats, mark = found.nats_per_token, "=" if found.kind == "exact" else "<="
-    text = (
-        f"{place}\nvalidation {mark} {nats.value:.4f} +- {nats.standard_error:.4f} nats/token "
-        f"({found.protocol}) after {clock(record.wall_seconds or 0)}"
-    )
+    summary = f"{spec.family['name']} from run {base.id}, {len(examples.trained_on)} examples"
+    place, record, text = options.train(spec, summary, corpus, init, examples, with_bits=False)
     value = {**to_json(record), "left_out": examples.left_out}
     if options.test is None:
         return Answer(value, text)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
+
+if TYPE_CHECKING:
+    from isodiff.runs.build import Trained
+    from isodiff.study.study import Study
 
 Flops = Annotated[float, arg(metavar="FLOPS")]
 Seconds = Annotated[float, arg(metavar="SECONDS")]
@@ -42,3 +47,48 @@ Shape = Annotated[
 Json = Annotated[bool, arg(help="Print one JSON object on stdout, and everything else on stderr.")]
 Source = Annotated[str, arg(metavar="SOURCE")]
 RunFolders = Annotated[Path, arg(metavar="RUN")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Opening:
+    """How a trained run is opened."""
+
+    corpus: Corpus | None = None
+    device: Device = "cpu"
+    threads: Threads = 0
+
+    def load(self, folder: Path) -> Trained:
+        """The run in `folder`."""
+        import torch
+
+        from isodiff.runs.build import load
+
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        return load(folder, corpus=self.corpus, device=self.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _StudyPlace:
+    """Where a study works and with what.
+
+    Attributes:
+        out: The study's folder; runs/<name> by default.
+        minutes: Scale all budgets so that the whole study takes this long on this machine.
+    """
+
+    out: Folder | None = None
+    minutes: Minutes | None = None
+    workers: Workers | None = None
+    threads: WorkerThreads = 1
+
+    def read(self, file: Path) -> tuple[Study, Path]:
+        """The study of a YAML file, and its folder."""
+        from isodiff.study.study import read_study
+
+        study = read_study(file)
+        return study, self.out or Path("runs") / study.name
+
+
+Opening = Annotated[_Opening, arg(name="")]
+StudyPlace = Annotated[_StudyPlace, arg(name="")]

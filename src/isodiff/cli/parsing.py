@@ -187,7 +187,7 @@ def _bound(function: Callable[..., Answer]) -> Callable[..., _Call]:
         parameters.append(inspect.Parameter(name, kind, default=default, annotation=hint))
 
     def bind(*, json: bool, **given: Any) -> _Call:
-        given = {name: made.get(name, _same)(value) for name, value in given.items()}
+        given |= {name: make(given[name]) for name, make in made.items()}
         return functools.partial(function, **given), json
 
     kind = inspect.Parameter.KEYWORD_ONLY
@@ -201,10 +201,6 @@ def _bound(function: Callable[..., Answer]) -> Callable[..., _Call]:
 
 def _make(cls: type, given: dict[str, Any]) -> Any:
     return cls(**given)
-
-
-def _same(value: Any) -> Any:
-    return value
 
 
 def _command_line(verb: str) -> tuple[Commands | None, Callable[..., _Call] | SubcommandApp]:

@@ -12,14 +12,12 @@ from tyro.conf import Positional, arg
 from isodiff.cli.options import (
     Flops,
     Folder,
-    Minutes,
     Number,
     NumTokens,
     Share,
     Source,
     StudyFile,
-    Workers,
-    WorkerThreads,
+    StudyPlace,
 )
 from isodiff.cli.verb import Answer, Commands
 from isodiff.errors import InputError
@@ -32,34 +30,20 @@ if TYPE_CHECKING:
 _ROWS = 4  # sequences of a step: enough that every family's shares of them come out even
 
 
-def _study(
-    study: StudyFile,
-    *,
-    out: Folder | None = None,
-    minutes: Minutes | None = None,
-    workers: Workers | None = None,
-    threads: WorkerThreads = 1,
-) -> Answer:
+def _study(study: StudyFile, place: StudyPlace) -> Answer:
     """The runs of a study: parameters, tokens, epochs, steps, time, memory.
 
     Time comes from timing a few steps of each kind here; the corpus is prepared if it is not yet.
-
-    Args:
-        out: The study's folder; runs/<name> by default.
-        minutes: Scale all budgets so that the whole study takes this long on this machine.
     """
     from isodiff.cli.plan_text import plan_table
     from isodiff.provenance import num_cores
-    from isodiff.serialization import to_json
     from isodiff.study.plan import corpus_folder, plan_study
-    from isodiff.study.study import read_study
     from isodiff.study.workers import Workers
 
-    wanted = read_study(study)
-    place = out or Path("runs") / wanted.name
-    count = workers or max(1, num_cores() // threads)
-    with Workers(count, threads, place) as pool:
-        scaled, runs = plan_study(wanted, corpus_folder(wanted, place), pool, minutes)
+    wanted, folder = place.read(study)
+    count = place.workers or max(1, num_cores() // place.threads)
+    with Workers(count, place.threads, folder) as pool:
+        scaled, runs = plan_study(wanted, corpus_folder(wanted, folder), pool, place.minutes)
     rows = [{**to_json(run), "memory_bytes": run.memory_bytes} for run in runs]
     return Answer({"study": scaled.to_json(), "runs": rows}, plan_table(runs, count))
 

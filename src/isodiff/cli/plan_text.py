@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from isodiff.report.blocks import Section, Table, Text
 from isodiff.report.format import spread
@@ -46,47 +46,41 @@ def _head(found: Plan) -> str:
         f"{found.budget:.3g} FLOPs{limit}, by the {found.law} law of {found.source} "
         f"(C: {found.flops}, N: {found.parameters_convention})"
     )
-    errors = [
-        f"{law.law} {law.held_out_error:.2%}"
-        for law in found.laws
-        if law.held_out_error is not None
-    ]
-    if not errors:
-        return head
-    return (
-        f"{head}\nerror of loss at the largest budgets when these are left out: {', '.join(errors)}"
-    )
+    known = [(law.law, law.held_out_error) for law in found.laws]
+    errors = ", ".join(f"{law} {error:.2%}" for law, error in known if error is not None)
+    said = "error of loss at the largest budgets when these are left out"
+    return f"{head}\n{said}: {errors}" if errors else head
 
 
 def _ranked(found: Plan) -> list[tuple[str, FamilyPlan]]:
-    def rank(item: tuple[str, FamilyPlan]) -> tuple[float, str]:
-        name, family = item
-        return (float("inf") if family.loss is None else family.loss, name)
-
-    return sorted(found.families.items(), key=rank)
+    named = sorted(found.families.items())
+    return sorted(named, key=lambda item: math.inf if item[1].loss is None else item[1].loss)
 
 
 def _by_law(found: Plan) -> Table:
     """Size, tokens, loss and recipe of each family."""
-    limited = found.data_limit is not None
-    rows = []
-    for name, family in _ranked(found):
-        mark = "<= " if family.kind == "bound" else ""
-        loss = mark + spread(family.loss, family.loss_interval, ".3f")
-        batch, rate = family.batch_tokens.value, family.learning_rate.value
-        rows.append(
-            (
-                name,
-                spread(family.N, family.N_interval),
-                spread(family.D, family.D_interval),
-                *([f"{family.epochs:.3g}"] if limited else []),
-                "unknown" if family.loss is None else loss,
-                "-" if batch is None else short(batch),
-                "-" if rate is None else f"{rate:.2g}",
-            )
-        )
-    epochs = ["epochs"] if limited else []
-    return Table.of(("family", "N*", "D*", *epochs, "loss", "batch", "rate"), rows)
+    columns: dict[str, Callable[[str, FamilyPlan], str]] = {
+        "family": lambda name, _: name,
+        "N*": lambda _, one: spread(one.N, one.N_interval),
+        "D*": lambda _, one: spread(one.D, one.D_interval),
+        "epochs": lambda _, one: f"{one.epochs:.3g}",
+        "loss": lambda _, one: _loss(one),
+        "batch": lambda _, one: _or_dash(one.batch_tokens.value, short),
+        "rate": lambda _, one: _or_dash(one.learning_rate.value, "{:.2g}".format),
+    }
+    if found.data_limit is None:
+        del columns["epochs"]
+    return Table.of_columns(columns, _ranked(found))
+
+
+def _loss(one: FamilyPlan) -> str:
+    if one.loss is None:
+        return "unknown"
+    return ("<= " if one.kind == "bound" else "") + spread(one.loss, one.loss_interval, ".3f")
+
+
+def _or_dash(value: float | None, show: Callable[[float], str]) -> str:
+    return "-" if value is None else show(value)
 
 
 def _setting(found: Plan) -> str:
@@ -105,33 +99,22 @@ def _setting(found: Plan) -> str:
 
 
 def _needs(found: Plan) -> Table:
-    names = (
-        "family",
-        "hours",
-        "memory",
-        "devices",
-        "FLOPs/token",
-        "evaluations",
-        "tokens/s",
-        "in batches",
-    )
-    return Table.of(names, [_needs_row(*item) for item in _ranked(found)], caption=_NEEDS)
+    def speed(show: Callable[[SamplingSpeed], str]) -> Callable[[str, FamilyPlan], str]:
+        return lambda _, one: (
+            show(one.inference) if isinstance(one.inference, SamplingSpeed) else "-"
+        )
 
-
-def _needs_row(name: str, family: FamilyPlan) -> Sequence[str]:
-    memory, sampling = family.memory, family.inference
-    least = memory.devices_needed
-    cells = ["-"] * 4
-    if isinstance(sampling, SamplingSpeed):
-        cells = [
-            short(sampling.flops_per_token),
-            f"{sampling.evaluations:.0f}",
-            short(sampling.tokens_per_second_alone),
-            short(sampling.tokens_per_second),
-        ]
-    size = short(memory.states_bytes + memory.activations_bytes, "B")
-    needed = "none" if least is None else str(least)
-    return (name, f"{family.training.hours:.3g}", size, needed, *cells)
+    columns: dict[str, Callable[[str, FamilyPlan], str]] = {
+        "family": lambda name, _: name,
+        "hours": lambda _, one: f"{one.training.hours:.3g}",
+        "memory": lambda _, one: short(one.memory.states_bytes + one.memory.activations_bytes, "B"),
+        "devices": lambda _, one: str(one.memory.devices_needed or "none"),
+        "FLOPs/token": speed(lambda sampling: short(sampling.flops_per_token)),
+        "evaluations": speed(lambda sampling: f"{sampling.evaluations:.0f}"),
+        "tokens/s": speed(lambda sampling: short(sampling.tokens_per_second_alone)),
+        "in batches": speed(lambda sampling: short(sampling.tokens_per_second)),
+    }
+    return Table.of_columns(columns, _ranked(found), _NEEDS)
 
 
 def _rules(family: FamilyPlan) -> list[str]:
@@ -171,21 +154,17 @@ def _known(found: Proposal) -> str:
 
 
 def _next_runs(found: Proposal) -> Table:
-    rows = []
-    for run in found.runs:
-        after = run.error_after
-        rows.append(
-            (
-                run.family,
-                f"{run.flops:.3g}",
-                run.shape or "-",
-                short(run.parameters),
-                short(run.tokens),
-                f"{after:.4f}" if found.verdict == "lead" else f"x {math.exp(after):.3g}",
-                _why(run),
-            )
-        )
-    return Table.of(("family", "budget", "shape", "params", "tokens", "error after", "why"), rows)
+    error = "{:.4f}".format if found.verdict == "lead" else lambda e: f"x {math.exp(e):.3g}"
+    columns: dict[str, Callable[[ProposedRun], str]] = {
+        "family": lambda run: run.family,
+        "budget": lambda run: f"{run.flops:.3g}",
+        "shape": lambda run: run.shape or "-",
+        "params": lambda run: short(run.parameters),
+        "tokens": lambda run: short(run.tokens),
+        "error after": lambda run: error(run.error_after),
+        "why": _why,
+    }
+    return Table.of_columns(columns, [(run,) for run in found.runs])
 
 
 def _why(run: ProposedRun) -> str:
@@ -211,24 +190,21 @@ def _outlook(found: Proposal) -> str:
 def plan_table(runs: Sequence[PlannedRun], count: int) -> str:
     """The runs of a study, and what they take with `count` workers."""
     branched = any(run.prefix_of for run in runs)
-    rows = [
-        (
-            run.spec.family["name"],
-            f"{run.spec.budget:.2g}",
-            run.spec.shape,
-            run.spec.seed,
-            short(run.parameters),
-            short(run.tokens),
-            f"{run.epochs:.2f}",
-            f"{run.steps:.0f}",
-            *([f"{run.steps - run.prefix_steps:.0f}"] if branched else []),
-            clock(run.seconds),
-            short(run.memory_bytes, "B"),
-        )
-        for run in runs
-    ]
-    names = ("family", "budget", "shape", "seed", "params", "tokens", "epochs", "steps")
-    trained = ("trained",) if branched else ()
+    columns: dict[str, Callable[[PlannedRun], object]] = {
+        "family": lambda run: run.spec.family["name"],
+        "budget": lambda run: f"{run.spec.budget:.2g}",
+        "shape": lambda run: run.spec.shape,
+        "seed": lambda run: run.spec.seed,
+        "params": lambda run: short(run.parameters),
+        "tokens": lambda run: short(run.tokens),
+        "epochs": lambda run: f"{run.epochs:.2f}",
+        "steps": lambda run: f"{run.steps:.0f}",
+        "trained": lambda run: f"{run.steps - run.prefix_steps:.0f}",
+        "time": lambda run: clock(run.seconds),
+        "memory": lambda run: short(run.memory_bytes, "B"),
+    }
+    if not branched:
+        del columns["trained"]
     flops = math.fsum(run.flops for run in runs)
     total = makespan([run.seconds for run in runs], count)
     said = (
@@ -242,4 +218,4 @@ def plan_table(runs: Sequence[PlannedRun], count: int) -> str:
             "cooldown; "
             f"{short(own, 'FLOP')} to train, {short(flops - own, 'FLOP')} ({1 - own / flops:.0%}) saved"
         )
-    return terminal(Table.of((*names, *trained, "time", "memory"), rows, caption=said))
+    return terminal(Table.of_columns(columns, [(run,) for run in runs], said))

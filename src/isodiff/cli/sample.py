@@ -13,17 +13,7 @@ import numpy as np
 import torch
 from tyro.conf import arg
 
-from isodiff.cli.options import (
-    Corpus,
-    Device,
-    File,
-    Number,
-    NumTokens,
-    RunFolder,
-    Seed,
-    Text,
-    Threads,
-)
+from isodiff.cli.options import File, Number, NumTokens, Opening, RunFolder, Seed, Text
 from isodiff.cli.sampler_options import SamplerOptions, sampler_settings
 from isodiff.cli.verb import Answer
 from isodiff.errors import InputError
@@ -32,7 +22,7 @@ from isodiff.families.base import UNDECIDED, Sampler
 from isodiff.families.sampling import Trajectory, sample_trajectories
 from isodiff.report.film import SHOWN, Film, Take, write_film
 from isodiff.rng import Streams
-from isodiff.runs.build import Trained, load
+from isodiff.runs.build import Trained
 from isodiff.runs.resumable import Kept
 from isodiff.types import Tokens
 
@@ -61,14 +51,12 @@ class _Options:
     seed: Seed = 0
     batch_size: Number = 64
     trace: File | None = None
-    corpus: Corpus | None = None
-    device: Device = "cpu"
-    threads: Threads = 0
 
 
 def run(
     folder: RunFolder,
     options: Annotated[_Options, arg(name="")],
+    opening: Opening,
     sampler_options: SamplerOptions,
 ) -> Answer:
     """Draw texts from a run. Which of the sampler's options apply is decided by the run's family."""
@@ -76,9 +64,7 @@ def run(
         raise InputError("num and batch_size must be at least 1")
     if options.trace is not None:
         _make_room(options.trace)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    trained = load(folder, corpus=options.corpus, device=options.device)
+    trained = opening.load(folder)
     eos = trained.corpus.tokenizer.eos
     known = {field.name for field in dataclasses.fields(trained.family.sampler)}
     settings = sampler_settings(type(trained.family), sampler_options)
@@ -87,7 +73,7 @@ def run(
     if "window" in known and settings["window"] is None:
         settings = {**settings, "window": trained.spec.length}  # no context was longer in training
     sampler = trained.family.sampler(**settings)
-    start = _initial_state(trained, options)
+    start = _initial_state(trained, options).to(opening.device)
     began = time.monotonic()
     tokens, nfe, trajectories = _drawn(trained, start, sampler, options)
     seconds = time.monotonic() - began
@@ -106,7 +92,7 @@ def run(
         "tokens_per_second": written / seconds,
         "batch": min(options.num, options.batch_size),
         "dtype": str(next(trained.network.parameters()).dtype).removeprefix("torch."),
-        "device": options.device,
+        "device": opening.device,
         "trace": None if options.trace is None else str(options.trace),
     }
     texts = "\n\n----\n\n".join(one["text"] for one in samples)
@@ -186,7 +172,7 @@ def _initial_state(trained: Trained, options: _Options) -> Tokens:
             f"prompt and suffix have {len(first) + len(last)} tokens, which leaves nothing to write of "
             f"{length}; shorten them or give a larger --length"
         )
-    return torch.tensor([first + [UNDECIDED] * left + last], device=options.device)
+    return torch.tensor([first + [UNDECIDED] * left + last])
 
 
 def _encoded(trained: Trained, text: str, blank: str | None) -> list[int]:
@@ -207,7 +193,7 @@ def _drawn(
     trajectories: list[Trajectory] = []
 
     def write(first: int, count: int) -> None:
-        rng = Streams(options.seed, count, first=first, device=options.device)
+        rng = Streams(options.seed, count, first=first, device=start.device)
         what = (trained.family, trained.network, start.expand(count, -1), sampler)
         if options.trace is not None and first < SHOWN:
             *found, made = sample_trajectories(*what, rng=rng, num=SHOWN - first)

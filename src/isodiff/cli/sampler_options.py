@@ -30,6 +30,11 @@ class _Field(NamedTuple):
     default: Any
     help: str
 
+    @property
+    def choices(self) -> tuple[Any, ...]:
+        """All there are, if they are few."""
+        return get_args(self.hint) if get_origin(self.hint) is Literal else ()
+
 
 def sampler_settings(
     family: type[Family], given: Mapping[str, Any], **defaults: Any
@@ -48,15 +53,12 @@ def sampler_settings(
                 f"{family.name} has no option {flag}{nearest_option(flag, flags)}; "
                 f"its sampler has {', '.join(flags)}"
             )
-        choices = (
-            get_args(known[name].hint) if get_origin(known[name].hint) is Literal else (value,)
-        )
-        if value not in choices:
+        choices = known[name].choices
+        if choices and value not in choices:
             raise InputError(
                 f"{flag} of {family.name} is one of {', '.join(choices)}; got {value!r}"
             )
-    own = {name: field.default for name, field in known.items()}
-    return {**own, **{name: defaults[name] for name in own if name in defaults}, **given}
+    return {**{name: defaults.get(name, field.default) for name, field in known.items()}, **given}
 
 
 def _flag(name: str) -> str:
@@ -93,15 +95,11 @@ def _groups() -> Any:
 def _option(owners: Mapping[str, _Field]) -> Any:
     """One option for all families that have it: any of their choices, each family's words."""
     fields = list(owners.values())
-    choices = [
-        choice for one in fields if get_origin(one.hint) is Literal for choice in get_args(one.hint)
-    ]
+    choices = [choice for one in fields for choice in one.choices]
     hint = Literal[tuple(dict.fromkeys(choices))] if choices else fields[0].hint  # type: ignore[valid-type]
-    words = dict.fromkeys(one.help for one in fields)
-    if len(words) > 1:
+    said = fields[0].help
+    if any(one.help != said for one in fields):
         said = " ".join(f"{name}: {one.help}" for name, one in owners.items())
-    else:
-        said = next(iter(words))
     return option(hint, fields[0].default, help_text=said, absent=True)
 
 
@@ -109,9 +107,7 @@ def _title(owners: tuple[str, ...]) -> str:
     rest = sorted(set(FAMILIES) - set(owners))
     if not rest:
         return "sampler"
-    if len(rest) == 1:
-        return f"sampler, all but {rest[0]}"
-    return f"sampler of {' and '.join(owners)}"
+    return f"sampler, all but {rest[0]}" if len(rest) == 1 else f"sampler of {' and '.join(owners)}"
 
 
 def _together(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -3,41 +3,36 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 from tyro.conf import OmitArgPrefixes, arg
 
-from isodiff.cli.options import Device, Flops, Folder, NumTokens, Seconds, Seed, Threads
+from isodiff.cli.options import Flops, Folder, NumTokens
 from isodiff.cli.options import Shape as ShapeName
 from isodiff.cli.parsing import Parsed, settings_of
-from isodiff.cli.verb import Answer, Commands, WorkFailed, resumable
+from isodiff.cli.training import TrainingOptions
+from isodiff.cli.verb import Answer, Commands, resumable
 from isodiff.data.tokens import Corpus
 from isodiff.families import FAMILIES, Family
 from isodiff.network.shape import Backbone, Shape
-from isodiff.progress import TrainingLine
 from isodiff.runs.build import corpus_identity, describe, make_family, measure
 from isodiff.runs.spec import Recipe, RunSpec, Validation
 from isodiff.serialization import to_json
 from isodiff.train.initialization import initialization_from
-from isodiff.train.loop import train
-from isodiff.units import clock, short
+from isodiff.units import short
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Options:
+class _Options(TrainingOptions):
     """What `isodiff train` needs beside the options of family, recipe, network and validation.
 
     Attributes:
         budget: Training FLOPs, e.g. 1e13 (convention: exact).
         length: Tokens per sequence.
         init: Folder of a finished run with the same network, whose weights this one starts from.
-        out: Folder of runs; the run goes to OUT/<id>.
-        checkpoint_seconds: Time between checkpoints.
         dry_run: Say what would be trained, and train nothing.
     """
 
@@ -46,11 +41,6 @@ class _Options:
     shape: ShapeName = "25k"
     length: NumTokens = 128
     init: Folder | None = None
-    seed: Seed = 0
-    out: Folder = Path("runs")
-    threads: Threads = 0
-    device: Device = "cpu"
-    checkpoint_seconds: Seconds = 60.0
     dry_run: bool = False
 
 
@@ -62,8 +52,7 @@ def _train(
     validation: Validation,
 ) -> Answer:
     """Train FAMILY on a compute budget; the same command goes on after an interruption."""
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    options.set_threads()
     corpus = Corpus.open(options.corpus)
     init = None if options.init is None else initialization_from(options.init, corpus)
     spec = RunSpec(
@@ -86,30 +75,10 @@ def _train(
         f"{family['name']} {spec.shape}{origin}: {short(size.non_embedding)} non-embedding parameters, "
         f"{steps} steps, {short(tokens)} tokens, {short(steps * size.step_flops, 'FLOP')}"
     )
-    folder = options.out / spec.id
     if options.dry_run:
         value = {"id": spec.id, "steps": steps, "tokens": tokens, "flops": size.flops(spec, steps)}
         return Answer({**value, "parameters": size.non_embedding}, summary)
-    print(f"{summary}\n{folder}", file=sys.stderr)
-    record = train(
-        spec,
-        folder,
-        corpus,
-        init=init,
-        device=options.device,
-        report=TrainingLine(family["name"]),
-        checkpoint_seconds=options.checkpoint_seconds,
-    )
-    found = record.validation
-    if found is None:
-        raise WorkFailed(f"{folder} stopped: {record.message}", to_json(record))
-    nats, bits = found.nats_per_token, found.bits_per_byte
-    mark = "=" if found.kind == "exact" else "<="
-    text = (
-        f"{folder}\nvalidation {mark} {nats.value:.4f} +- {nats.standard_error:.4f} nats/token, "
-        f"{bits.value:.4f} +- {bits.standard_error:.4f} bits/byte "
-        f"({found.protocol}) after {clock(record.wall_seconds or 0)}"
-    )
+    _, record, text = options.train(spec, summary, corpus, init)
     return Answer(to_json(record), text)
 
 

@@ -45,7 +45,7 @@ class SubwordTokenizer(Tokenizer):
         self.inner.add_special_tokens([end])
         self.inner.encode_special_tokens = True
         self.eos = int(self.inner.get_vocab()[end])
-        # Ids may have holes; the largest one counts.
+        # Some ids may be unused; the largest one counts.
         self.vocab_size = max(self.inner.get_vocab().values()) + 1
         parsed = json.loads(source)
         self._byte_level = _is_byte_level(parsed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -70,6 +70,16 @@ class Table:
         """A table of plain values under plain headings."""
         cells = tuple(tuple(Cell(str(value)) for value in row) for row in rows)
         return Table(tuple(map(Column, names)), cells, title, caption)
+
+    @staticmethod
+    def of_columns(
+        columns: Mapping[str, Callable[..., object]],
+        rows: Iterable[tuple[Any, ...]],
+        caption: str = "",
+    ) -> Table:
+        """What each column shows of each row, whose parts are its arguments."""
+        shown = [[show(*row) for show in columns.values()] for row in rows]
+        return Table.of(tuple(columns), shown, caption=caption)
 
     @staticmethod
     def of_terms(entries: Iterable[Sequence[str]], title: str = "") -> Table:

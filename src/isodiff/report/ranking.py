@@ -43,7 +43,7 @@ class BestRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FamilyStanding:
+class FamilyRanking:
     """A family: its best runs by budget, its optimum at the largest fitted one, its price.
 
     Attributes:
@@ -94,11 +94,11 @@ class Lead:
     next_best: Annotated[BestRun | None, _Unwritten] = None
 
 
-def standing(study: StudyFolder, family: str) -> FamilyStanding:
+def family_ranking(study: StudyFolder, family: str) -> FamilyRanking:
     """What the study found of one family."""
     fit = study.fit(family)
     budgets = sorted({run.budget for run in study.finished})
-    return FamilyStanding(
+    return FamilyRanking(
         family=family,
         best=tuple(best for budget in budgets if (best := _best(study, family, budget))),
         optimum=max(fit.budgets, key=lambda minimum: minimum.compute, default=None),
@@ -127,9 +127,9 @@ def _best(study: StudyFolder, family: str, budget: float) -> BestRun | None:
     )
 
 
-def lead(standings: Sequence[FamilyStanding], budget: float) -> Lead:
+def lead(rankings: Sequence[FamilyRanking], budget: float) -> Lead:
     """Who is ahead at `budget`, where at least one family has a finished run."""
-    there = [(one.family, best) for one in standings if (best := one.at(budget))]
+    there = [(one.family, best) for one in rankings if (best := one.at(budget))]
     (first, best), *others = sorted(there, key=lambda pair: pair[1].bits)
     if not others:
         return Lead(budget=budget, first=first, best=best)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from isodiff.record import Kind
 from isodiff.report.blocks import Block, Cell, Column, Section, Table, Text
 from isodiff.report.format import MARKS, listed, scientific, spread, with_error, with_interval
-from isodiff.report.ranking import FAR, FamilyStanding, Lead, lead, run_counts, standing
+from isodiff.report.ranking import FAR, FamilyRanking, Lead, family_ranking, lead, run_counts
 from isodiff.report.sections.frontier import frontier_sentence
 from isodiff.report.study_folder import StudyFolder
 from isodiff.scaling.fitting.bootstrap import LEVEL
@@ -43,7 +43,7 @@ class Verdict:
 
     study: str
     budgets: tuple[float, ...]
-    families: tuple[FamilyStanding, ...]
+    families: tuple[FamilyRanking, ...]
     lead: Lead | None
     sentences: tuple[str, ...]
     num_runs: dict[str, int]
@@ -52,7 +52,7 @@ class Verdict:
 def study_verdict(study: StudyFolder) -> Verdict:
     """What a study found, by the bits per byte of its finished runs and by its fits."""
     budgets = tuple(sorted({run.budget for run in study.finished}))
-    families = tuple(standing(study, family) for family in study.families)
+    families = tuple(family_ranking(study, family) for family in study.families)
     runs = run_counts(study)
     ahead = lead(families, budgets[-1]) if budgets else None
     words = [
@@ -107,7 +107,7 @@ def _table(study: StudyFolder, found: Verdict) -> Table:
 
 
 def _score(
-    study: StudyFolder, families: Sequence[FamilyStanding], one: FamilyStanding, budget: float
+    study: StudyFolder, families: Sequence[FamilyRanking], one: FamilyRanking, budget: float
 ) -> Cell:
     """The best run at a budget; the lowest of all is marked."""
     best = one.at(budget)
@@ -121,7 +121,7 @@ def _score(
     return Cell(f"{MARKS[best.kind]} {with_error(best.bits_per_byte)}", note=note, mark=mark)
 
 
-def _optimum(one: FamilyStanding, largest: float) -> tuple[Cell, Cell]:
+def _optimum(one: FamilyRanking, largest: float) -> tuple[Cell, Cell]:
     best = one.optimum
     if best is None:
         return Cell("–"), Cell("–")
@@ -130,7 +130,7 @@ def _optimum(one: FamilyStanding, largest: float) -> tuple[Cell, Cell]:
     return size, Cell(short(best.D_opt) if best.D_opt else "–")
 
 
-def _price(one: FamilyStanding) -> Cell:
+def _price(one: FamilyRanking) -> Cell:
     if one.family == REFERENCE:
         return Cell("1", note="reference")
     note = "extrapolated" if one.extrapolated else ""
@@ -171,7 +171,7 @@ def _caveat(first: str, best: Kind, second: str, other: Kind) -> str:
     return " Both numbers are upper bounds; the true losses may lie closer, or in another order."
 
 
-def multiplier_sentence(families: Sequence[FamilyStanding]) -> str:
+def multiplier_sentence(families: Sequence[FamilyRanking]) -> str:
     """What each family pays for equal loss."""
     prices = {one.family: price for one in families if (price := one.multiplier_vs_autoregressive)}
     known = [
@@ -192,7 +192,7 @@ def multiplier_sentence(families: Sequence[FamilyStanding]) -> str:
     return text + (why and f" Not known elsewhere: {why}.")
 
 
-def _optimum_sentence(families: Sequence[FamilyStanding], first: str, convention: str) -> str:
+def _optimum_sentence(families: Sequence[FamilyRanking], first: str, convention: str) -> str:
     """Best size and tokens at the largest budget with trusted minima, for the `first` if known."""
     found = {one.family: one.optimum for one in families if one.optimum}
     if not found:
@@ -225,7 +225,7 @@ def _count_sentence(runs: dict[str, int]) -> str:
     return f"{runs['done']} of {total} runs finished{rest}."
 
 
-def errors_sentence(families: Sequence[FamilyStanding]) -> str:
+def errors_sentence(families: Sequence[FamilyRanking]) -> str:
     """What ± and [low, high] hold, and what they leave out."""
     words = "± is one standard error of the evaluation"
     if all(one.scatter_known for one in families):
