@@ -9,16 +9,16 @@ from source_tree import ROOT, Package
 LIBRARY = Package(ROOT / "src" / "isodiff")
 LINES = {m: len(path.read_text("utf-8").splitlines()) for m, path in LIBRARY.files.items()}
 
-# The aims, and what is still allowed above them; at the end both columns are equal.
-LONGEST, LONGEST_ALLOWED = 300, 320
+# The aims, and what is still allowed above them (docs/roadmap.md); at the end both columns are equal.
+LONGEST = 300
 MEDIAN = range(60, 151)
-LIBRARY_LINES, LIBRARY_LINES_ALLOWED = 24_362, 28_200
+LIBRARY_LINES, LIBRARY_LINES_ALLOWED = 24_362, 27_600
 PACKAGES = {"scaling": (30, 5_300), "report": (24, 3_000)}
-PACKAGES_ALLOWED = {"scaling": (50, 7_000), "report": (40, 4_500)}
+PACKAGES_ALLOWED = {"scaling": (34, 6_350), "report": (24, 3_000)}
 
 
 def test_no_file_is_long() -> None:
-    longest = {module: lines for module, lines in LINES.items() if lines > LONGEST_ALLOWED}
+    longest = {module: lines for module, lines in LINES.items() if lines > LONGEST}
     assert not longest, f"over {LONGEST} lines: {longest}"
 
 
