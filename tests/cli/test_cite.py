@@ -63,7 +63,7 @@ def test_the_verb(tmp_path, capsys):
         "shape": {"depth": 1, "width": 16, "heads": 2},
         "budget": 1e9,
         "length": 32,
-        "corpus": {},
+        "corpus": {"hash": "0" * 64, "vocab_size": 257, "tokenizer": "bytes"},
     }
     (tmp_path / "spec.json").write_text(json.dumps(SPEC | rest))
     assert main(["cite", str(tmp_path)]) == 0
