@@ -70,19 +70,19 @@ def check_options(bootstrap: int, seed: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Noise:
+class RunNoise:
     """Scatter of a family's runs about their parabolas, and how many residuals speak for it."""
 
     nats: float | None = None
     degrees_of_freedom: int = 0
 
 
-def scatter(curves: Sequence[Curve]) -> Noise:
+def scatter(curves: Sequence[Curve]) -> RunNoise:
     """s and nu of all curves together; a refused curve's minimum is not trusted, its noise is."""
     fitted = [curve for curve in curves if curve.degrees_of_freedom > 0]
     nu = sum(curve.degrees_of_freedom for curve in fitted)
     total = sum(float(curve.residuals @ curve.residuals) for curve in fitted)
-    return Noise(math.sqrt(total / nu) if nu else None, nu)
+    return RunNoise(math.sqrt(total / nu) if nu else None, nu)
 
 
 def replicates(

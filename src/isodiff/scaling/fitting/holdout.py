@@ -43,7 +43,7 @@ def split(points: Sequence[Point]) -> Split:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prediction:
+class HeldOutPrediction:
     """A quantity predicted with its 95 % interval, and what it turned out to be."""
 
     predicted: float
@@ -66,7 +66,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunPrediction(Prediction):
+class RunPrediction(HeldOutPrediction):
     """The loss of a run."""
 
     id: str
@@ -91,13 +91,13 @@ class RunsHeldOut:
     runs: IfAny[tuple[RunPrediction, ...]] = None
 
 
-def predictions(samples: Array, observed: Array) -> list[Prediction]:
+def predictions(samples: Array, observed: Array) -> list[HeldOutPrediction]:
     """From replicates [1 + replicates, quantities], row 0 the prediction."""
-    rows: list[Prediction] = []
+    rows: list[HeldOutPrediction] = []
     for column, seen in zip(samples.T, observed, strict=True):
         low, high = interval(column[1:], fewest=1) or (None, None)
         found, error = float(column[0]), float(np.expm1(np.log(column[0] / seen)))
-        row = Prediction(
+        row = HeldOutPrediction(
             predicted=found, low=low, high=high, observed=float(seen), relative_error=error
         )
         rows.append(row)
@@ -105,7 +105,7 @@ def predictions(samples: Array, observed: Array) -> list[Prediction]:
 
 
 def score(
-    rule: str, extrapolation: float, points: Sequence[Point], rows: Sequence[Prediction]
+    rule: str, extrapolation: float, points: Sequence[Point], rows: Sequence[HeldOutPrediction]
 ) -> RunsHeldOut:
     """How well the losses of `points` were predicted."""
     errors = np.array([row.log_error for row in rows])

@@ -31,7 +31,7 @@ _CALM = 3
 """Steps in a row that must change nothing before a problem counts as solved."""
 
 
-class Law(Protocol):
+class LogLossLaw(Protocol):
     """ln L of a law with parameters theta [batch, k] at the points it was made for."""
 
     def log_nats(self, theta: Array) -> tuple[Array, Any]:
@@ -57,7 +57,7 @@ class Solved:
 
 
 def minimize(
-    law: Law,
+    law: LogLossLaw,
     start: Array,
     log_nats: Array,
     weight: Array | None = None,
@@ -101,7 +101,7 @@ def minimize(
     return Solved(theta, objective)
 
 
-def _total(law: Law, theta: Array, target: Array, weight: Array) -> Array:
+def _total(law: LogLossLaw, theta: Array, target: Array, weight: Array) -> Array:
     """The objective of each problem; a step out of all bounds is infinitely bad."""
     with np.errstate(over="ignore", invalid="ignore"):
         found = (weight * rho(law.log_nats(theta)[0] - target)).sum(axis=1)
@@ -156,7 +156,7 @@ class Terms:
         return top + np.log(whole), p
 
     def slopes(self, known: Any, residual: Array, weight: Array) -> tuple[Array, Array, Array]:
-        """Gradient, Hessian and scale of the objective (`Law`)."""
+        """Gradient, Hessian and scale of the objective (`LogLossLaw`)."""
         p: Array = known
         first, second, soft = slopes_of_rho(residual, weight)
         k = self.x.shape[2]

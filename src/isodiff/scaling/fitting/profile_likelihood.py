@@ -13,7 +13,7 @@ import numpy as np
 
 from isodiff.scaling.fitting.bootstrap import LEVEL
 from isodiff.scaling.fitting.huber import temperature
-from isodiff.scaling.fitting.newton import Law, minimize
+from isodiff.scaling.fitting.newton import LogLossLaw, minimize
 from isodiff.scaling.fitting.power_law import Array, Mask
 
 _FINER = 7
@@ -35,7 +35,7 @@ class Profile:
 
 
 def profile(
-    law: Law,
+    law: LogLossLaw,
     theta: Array,
     log_nats: Array,
     column: int,
@@ -78,7 +78,9 @@ def profile(
     )
 
 
-def _trace(law: Law, starts: Array, log_nats: Array, column: int, at: Array, fixed: Mask) -> Array:
+def _trace(
+    law: LogLossLaw, starts: Array, log_nats: Array, column: int, at: Array, fixed: Mask
+) -> Array:
     num, k = starts.shape
     held = fixed | (np.arange(k) == column)
     begin = np.repeat(starts, len(at), axis=0)

@@ -28,7 +28,7 @@ from isodiff.scaling.laws.parametric import (
     LOOSE,
     Runs,
     check_falling,
-    fit_family,
+    fit_parametric_family,
     ordered,
 )
 from isodiff.scaling.points import Point, Points, by_family
@@ -46,7 +46,7 @@ _UNIMODAL_STARTS = [
 
 @dataclass(frozen=True)
 class DataConstrainedLaw:
-    """`newton.Law` with parameters (log_a, alpha, log_b, beta, log_e, *form); A and B at the center.
+    """`newton.LogLossLaw` with parameters (log_a, alpha, log_b, beta, log_e, *form); A and B at the center.
 
     The Hessian is that of Gauss and Newton with a majorant's weights: always positive.
     """
@@ -289,6 +289,6 @@ def first_guess(name: str, runs: Runs) -> Surface:
     """Constants of fresh data from the runs of one epoch; from all where these are too few."""
     once = runs.keep(runs.log_d - runs.log("unique_tokens") < np.log(_ONE_EPOCH))
     try:
-        return fit_family(name, once, 0, 0).surface
+        return fit_parametric_family(name, once, 0, 0).surface
     except InputError:
-        return fit_family(name, runs, 0, 0).surface
+        return fit_parametric_family(name, runs, 0, 0).surface

@@ -22,8 +22,8 @@ import numpy as np
 
 from isodiff.record import Kind
 from isodiff.scaling.fitting.bootstrap import (
-    Noise,
     Quantity,
+    RunNoise,
     check_options,
     excess_scatter,
     interval,
@@ -84,7 +84,7 @@ class IsoflopFamilyFit:
     parameters: PowerLaw
     tokens: PowerLaw
     loss: PowerLaw
-    noise: Noise
+    noise: RunNoise
     missing_interval: str | None
 
     @property
@@ -190,13 +190,13 @@ def fit_isoflop(
     data, named = by_family(points)
     check_options(bootstrap, seed)
     families = {
-        name: fit_family(name, own, bootstrap, generator(seed, name), irreducible, huber)
+        name: fit_isoflop_family(name, own, bootstrap, generator(seed, name), irreducible, huber)
         for name, own in named.items()
     }
     return IsoflopFit(data, bootstrap, seed, families, irreducible, huber)
 
 
-def fit_family(
+def fit_isoflop_family(
     name: str,
     points: Sequence[Point],
     bootstrap: int,

@@ -18,7 +18,12 @@ from isodiff.scaling.fitting.holdout import REPLICATES, predictions
 from isodiff.scaling.fitting.newton import NAMES
 from isodiff.scaling.fitting.parabola import Curve
 from isodiff.scaling.fitting.power_law import FEWEST_WITH_FLOOR, Array, PowerLaw, exp, least_squares
-from isodiff.scaling.laws.isoflop import IsoflopFamilyFit, IsoflopFit, fit_family, fit_isoflop
+from isodiff.scaling.laws.isoflop import (
+    IsoflopFamilyFit,
+    IsoflopFit,
+    fit_isoflop,
+    fit_isoflop_family,
+)
 from isodiff.scaling.laws.isoflop_result import (
     BandPoint,
     Bands,
@@ -132,7 +137,7 @@ def _held_out(fit: IsoflopFit, family: IsoflopFamilyFit) -> BudgetHeldOut:
     last = family.accepted[-1]
     points = [p for curve in family.curves for p in curve.points if p.budget < last.budget]
     replicates, rng = min(fit.bootstrap, REPLICATES), generator(fit.seed, family.name)
-    fewer = fit_family(family.name, points, replicates, rng, fit.irreducible, fit.huber)
+    fewer = fit_isoflop_family(family.name, points, replicates, rng, fit.irreducible, fit.huber)
     minima = family.minima
     columns = (minima.log_n[:, -1], minima.log_d[:, -1], np.log(minima.nats[:, -1]))
     observed = np.stack(columns, axis=1)

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from isodiff.scaling.fitting.bootstrap import Noise, Quantity
-from isodiff.scaling.fitting.holdout import Prediction
+from isodiff.scaling.fitting.bootstrap import Quantity, RunNoise
+from isodiff.scaling.fitting.holdout import HeldOutPrediction
 from isodiff.scaling.fitting.parabola import Curve
 from isodiff.scaling.fitting.power_law import Array, exp
 from isodiff.scaling.laws.law import Constant, FamilyResult, Forecast, LawResult
@@ -68,9 +68,9 @@ class BudgetHeldOut:
     reason: IfAny[str] = None
     rule: IfAny[str] = None
     extrapolation: IfAny[float] = None
-    N: IfAny[Prediction] = None
-    D: IfAny[Prediction] = None
-    L: IfAny[Prediction] = None
+    N: IfAny[HeldOutPrediction] = None
+    D: IfAny[HeldOutPrediction] = None
+    L: IfAny[HeldOutPrediction] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +204,7 @@ class IsoflopFamily(FamilyResult):
     multiplier_alternatives: MultiplierAlternatives = MultiplierAlternatives()
     extrapolation: float | None = None
     laws: PowerLaws = PowerLaws()
-    noise: Noise | None = None
+    noise: RunNoise | None = None
     excess_scatter: ExcessScatter = ExcessScatter()
     refits: Refits | None = None
     validation: BudgetHeldOut = BudgetHeldOut()

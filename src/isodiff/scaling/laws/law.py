@@ -11,6 +11,7 @@ import importlib
 import inspect
 import pkgutil
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
@@ -193,7 +194,7 @@ def generator(seed: int, *purpose: str) -> np.random.Generator:
 
 
 @dataclass(frozen=True)
-class Fit:
+class Fit(ABC):
     """A law fitted to every family: what `Law.fit` gives, before any check."""
 
     law: ClassVar[str]
@@ -202,9 +203,9 @@ class Fit:
     bootstrap: int
     seed: int
 
+    @abstractmethod
     def numbers(self) -> dict[str, dict[str, float | None]]:
         """The constants that a paper would quote, by family."""
-        raise NotImplementedError
 
     def intervals(self, how: str) -> str:
         """In words, where intervals come from."""

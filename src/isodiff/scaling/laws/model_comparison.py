@@ -18,7 +18,7 @@ from isodiff.scaling.fitting.huber import aicc, temperature
 from isodiff.scaling.fitting.newton import NAMES, Design, Solved, design, minimize
 from isodiff.scaling.fitting.power_law import Array
 from isodiff.scaling.laws.loss_surface import Surface
-from isodiff.scaling.laws.parametric import ParametricFit, Runs, fit_family
+from isodiff.scaling.laws.parametric import ParametricFit, Runs, fit_parametric_family
 
 _MODELS: dict[str, tuple[str, ...]] = {
     "separate": (),
@@ -82,7 +82,10 @@ def compare(fit: ParametricFit) -> Comparison | None:
     rest = [runs.keep(~held) for runs, held in zip(every, chosen, strict=True)]
     left = [runs.keep(held) for runs, held in zip(every, chosen, strict=True)]
     try:
-        before = [fit_family(n, r, 0, 0).surface for n, r in zip(fit.families, rest, strict=True)]
+        before = [
+            fit_parametric_family(n, r, 0, 0).surface
+            for n, r in zip(fit.families, rest, strict=True)
+        ]
     except InputError:
         before = None
     residuals = np.concatenate([family.residuals for family in families])

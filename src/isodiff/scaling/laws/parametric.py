@@ -183,7 +183,7 @@ def fit_parametric(
     data, named = by_family(points)
     check_options(bootstrap, seed)
     families = {
-        name: fit_family(name, Runs(ordered(own)), bootstrap, seed, resampling)
+        name: fit_parametric_family(name, Runs(ordered(own)), bootstrap, seed, resampling)
         for name, own in named.items()
     }
     return ParametricFit(data, bootstrap, seed, families, resampling)
@@ -194,7 +194,7 @@ def ordered(points: Sequence[Point]) -> tuple[Point, ...]:
     return tuple(sorted(points, key=lambda p: (p.flops, p.parameters, p.tokens, p.nats, p.id)))
 
 
-def fit_family(
+def fit_parametric_family(
     name: str, runs: Runs, bootstrap: int, seed: int, resampling: Resampling = "case"
 ) -> ParametricFamilyFit:
     """The law of one family with its replicates."""

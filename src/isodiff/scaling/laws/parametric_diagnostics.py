@@ -30,8 +30,8 @@ from isodiff.scaling.laws.parametric import (
     ParametricFit,
     Runs,
     falling,
-    fit_family,
     fit_parametric,
+    fit_parametric_family,
 )
 from isodiff.scaling.laws.parametric_result import (
     FittedRun,
@@ -203,7 +203,7 @@ def hold_out(runs: Runs, predict: Callable[[Runs, Runs], Array]) -> RunsHeldOut:
 
 def _predicted(fit: ParametricFamilyFit, resampling: Resampling, rest: Runs, left: Runs) -> Array:
     replicates = min(fit.bootstrap, REPLICATES)
-    fewer = fit_family(fit.name, rest, replicates, fit.seed, resampling)
+    fewer = fit_parametric_family(fit.name, rest, replicates, fit.seed, resampling)
     return fewer.new_runs(np.log(fewer.surface.nats(left.log_n, left.log_d)))
 
 
