@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from isodiff.errors import InputError
+from isodiff.files import lines_of
 from isodiff.serialization import first_error
 
 T = TypeVar("T")
@@ -48,17 +49,18 @@ def read_json_lines(
         raise InputError(f"{path} is not a file; give JSON lines with {wanted}")
     values: list[T] = []
     malformed: list[MalformedLine] = []
-    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
-        if limit is not None and len(values) >= limit:
-            break
-        if not line.strip():
-            continue
-        try:
-            values.append(parse(_fields(line), number))
-        except ValidationError as error:
-            malformed.append(MalformedLine(line=number, reason=first_error(error)))
-        except LineError as error:
-            malformed.append(MalformedLine(line=number, reason=str(error)))
+    with path.open("rb") as file:
+        for number, line in enumerate(lines_of(file, path), 1):
+            if limit is not None and len(values) >= limit:
+                break
+            if not line.strip():
+                continue
+            try:
+                values.append(parse(_fields(line), number))
+            except ValidationError as error:
+                malformed.append(MalformedLine(line=number, reason=first_error(error)))
+            except LineError as error:
+                malformed.append(MalformedLine(line=number, reason=str(error)))
     if not values:
         why = f"; line {malformed[0].line}: {malformed[0].reason}" if malformed else ""
         raise InputError(f"{path} has no {what}{why}; give JSON lines with {wanted}")

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from isodiff.data import documents as module
+from isodiff import files as module
 from isodiff.data.documents import documents
 from isodiff.errors import InputError
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import importlib
+import io
 import json
 import re
 import zlib
@@ -18,9 +19,9 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from isodiff.errors import InputError, reason
+from isodiff.files import lines_of, parts_of, regular, unpacked
 
 _SUFFIXES = (".txt", ".jsonl", ".parquet")
-CHUNK = 2**24
 _LAST_SPEECH = 2000
 
 
@@ -91,9 +92,8 @@ def _suffix(path: Path) -> str:
 
 def _read_file(path: Path, separator: str | None, field: str) -> Iterator[Document]:
     """The documents of one file: JSONL and Parquet by suffix, anything else is text."""
-    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
     try:
-        with opener(path, "rb") as file:
+        with _opened(path) as file:
             match _suffix(path):
                 case ".jsonl" | ".json":
                     yield from _read_jsonl(file, path, field)
@@ -105,19 +105,20 @@ def _read_file(path: Path, separator: str | None, field: str) -> Iterator[Docume
         raise InputError(f"{path} is damaged: {error}; fetch it again") from None
 
 
+def _opened(path: Path) -> IO[bytes]:
+    """A file in binary, unpacked."""
+    file = regular(path).open("rb")
+    return unpacked(gzip.open(file), file, path) if path.suffix.lower() == ".gz" else file
+
+
 def _read_text(file: IO[bytes], path: Path, separator: str | None) -> Iterator[Document]:
     """Text between separators; the whole file without one."""
-    if separator is None:
-        yield Document(_decode(file.read(), path, 0), str(path))
-        return
-    mark = separator.encode()
-    offset, tail = 0, b""
-    while chunk := file.read(CHUNK):
-        *whole, tail = (tail + chunk).split(mark)
-        for part in whole:
-            yield Document(_decode(part, path, offset), f"{path}, document at byte {offset}")
-            offset += len(part) + len(mark)
-    yield Document(_decode(tail, path, offset), f"{path}, document at byte {offset}")
+    mark = None if separator is None else separator.encode()
+    offset = 0
+    for part in parts_of(file, path, mark):
+        origin = str(path) if mark is None else f"{path}, document at byte {offset}"
+        yield Document(_decode(part, path, offset), origin)
+        offset += len(part) + len(mark or b"")
 
 
 def _decode(data: bytes, path: Path, offset: int) -> str:
@@ -135,7 +136,7 @@ def _decode(data: bytes, path: Path, offset: int) -> str:
 def _read_jsonl(file: IO[bytes], path: Path, field: str) -> Iterator[Document]:
     """One JSON object per line with the text in `field`; empty lines are skipped."""
     offset = 0
-    for number, line in enumerate(file, 1):
+    for number, line in enumerate(lines_of(file, path), 1):
         origin = f"{path}, line {number}"
         text = _decode(line, path, offset)
         offset += len(line)
@@ -168,7 +169,10 @@ def _read_parquet(file: IO[bytes], path: Path, field: str) -> Iterator[Document]
     from pyarrow import parquet
 
     try:
-        table = parquet.ParquetFile(file)
+        # Parquet is read from its end.
+        table = parquet.ParquetFile(
+            file if file.seekable() else io.BytesIO(next(parts_of(file, path)))
+        )
         names = table.schema_arrow.names
         if field not in names:
             raise InputError(

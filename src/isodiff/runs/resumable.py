@@ -57,7 +57,7 @@ class Kept:
         if folder is not None and os.access(folder, os.W_OK):
             name = identity({"asked": asked, "isodiff": installed("isodiff")})
             self.file = folder / "tasks" / f".{what}-{name}.pieces"
-            self.known = dict(read(self.file))
+            self.known = dict(_read(self.file))
 
     def __call__(self, size: int, work: Callable[[], Any]) -> Any:
         """The value of the next piece."""
@@ -91,7 +91,7 @@ class Kept:
             self.file.unlink(missing_ok=True)
 
 
-def read(file: Path) -> list[tuple[int, Any]]:
+def _read(file: Path) -> list[tuple[int, Any]]:
     """The whole lines of a file; the last may have been cut off."""
     if not file.exists():
         return []
