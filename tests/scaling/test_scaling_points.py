@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from isodiff.errors import InputError
 from isodiff.record import Record
 from isodiff.scaling import fit_isoflop, read_points, record_points, table_points
+from isodiff.scaling.points import family_labels
 from isodiff.serialization import from_json
 
 HEADER = "family,budget,parameters,tokens,nats"
@@ -111,6 +114,26 @@ def test_one_name_with_several_options_is_several_families() -> None:
     records.append(record("m"))
     points = record_points(typed(*records), "runs").points
     assert [point.family for point in points] == ["masked", "block(size=16)", "block(size=4)"]
+
+
+FAMILY = st.fixed_dictionaries(
+    {"name": st.sampled_from(["block", "masked"])},
+    optional={"size": st.sampled_from([None, 4, 4.0, 8]), "to": st.sampled_from([[1], [2], "a"])},
+)
+
+
+@given(st.lists(FAMILY, min_size=1, max_size=6))
+def test_labels_name_the_options_in_which_families_of_one_name_differ(
+    families: list[dict[str, Any]],
+) -> None:
+    for family, label in zip(families, family_labels(families), strict=True):
+        same = [other for other in families if other["name"] == family["name"]]
+        varied = [
+            f"{key}={family.get(key)}"
+            for key in ("size", "to")
+            if any(other.get(key) != family.get(key) for other in same)
+        ]
+        assert label == family["name"] + (f"({', '.join(varied)})" if varied else "")
 
 
 def test_runs_on_different_text_are_not_mixed_in_silence() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -110,16 +111,23 @@ def _record_point(
 def family_labels(families: Sequence[Any]) -> list[str]:
     """The name of each family; `name(option=value)` where one name was run with several options."""
     plain = [f if isinstance(f, dict) else {"name": f} for f in families]
+    same: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    for family in plain:
+        same[family.get("name")].append(family)
+    varied = {name: _varied(alike) for name, alike in same.items()}
     labels = []
     for family in plain:
-        same = [other for other in plain if other.get("name") == family.get("name")]
-        options = ", ".join(
-            f"{key}={family.get(key)}"
-            for key in sorted(set().union(*same))
-            if any(other.get(key) != family.get(key) for other in same)
-        )
-        labels.append(f"{family.get('name')}({options})" if options else str(family.get("name")))
+        name = family.get("name")
+        options = ", ".join(f"{key}={family.get(key)}" for key in varied[name])
+        labels.append(f"{name}({options})" if options else str(name))
     return labels
+
+
+def _varied(families: Sequence[dict[str, Any]]) -> list[str]:
+    """The options in which families of one name differ."""
+    first = families[0]
+    keys = sorted({key for family in families for key in family})
+    return [key for key in keys if any(f.get(key) != first.get(key) for f in families)]
 
 
 def by_family(points: Points | Sequence[Point]) -> tuple[Points, dict[str, list[Point]]]:
@@ -131,8 +139,11 @@ def by_family(points: Points | Sequence[Point]) -> tuple[Points, dict[str, list[
     data = points if isinstance(points, Points) else Points(tuple(points), "points")
     if not data.points:
         raise InputError("no points to fit")
-    names = sorted({point.family for point in data.points})
-    families = {name: [p for p in data.points if p.family == name] for name in names}
+    families: dict[str, list[Point]] = {
+        name: [] for name in sorted({p.family for p in data.points})
+    }
+    for point in data.points:
+        families[point.family].append(point)
     for name, own in families.items():
         if len({point.kind for point in own}) > 1:
             raise InputError(

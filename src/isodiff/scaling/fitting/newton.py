@@ -27,8 +27,10 @@ from isodiff.scaling.fitting.power_law import Array, Index, Mask
 
 NAMES = ("log_a", "alpha", "log_b", "beta", "log_e")
 """Parameters of one family's law, in order; log_a and log_b are those at the middle of the points."""
-_CALM = 3
-"""Steps in a row that must change nothing before a problem counts as solved."""
+_TOGETHER = 100_000
+"""Points times problems that are worked on at a time: memory stays below 100 MB."""
+_PRODUCTS = 5_000_000
+"""Numbers that products of terms may take."""
 
 
 class LogLossLaw(Protocol):
@@ -64,19 +66,43 @@ def minimize(
     *,
     fixed: Mask | None = None,
     tolerance: float = 1e-13,
+    calm: int = 3,
     most: int = 400,
 ) -> Solved:
     """Fit a batch from `start` [batch, k]; losses and weights are [batch, points] or [points].
 
-    Parameters marked in `fixed` [k] keep the values they start with.
+    Parameters marked in `fixed` [k] keep the values they start with. A problem is solved when `calm` steps
+    in a row lower its objective by no more than the relative `tolerance`.
     """
     theta = np.array(start, float)
     batch, k = theta.shape
     target = np.broadcast_to(log_nats, (batch, log_nats.shape[-1]))
     weight = np.broadcast_to(1.0 if weight is None else weight, target.shape)
     free = np.ones(k, bool) if fixed is None else ~fixed
+    objective = np.empty(batch)
+    rows = max(1, _TOGETHER // target.shape[1])
+    for first in range(0, batch, rows):
+        part = slice(first, first + rows)
+        theta[part], objective[part] = _minimize(
+            law, theta[part], target[part], weight[part], free, tolerance, calm, most
+        )
+    return Solved(theta, objective)
+
+
+def _minimize(
+    law: LogLossLaw,
+    theta: Array,
+    target: Array,
+    weight: Array,
+    free: Mask,
+    tolerance: float,
+    calm: int,
+    most: int,
+) -> tuple[Array, Array]:
+    """`minimize` of as many problems as memory is given to at a time."""
+    batch = len(theta)
     objective = _total(law, theta, target, weight)
-    damping, calm, active = np.full(batch, 1e-3), np.zeros(batch, int), np.arange(batch)
+    damping, unmoved, active = np.full(batch, 1e-3), np.zeros(batch, int), np.arange(batch)
     for _ in range(most):
         at, w, y = theta[active], weight[active], target[active]
         values, known = law.log_nats(at)
@@ -94,11 +120,11 @@ def minimize(
         damping[active] *= np.where(good, 0.25, 5.0)
         np.clip(damping, 1e-12, 1e12, out=damping)
         still = np.abs(before - reached) <= tolerance * before + 1e-30
-        calm[active] = (calm[active] + 1) * still
-        active = active[calm[active] < _CALM]
+        unmoved[active] = (unmoved[active] + 1) * still
+        active = active[unmoved[active] < calm]
         if not len(active):
             break
-    return Solved(theta, objective)
+    return theta, objective
 
 
 def _total(law: LogLossLaw, theta: Array, target: Array, weight: Array) -> Array:
@@ -163,9 +189,25 @@ class Terms:
         gradient = np.concatenate(list(first * p), axis=1) @ self.flat.T
         bend = second - first
         parts = [bend * p[j] * p[m] + (first * p[j] if j == m else 0.0) for j, m in self.pairs]
-        hessian = (np.concatenate(parts, axis=1) @ self.products).reshape(-1, k, k)
+        if len(self.pairs) * self.x[0].size * k > _PRODUCTS:
+            hessian = self._by_pairs(parts)
+        else:
+            hessian = (np.concatenate(parts, axis=1) @ self.products).reshape(-1, k, k)
         scale = np.concatenate(list(soft * p), axis=1) @ self.flat.T**2
         return gradient, hessian, scale
+
+    def _by_pairs(self, parts: Sequence[Array]) -> Array:
+        """The sum over points without `products`, which grow as points times k^2."""
+        own = [np.flatnonzero(x.any(axis=0)) for x in self.x]
+        hessian = np.zeros((len(parts[0]), self.x.shape[2], self.x.shape[2]))
+        for (j, m), part in zip(self.pairs, parts, strict=True):
+            left, right = self.x[j][:, own[j]], self.x[m][:, own[m]]
+            for row, weight in zip(hessian, part, strict=True):
+                block = left.T @ (weight[:, None] * right)
+                row[np.ix_(own[j], own[m])] += block
+                if j != m:
+                    row[np.ix_(own[m], own[j])] += block.T
+        return hessian
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def profile(
         at = np.concatenate([at, finer])[order]
         objective = np.concatenate([objective, more])[order]
     shown = np.exp(at) if log else at
-    low, high = _ends(shown, 2 * (objective - lowest) - allowed)
+    low, high = _ends(shown, 2 * (objective - lowest), allowed)
     return Profile(
         low=low,
         high=high,
@@ -108,11 +108,12 @@ def _brackets(excess: Array) -> list[tuple[int, int]]:
     return found + ([(int(right[0]) - 1, int(right[0]))] if len(right) else [])
 
 
-def _ends(values: Array, excess: Array) -> tuple[float | None, float | None]:
-    """Where the excess changes sign on either side of its lowest value, straight between values."""
+def _ends(values: Array, ratio: Array, allowed: float) -> tuple[float | None, float | None]:
+    """Where the likelihood ratio passes what is allowed; its root is straight, as of a parabola."""
+    excess, root = ratio - allowed, np.sqrt(np.maximum(ratio, 0.0))
     bottom, low, high = int(np.argmin(excess)), None, None
     for i, j in _brackets(excess):
-        share = excess[i] / (excess[i] - excess[j])
+        share = (root[i] - np.sqrt(allowed)) / (root[i] - root[j])
         cut = float(values[i] + share * (values[j] - values[i]))
         low, high = (cut, high) if j <= bottom else (low, cut)
     return low, high

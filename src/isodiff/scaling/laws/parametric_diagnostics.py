@@ -17,7 +17,7 @@ from isodiff.scaling.fitting.holdout import (
     score,
     split,
 )
-from isodiff.scaling.fitting.huber import DELTA
+from isodiff.scaling.fitting.huber import DELTA, slopes_of_rho
 from isodiff.scaling.fitting.newton import NAMES, minimize
 from isodiff.scaling.fitting.power_law import Array, exp, finite
 from isodiff.scaling.fitting.profile_likelihood import profile
@@ -46,8 +46,10 @@ from isodiff.scaling.laws.parametric_result import (
     Starts,
 )
 
-_SCANNED = 41
-"""Values of each profile."""
+_SCANNED, _COARSE = 41, 15
+"""Values of each profile; of many runs, whose profiles are narrow."""
+_REFITTED = 500
+"""Runs up to which the law is fitted again without each of them; more are many."""
 _DRAWS = 200
 """Replicates of the law that are kept, for intervals of whatever is read off it later."""
 _BEYOND = 10
@@ -123,12 +125,9 @@ def _scatter(residuals: Array) -> RelativeScatter:
 
 
 def _fitted_runs(family: ParametricFamilyFit) -> tuple[FittedRun, ...]:
-    """Every run with its residual, and what leaving it out does: exact, the law is fitted again."""
+    """Every run with its residual, and what leaving it out does."""
     runs, exponents = family.runs, family.exponents()[0]
-    n = len(runs.points)
-    start, but_one = np.repeat(family.theta[:1], n, axis=0), 1 - np.eye(n)
-    without = minimize(runs.design.terms, start, runs.log_nats, but_one, tolerance=LOOSE).theta
-    surface = Surface.of(runs.design.of_family(without, 0))
+    surface = Surface.of(runs.design.of_family(_without_each(family), 0))
     moved = surface.exponents(family.middle, runs.cost)[0] - exponents[0]
     floors = surface.irreducible - family.surface.irreducible[0]
     spread = float(np.nanstd(exponents[1:])) if np.isfinite(exponents[1:]).any() else None
@@ -148,6 +147,20 @@ def _fitted_runs(family: ParametricFamilyFit) -> tuple[FittedRun, ...]:
             runs.points, family.residuals, moved, floors, strict=True
         )
     )
+
+
+def _without_each(family: ParametricFamilyFit) -> Array:
+    """theta without each run [runs, 5]: fitted again; of many runs by one Newton step, H^-1 grad_i."""
+    terms, best, n = family.runs.design.terms, family.theta[:1], len(family.runs.points)
+    if n <= _REFITTED:
+        start, but_one = np.repeat(best, n, axis=0), 1 - np.eye(n)
+        return minimize(terms, start, family.runs.log_nats, but_one, tolerance=LOOSE).theta
+    residual = -family.residuals[None]
+    _, shares = terms.log_nats(best)
+    first = slopes_of_rho(residual, np.ones_like(residual))[0]
+    gradient = ((first * shares)[:, 0, :, None] * terms.x).sum(axis=0)
+    hessian = terms.slopes(shares, residual, np.ones_like(residual))[1][0]
+    return best + gradient @ np.linalg.pinv(hessian)
 
 
 def _optima(family: ParametricFamilyFit) -> tuple[Optimum, ...]:
@@ -175,8 +188,9 @@ def _optima(family: ParametricFamilyFit) -> tuple[Optimum, ...]:
 def _profiles(fit: ParametricFamilyFit) -> Profiles:
     """Of E, from 0 to the lowest loss, and of both exponents, over a factor of 40."""
     law, theta, y = fit.runs.design.terms, fit.theta[:1], fit.runs.log_nats
-    floors = np.exp(y.min()) * np.linspace(0.01, 0.99, _SCANNED)
-    exponents = np.geomspace(0.05, 2.0, _SCANNED)
+    num = _SCANNED if len(y) <= _REFITTED else _COARSE
+    floors = np.exp(y.min()) * np.linspace(0.01, 0.99, num)
+    exponents = np.geomspace(0.05, 2.0, num)
     return Profiles(
         E=profile(law, theta, y, 4, floors, log=True),
         alpha=profile(law, theta, y, 1, exponents, log=False),
