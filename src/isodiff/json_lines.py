@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from isodiff.errors import InputError
+from isodiff.errors import InputError, reason
 from isodiff.files import lines_of
 from isodiff.serialization import first_error
+from isodiff.text_files import begin_text, opened
 
 T = TypeVar("T")
 Fields = dict[str, Any]
@@ -49,7 +51,8 @@ def read_json_lines(
         raise InputError(f"{path} is not a file; give JSON lines with {wanted}")
     values: list[T] = []
     malformed: list[MalformedLine] = []
-    with path.open("rb") as file:
+    with opened(path) as file:
+        begin_text(file, path)
         for number, line in enumerate(lines_of(file, path), 1):
             if limit is not None and len(values) >= limit:
                 break
@@ -69,11 +72,25 @@ def read_json_lines(
 
 def _fields(line: bytes) -> Fields:
     try:
-        fields = json.loads(line)
+        fields = json.loads(line.decode(), object_pairs_hook=_once)
+        json.dumps(fields, ensure_ascii=False).encode()
     except UnicodeDecodeError:
         raise LineError("not UTF-8") from None
-    except ValueError as error:
-        raise LineError(f"not JSON ({error})") from None
+    except UnicodeEncodeError:
+        raise LineError("half of a surrogate pair, which UTF-8 cannot hold") from None
+    except LineError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise LineError(f"not JSON ({reason(error)})") from None
     if not isinstance(fields, dict):
         raise LineError("not a JSON object")
+    return fields
+
+
+def _once(pairs: list[tuple[str, Any]]) -> Fields:
+    """An object whose keys stand in it once."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise LineError(f"the key {twice!r} stands there twice")
     return fields

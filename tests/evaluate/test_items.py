@@ -91,7 +91,7 @@ def test_the_boundary_moves_white_space_and_changes_no_text():
     ("line", "reason"),
     [
         (b'{"query": "a", "choices": ["b"', "not JSON"),
-        (b"\xff\xfe", "not JSON"),
+        (b"\xff\xfe", "not UTF-8"),
         (b"[1, 2]", "not a JSON object"),
         ({"question": "a", "answer": "b"}, "keys 'question', 'answer'; wanted query"),
         ({}, "keys none"),

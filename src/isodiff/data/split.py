@@ -190,7 +190,7 @@ def _hashed(documents: Iterable[Document], what: str) -> Iterator[tuple[Document
 
     line = ProgressLine(describe)
     for document in documents:
-        data = _utf8(document)
+        data = document.text.encode()
         count += 1
         line.advance(len(data))
         yield document, len(data), hashlib.sha256(data).digest()
@@ -199,14 +199,3 @@ def _hashed(documents: Iterable[Document], what: str) -> Iterator[tuple[Document
 
 def _key(digest: bytes) -> int:
     return int.from_bytes(digest[:8], "big")
-
-
-def _utf8(document: Document) -> bytes:
-    """The bytes of a document; JSON can hold half a character, which has none."""
-    try:
-        return document.text.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"{document.origin}: character {error.start} is half of a surrogate pair, which UTF-8 "
-            "cannot hold; mend or remove it"
-        ) from None
