@@ -8,6 +8,7 @@ A survivor is a gap in the tests. A mutant whose text is no longer in the source
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -76,6 +77,8 @@ def noticed(mutant: Mutant, source: Path) -> str:
 def main(words: list[str]) -> int:
     """Run the mutants, print a line for each, store the table if all were run."""
     chosen = [m for m in read_mutants() if not words or any(word in m.what for word in words)]
+    if not chosen:
+        raise SystemExit(f"no mutant's description has any of: {', '.join(words)}")
     every = sorted({name for m in chosen for name in m.tests.split()})
     if run_tests(every, ROOT / "src", "-n", "auto"):
         raise SystemExit("the tests fail without any mutant; mend that first")
@@ -98,4 +101,6 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    arguments = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    arguments.add_argument("words", nargs="*", help="only mutants described with one of these")
+    raise SystemExit(main(arguments.parse_args().words))

@@ -80,18 +80,19 @@ BACKBONES = {
     "swiglu": Backbone(mlp="swiglu"),
     "tied": Backbone(tied=True),
     "modern": Backbone(norm="rms", mlp="swiglu", qk_norm=True, adaln=True),
+    "local": Backbone(relative_bias=3),
 }
 
 
 def tiny(
     family: Family, backbone: Backbone | None = None, *, depth: int = 2, width: int = 8
 ) -> Transformer:
-    """Nothing is zero, so that whatever may flow does flow."""
+    """Nothing is zero, so that whatever may flow does flow; with a relative bias unless `backbone` says."""
     model = Transformer(
         vocab_size=family.vocab_size,
         num_states=family.num_states,
         shape=Shape(depth=depth, width=width, heads=2),
-        backbone=backbone or Backbone(),
+        backbone=backbone or Backbone(relative_bias=2),
         timed=family.time_conditioned,
         vectors=family.vectors,
     )

@@ -36,7 +36,7 @@ def counted(family: Family, backbone: Backbone) -> tuple[int, tuple[View, ...]]:
 @pytest.fixture(autouse=True)
 def every_score_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch's counter sees nothing of a CPU's fused attention, which looks without gradients take."""
-    monkeypatch.setattr("isodiff.network.transformer.attend", plain_attention)
+    monkeypatch.setattr("isodiff.network.transformer_block.attend", plain_attention)
 
 
 @pytest.mark.parametrize(("family", "backbone"), CASES.values(), ids=CASES)

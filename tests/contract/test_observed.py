@@ -16,6 +16,7 @@ from isodiff.families.sampling import sample
 from isodiff.families.uniform import Uniform
 from isodiff.network.attention import Attention, BidirectionalPrefix, Causal, Full, TwoStream
 from isodiff.network.padding import Padded, Unpadded
+from isodiff.network.shape import Backbone
 from isodiff.network.view import Replaying, View
 from isodiff.process.counts import known_first
 from isodiff.rng import Rows, stream
@@ -255,7 +256,8 @@ SAMPLED = {
 @pytest.mark.parametrize(("family", "sampler"), SAMPLED.values(), ids=SAMPLED)
 def test_a_padded_row_is_sampled_as_it_is_alone(family: Family, sampler) -> None:
     """With the denoiser's own cache, and with one that shows everything again."""
-    model, prompt = tiny(family), padded_prompts(family)
+    # Some samplers rank positions by predictions near certainty, which are equal to rounding with the bias.
+    model, prompt = tiny(family, Backbone()), padded_prompts(family)
     found = []
     for denoiser in (model, Replaying(model)):
         if denoiser is model or family.vectors is None:

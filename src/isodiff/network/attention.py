@@ -198,14 +198,16 @@ def attend(
     k: Float[Tensor, "B H N C"],
     v: Float[Tensor, "B H N C"],
     pattern: Attention,
+    relative: Float[Tensor, "*B H N N"] | None = None,
 ) -> Float[Tensor, "B H N C"]:
-    """Softmax attention under `pattern`, scaled by 1 / sqrt(C)."""
+    """Softmax attention under `pattern`, scaled by 1 / sqrt(C); `relative` is added to the scores."""
     n = q.shape[-2]
     if q.device.type == "cpu" and n <= _PLAIN_LENGTH and q.requires_grad:
-        return plain_attention(q, k, v, pattern)
-    if isinstance(pattern, Causal):
+        return plain_attention(q, k, v, pattern, relative)
+    if isinstance(pattern, Causal) and relative is None:
         return scaled_dot_product_attention(q, k, v, is_causal=True)
-    return scaled_dot_product_attention(q, k, v, attn_mask=pattern.bias(n, q.device, q.dtype))
+    bias = biased(pattern.bias(n, q.device, q.dtype), relative, q.dtype)
+    return scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
 
 def plain_attention(
@@ -213,18 +215,30 @@ def plain_attention(
     k: Float[Tensor, "B H N C"],
     v: Float[Tensor, "B H N C"],
     pattern: Attention,
+    relative: Float[Tensor, "*B H N N"] | None = None,
 ) -> Float[Tensor, "B H N C"]:
     """The same with every score written out: the reference."""
     n, width = q.shape[-2:]
     scale = width**-0.5
     q_rows, k_rows = q.flatten(0, 1), k.flatten(0, 1)
-    bias = pattern.bias(n, q.device, q.dtype)
+    bias = biased(pattern.bias(n, q.device, q.dtype), relative, q.dtype)
     if bias is None:
         scores = (q_rows * scale) @ k_rows.transpose(1, 2)
     else:
         bias = bias.expand(*q.shape[:2], n, n).flatten(0, 1)
         scores = torch.baddbmm(bias, q_rows, k_rows.transpose(1, 2), alpha=scale)
     return (scores.softmax(-1) @ v.flatten(0, 1)).unflatten(0, q.shape[:2])
+
+
+def biased(
+    pattern: Float[Tensor, "*B N N"] | None,
+    relative: Float[Tensor, "*B H N N"] | None,
+    dtype: torch.dtype,
+) -> Float[Tensor, "*B H N N"] | None:
+    """All that is added to the scores: the pattern's 0 or -inf, and what a head adds of its own."""
+    if relative is None:
+        return pattern
+    return relative.to(dtype) if pattern is None else relative.to(dtype) + pattern
 
 
 def attend_to_slots(
@@ -245,9 +259,12 @@ def attention_of(
     q: Float[Tensor, "B H M C"],
     k: Float[Tensor, "B H N C"],
     pattern: Attention,
+    relative: Float[Tensor, "B H M N"] | None = None,
 ) -> Float[Tensor, "B H M N"]:
     """How the positions `columns` of each sequence weigh all others under `pattern`."""
     index = torch.arange(k.shape[-2], device=q.device)
     allowed = pattern.allowed(columns[..., None], index, len(index))
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    if relative is not None:
+        scores = scores + relative
     return scores.masked_fill_(~allowed[:, None], float("-inf")).softmax(-1)

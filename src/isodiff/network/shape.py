@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from isodiff.errors import InputError, nearest
 
@@ -118,6 +120,8 @@ class Backbone:
         rotary_base: slowest rotation, in positions per radian; 10,000 in the literature. Short windows and
             narrow heads learn faster with less.
         condition_width: width of the conditioning vector, at most the network's width.
+        relative_bias: largest distance that a learned bias on attention scores tells apart; 0 for no bias,
+            as in the paper. With 8, small networks leave the unigram plateau at once (docs/study.md).
     """
 
     norm: Literal["layer", "rms"] = "layer"
@@ -127,6 +131,8 @@ class Backbone:
     adaln: bool = False
     rotary_base: float = 10_000.0
     condition_width: int = 128
+    # Came after specs had been hashed, so their JSON mentions it only where it is set.
+    relative_bias: Annotated[int, Field(ge=0, le=1024, exclude_if=lambda reach: reach == 0)] = 0
 
     def mlp_width(self, width: int) -> int:
         """Hidden width of the MLP: 4 d, or the multiple of 8 nearest 8 d / 3 for SwiGLU."""

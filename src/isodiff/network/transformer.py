@@ -12,140 +12,20 @@ rotated in float32.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from isodiff.errors import InputError
-from isodiff.network.attention import Attention, attend, attention_of
-from isodiff.network.cache import KVCache, Layer
+from isodiff.network.cache import KVCache
 from isodiff.network.head import HeadPrediction
 from isodiff.network.latent import LearnedLatent
-from isodiff.network.modulation import Modulation, gated, modulate, zero
+from isodiff.network.modulation import zero
 from isodiff.network.noise_level import NoiseLevel
-from isodiff.network.rotary import rotary_table, rotate
+from isodiff.network.relative_bias import RelativeBias
+from isodiff.network.rotary import rotary_table
 from isodiff.network.shape import Backbone, Shape
+from isodiff.network.transformer_block import TransformerBlock, normalizer
 from isodiff.network.view import Cache, Vectors, View
-
-
-def _normalizer(backbone: Backbone, width: int) -> nn.Module:
-    """The chosen normalization, with a weight and no bias."""
-    if backbone.norm == "layer":
-        return nn.LayerNorm(width, eps=1e-5, bias=False)
-    return nn.RMSNorm(width, eps=1e-6)
-
-
-class _Block(nn.Module):
-    """Attention and MLP, pre-normalized, on a residual stream; optionally modulated (adaLN-zero)."""
-
-    def __init__(
-        self, shape: Shape, backbone: Backbone, condition: int | None, query_scale: float = 1.0
-    ) -> None:
-        super().__init__()
-        self.query_scale = query_scale
-        width, hidden = shape.width, backbone.mlp_width(shape.width)
-        self.heads, self.gated = shape.heads, backbone.mlp == "swiglu"
-        self.approximate = "tanh" if backbone.mlp == "gelu_tanh" else "none"
-        self.norm1 = _normalizer(backbone, width)
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.qk_norm = nn.RMSNorm(width // shape.heads, eps=1e-6) if backbone.qk_norm else None
-        self.out = nn.Linear(width, width, bias=False)
-        self.norm2 = _normalizer(backbone, width)
-        self.up = nn.Linear(width, hidden * (2 if self.gated else 1), bias=not self.gated)
-        self.down = nn.Linear(hidden, width, bias=not self.gated)
-        self.modulation = None if condition is None else zero(nn.Linear(condition, 6 * width))
-
-    def attention(
-        self,
-        qkv: Float[Tensor, "B N D3"],
-        cos: Tensor,
-        sin: Tensor,
-        pattern: Attention,
-        memory: Layer | None,
-    ) -> Float[Tensor, "B N D"]:
-        """Multi-head attention under `pattern` (to all of `memory`), with rotated queries and keys."""
-        qkv = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        qk, v = qkv.split((2, 1))
-        if self.qk_norm is not None:
-            qk = self.qk_norm(qk)
-        q, k = rotate(qk, cos, sin).to(v.dtype)
-        q = q if self.query_scale == 1 else q * self.query_scale
-        mixed = attend(q, k, v[0], pattern) if memory is None else memory.attend(q, k, v[0])
-        return self.out(mixed.transpose(1, 2).flatten(2))
-
-    def attention_at(
-        self, columns: Tensor, h: Tensor, cos: Tensor, sin: Tensor, pattern: Attention
-    ) -> Float[Tensor, "B M D"]:
-        """The same at the positions `columns` (B, M) only: queries of those, keys of all.
-
-        Values are linear in h, so what is averaged is h itself: one vector per head, not one per position.
-        """
-        batch, width = len(h), h.shape[-1]
-        of_q, of_k, of_v = self.qkv.weight.split(width)
-        q, k = (
-            F.linear(rows, weight).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for rows, weight in ((_at(h, columns), of_q), (h, of_k))
-        )
-        if self.qk_norm is not None:
-            q, k = self.qk_norm(q), self.qk_norm(k)
-        row = torch.arange(batch, device=h.device)[:, None]
-        tables = [t.expand(batch, 1, *t.shape[-2:])[row, 0, columns][:, None] for t in (cos, sin)]
-        q, k = rotate(q, *tables).to(h.dtype), rotate(k, cos, sin).to(h.dtype)
-        q = q if self.query_scale == 1 else q * self.query_scale
-        averages = attention_of(columns, q, k, pattern).flatten(1, 2) @ h
-        averages, of_v = (
-            averages.unflatten(1, (self.heads, -1)),
-            of_v.unflatten(0, (self.heads, -1)),
-        )
-        return self.out(torch.einsum("bhmd,hcd->bmhc", averages, of_v).flatten(2))
-
-    def mlp(self, h: Tensor) -> Tensor:
-        """down(gelu(up)), or down(silu(gate) * up)."""
-        if not self.gated:
-            return self.down(F.gelu(self.up(h), approximate=self.approximate))
-        gate, up = self.up(h).chunk(2, -1)
-        return self.down(F.silu(gate) * up)
-
-    def forward(
-        self,
-        h: Tensor,
-        cos: Tensor,
-        sin: Tensor,
-        pattern: Attention,
-        condition: Tensor | None,
-        memory: Layer | None = None,
-        columns: Tensor | None = None,
-        qkv: Tensor | None = None,
-    ) -> Tensor:
-        """h (B, N, D) after attention and MLP; `condition` (B or 1, C) modulates both.
-
-        With `columns` (B, M), only those positions come out. `qkv` is `projected(h)`, if already known.
-        """
-        first, second = self.modulations(condition)
-        if columns is not None:
-            shown = modulate(self.norm1(h), first)
-            h, mixed = _at(h, columns), self.attention_at(columns, shown, cos, sin, pattern)
-        else:
-            qkv = self.projected(h, first) if qkv is None else qkv
-            mixed = self.attention(qkv, cos, sin, pattern, memory)
-        h = h + gated(mixed, first)
-        return h + gated(self.mlp(modulate(self.norm2(h), second)), second)
-
-    def modulations(self, condition: Tensor | None) -> tuple[Modulation | None, Modulation | None]:
-        """Of attention and MLP; None where nothing modulates."""
-        if self.modulation is None or condition is None:
-            return None, None
-        parts = self.modulation(condition)[:, None].chunk(6, -1)
-        return Modulation(*parts[:3]), Modulation(*parts[3:])
-
-    def projected(self, h: Float[Tensor, "B N D"], by: Modulation | None) -> Tensor:
-        """Queries, keys and values, not yet rotated: they know the state, not the position."""
-        return self.qkv(modulate(self.norm1(h), by))
-
-
-def _at(h: Float[Tensor, "B N D"], columns: Int[Tensor, "B M"]) -> Float[Tensor, "B M D"]:
-    """h at the positions `columns` of each sequence."""
-    return h.gather(1, columns[..., None].expand(-1, -1, h.shape[-1]))
 
 
 def _by_sequence(read: Int[Tensor, " M"], batch: int, n: int) -> tuple[Tensor, Tensor]:
@@ -195,11 +75,13 @@ class Transformer(nn.Module):
         level = None if condition is None else NoiseLevel(condition, vectors=vectors is not None)
         self.noise_level = level
         self.blocks = nn.ModuleList(
-            _Block(shape, backbone, condition, query_scale) for _ in range(shape.depth)
+            TransformerBlock(shape, backbone, condition, query_scale) for _ in range(shape.depth)
         )
-        self.norm = _normalizer(backbone, width)
+        self.norm = normalizer(backbone, width)
         self.modulation = None if condition is None else zero(nn.Linear(condition, 2 * width))
         self.head = None if backbone.tied else zero(nn.Linear(width, vocab_size))
+        reach = backbone.relative_bias
+        self.relative = RelativeBias(shape.depth, shape.heads, reach) if reach else None
 
     def reshaped(self, shape: Shape) -> Transformer:
         """A fresh one that differs in its shape alone."""
@@ -217,7 +99,8 @@ class Transformer(nn.Module):
         heads, weight = self.shape.heads, self.embedding.weight
         room = (2, self.shape.depth, batch, heads, capacity, self.shape.width // heads)
         keys, values = torch.zeros(room, dtype=weight.dtype, device=weight.device)
-        return KVCache(keys, values)
+        positions = torch.zeros(batch, capacity, dtype=torch.long, device=weight.device)
+        return KVCache(keys, values, positions)
 
     @torch.no_grad()
     def cached(self, view: View, cache: Cache) -> HeadPrediction:
@@ -235,7 +118,9 @@ class Transformer(nn.Module):
         if self.noise_level is not None:
             m = view.time if view.time is not None else h.new_zeros(1)
             condition = self.noise_level(m)
-        memory = [None] * len(self.blocks) if cache is None else cache.opened(view)
+        memory, seen = [None] * len(self.blocks), view.positions
+        if cache is not None:
+            memory, seen = cache.opened(view)
         read, columns = view.read, None
         if cache is None and read is not None and len(read) and not torch.is_grad_enabled():
             # Nobody looks at the other positions of the last block: a sixth of the work at depth 6. Not in
@@ -245,9 +130,13 @@ class Transformer(nn.Module):
             if columns.shape[1] * (self.shape.heads + 10 * d / n) > 11 * d + 2 * n:
                 read, columns = view.read, None  # as many multiply-adds as the whole block
         qkv = self.first_projection(view.inputs, condition) if cache is None else None
-        for number, (block, layer) in enumerate(zip(self.blocks, memory, strict=True), 1):
-            wanted = columns if number == len(self.blocks) else None
-            h = block(h, cos, sin, view.attention, condition, layer, wanted, qkv)
+        apart = None if self.relative is None else self.relative.entries(view.positions, seen)
+        for number, (block, layer) in enumerate(zip(self.blocks, memory, strict=True)):
+            wanted = columns if number == len(self.blocks) - 1 else None
+            bias = None
+            if self.relative is not None and apart is not None:
+                bias = self.relative(number, apart, wanted)
+            h = block(h, cos, sin, view.attention, condition, bias, layer, wanted, qkv)
             qkv = None
         h = self.norm(h)
         if self.modulation is not None and condition is not None:
@@ -276,7 +165,7 @@ class Transformer(nn.Module):
         if 2 * len(states) > inputs.numel():
             return None
         first = self.blocks[0]
-        assert isinstance(first, _Block)
+        assert isinstance(first, TransformerBlock)
         h = self.embedding(states)[None]
         return first.projected(h, first.modulations(condition)[0])[0][where]
 

@@ -50,7 +50,7 @@ def query_scale(recipe: Recipe, shape: Shape) -> float:
 
 
 def factors(network: Transformer) -> dict[str, Factors]:
-    """Those of complete_p for every parameter but what a process of noise learns, which has no width."""
+    """Those of complete_p for every parameter that has a width: not what a noise process or a bias learns."""
     if network.backbone.tied:
         raise InputError(
             "complete_p: embedding and head move at rates of their own; set backbone tied to false"
@@ -60,7 +60,7 @@ def factors(network: Transformer) -> dict[str, Factors]:
     depth = network.shape.depth / BASE.depth
     found: dict[str, Factors] = {}
     for name, parameter in network.named_parameters():
-        if name.startswith("latent."):
+        if name.startswith(("latent.", "relative.")):
             continue
         twin = base[re.sub(r"^blocks\.\d+", "blocks.0", name)]
         ratios = [own / theirs for own, theirs in zip(parameter.shape, twin, strict=True)]

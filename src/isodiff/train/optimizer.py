@@ -26,7 +26,7 @@ def adamw(network: Transformer, recipe: Recipe, width: int) -> torch.optim.AdamW
         if name.startswith("latent."):
             setting = (_LATENT_RATE, 0.0, _EPSILON)
         else:
-            decays = parameter.ndim >= 2 and "embedding" not in name
+            decays = parameter.ndim >= 2 and not name.startswith(("embedding.", "relative."))
             decay = recipe.weight_decay / by.rate if decays else 0.0
             setting = (peak * by.rate, decay, _EPSILON * by.epsilon)
         groups.setdefault(setting, []).append(parameter)
