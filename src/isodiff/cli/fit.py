@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated
@@ -9,11 +10,12 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from isodiff.cli.law_text import law_text
-from isodiff.cli.options import File, Number, Seed, Source
+from isodiff.cli.options import File, Number, Seed, Source, Text
 from isodiff.cli.verb import Answer
 from isodiff.errors import InputError, nearest
 from isodiff.record import Convention
 from isodiff.scaling import read_points
+from isodiff.scaling.columns import parse_columns
 from isodiff.scaling.fitting.bootstrap import Resampling
 from isodiff.scaling.laws.law import Fit, Law, registered
 from isodiff.scaling.points import Parameters, Points
@@ -32,6 +34,8 @@ def run(
     resample: Resampling | None = None,
     flops: Convention | None = None,
     parameters: Parameters | None = None,
+    columns: Text | None = None,
+    best_of_sweep: bool = False,
     irreducible: bool = False,
     huber: bool = False,
     conventions: bool = False,
@@ -41,8 +45,9 @@ def run(
     """Fit a scaling law to each family: optimal size, tokens and loss against compute.
 
     Args:
-        source: Run folders or record.json files; or one points.csv with the columns family,
-            budget, parameters, tokens, nats and, optionally, standard_error, unique_tokens, kind;
+        source: Run folders or record.json files; or tables of points (CSV, TSV, JSON, JSON lines, Parquet;
+            .gz, .bz2, .xz) with a loss and two of budget (C), parameters (N), tokens (D), by these or the
+            usual names, and, optionally, family, standard_error, unique_tokens, kind;
             or published:2602.15014, published:2203.15556, published:2305.16264.
         law: isoflop: a parabola in ln N per budget, power laws through the minima. parametric:
             E + A/N^alpha + B/D^beta. repeated: the same with effective N and D of text seen several
@@ -52,6 +57,10 @@ def run(
             their noise; residual redraws the noise, as if all runs scattered alike.
         flops: Convention of C; left out, C is the budget the runs were given.
         parameters: Convention of N; left out, non_embedding, or what the table gives.
+        columns: Of tables: which column is which, C=compute_budget,N=params,loss=val_loss. A number stands
+            for itself, C=gflops*1e9 multiplies, family==masked is the same for all rows.
+        best_of_sweep: Keep the run of lowest loss of each family, N and D, where learning rates or batches
+            were tried.
         conventions: Also refit under every convention of C and N that the source knows, and say how far
             each number moves.
         irreducible: Of the isoflop law: let the loss level off at E: L* = E + k C^p; needs four budgets.
@@ -70,11 +79,15 @@ def run(
     def fit(points: Points, replicates: int) -> Fit:
         return chosen.fit(points, bootstrap=replicates, seed=seed, **options)
 
-    points = read_points(source, flops, parameters)
+    chosen_columns = None if columns is None else parse_columns(columns)
+    read = functools.partial(read_points, columns=chosen_columns, best_of_sweep=best_of_sweep)
+    points = read(source, flops, parameters)
     result = fit(points, bootstrap).result()
     chosen.check(points, result)
     if conventions:
-        result = replace(result, conventions=under_each(source, lambda points: fit(points, 0)))
+        result = replace(
+            result, conventions=under_each(source, lambda points: fit(points, 0), read)
+        )
     if out is not None:
         write_result(out, result)
     return Answer(to_json(result), law_text(result))

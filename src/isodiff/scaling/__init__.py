@@ -3,8 +3,9 @@
 from isodiff.scaling.laws.data_constrained import DataConstrainedFit, fit_data_constrained
 from isodiff.scaling.laws.isoflop import IsoflopFit, fit_isoflop
 from isodiff.scaling.laws.parametric import ParametricFit, fit_parametric
-from isodiff.scaling.point_sources import published_points, read_points, table_points
+from isodiff.scaling.point_sources import published_points, read_points
 from isodiff.scaling.points import Point, Points, record_points
+from isodiff.scaling.tables import table_points
 
 __all__ = [
     "DataConstrainedFit",

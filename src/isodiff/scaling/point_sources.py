@@ -1,4 +1,4 @@
-"""Where points come from: run folders, a CSV table, or a published set that ships with the package.
+"""Where points come from: run folders, tables, or a published set that ships with the package.
 
 `2602.15014`: "Scaling Beyond Masked Diffusion", 120 runs of four families on SlimPajama (2048
 tokens, vocabulary 32 001), digitized from the IsoFLOP figure of the paper's public project page:
@@ -17,9 +17,7 @@ unique tokens, final loss. C = 6ND.
 from __future__ import annotations
 
 import csv
-import io
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -27,11 +25,9 @@ from pathlib import Path
 from isodiff.errors import InputError, nearest
 from isodiff.record import Convention, read_records
 from isodiff.scaling.points import Parameters, Point, Points, record_points
-from isodiff.serialization import from_json
+from isodiff.scaling.table_files import is_table
+from isodiff.scaling.tables import lowest_losses, table_points
 
-_COLUMNS = ("family", "budget", "parameters", "tokens", "nats")
-_OPTIONAL = ("standard_error", "unique_tokens", "kind")
-_LEGEND = f"columns are {','.join(_COLUMNS)}[,{','.join(_OPTIONAL)}]"
 PUBLISHED_FAMILIES = {
     "ar": "autoregressive",
     "mdlm": "masked",
@@ -52,92 +48,54 @@ def read_points(
     sources: Sequence[str],
     flops: Convention | None = None,
     parameters: Parameters | None = None,
+    columns: Mapping[str, str] | None = None,
+    best_of_sweep: bool = False,
 ) -> Points:
-    """Points of a `published:ARXIV` set, of one CSV table, or of any number of run folders.
+    """Points of a `published:ARXIV` set, of any number of tables, or of any number of run folders.
 
     `flops=None` takes the budget itself as C; `parameters=None` takes non-embedding parameters,
-    or the table's own.
+    or the table's own. `columns` says which column of a table is which field of a point, where its
+    name does not. `best_of_sweep` keeps the run of lowest loss of each family, size and number of tokens.
 
     Raises:
-        InputError: nothing is there, the table is malformed, or the convention is not known for
+        InputError: nothing is there, a table is malformed, or the convention is not known for
             this source.
     """
-    alone = [s for s in sources if s.startswith("published:") or s.lower().endswith(".csv")]
     if not sources:
-        raise InputError("nothing to fit; give run folders, a points.csv or published:2602.15014")
-    if alone and len(sources) > 1:
-        raise InputError(f"{alone[0]} is fitted alone; give it as the only source")
-    if sources[0].startswith("published:"):
-        return published_points(sources[0], flops, parameters)
-    if alone:
-        return table_points(Path(sources[0]), flops, parameters)
-    records = read_records(Path(source) for source in sources)
-    return record_points(records, ", ".join(sources), flops, parameters or "non_embedding")
+        raise InputError(
+            "nothing to fit; give run folders, tables of points or published:2602.15014"
+        )
+    published = [source for source in sources if source.startswith("published:")]
+    tables = [source for source in sources if source not in published and is_table(Path(source))]
+    if published and len(sources) > 1:
+        raise InputError(f"{published[0]} is fitted alone; give it as the only source")
+    if tables and len(tables) < len(sources):
+        other = next(source for source in sources if source not in tables)
+        raise InputError(f"{tables[0]} is a table and {other} is none; fit them apart")
+    if columns and not tables:
+        raise InputError("--columns is for tables of points; leave it out")
+    if tables:
+        found = table_points(list(map(Path, tables)), flops, parameters, columns, best_of_sweep)
+        return _with_known_families(found)
+    if published:
+        found = published_points(sources[0], flops, parameters)
+    else:
+        records = read_records(Path(source) for source in sources)
+        found = record_points(records, ", ".join(sources), flops, parameters or "non_embedding")
+    return lowest_losses(found) if best_of_sweep else found
 
 
-def table_points(
-    path: Path, flops: Convention | None = None, parameters: Parameters | None = None
-) -> Points:
-    """Points of a CSV with the columns `_COLUMNS` and, if wanted, `_OPTIONAL`.
-
-    Units: FLOPs, parameters and tokens as plain numbers (1e18), losses in nats per token; kind is
-    exact or bound. A row that repeats an earlier one exactly is dropped, with a warning. C is the
-    budget, or with `flops="6ND"` six times parameters times tokens.
-
-    Raises:
-        InputError: the table is malformed, or does not know the convention.
-    """
-    if parameters is not None:
-        raise InputError(f"{path} gives its own parameters; leave --parameters out")
-    if flops in ("exact", "no_attention"):
-        raise InputError(f"{path} gives budgets only; use --flops 6ND or leave --flops out")
-    points: dict[Point, None] = {}
-    warnings: list[str] = []
-    for where, cells in _table_rows(path):
-        filled = {name: cell for name, cell in cells.items() if cell or name in _COLUMNS}
-        point = from_json(Point, {"flops": cells["budget"], **filled}, where, mend="")
-        if flops == "6ND":
-            point = replace(point, flops=6 * point.parameters * point.tokens)
-        if point in points:
-            warnings.append(f"{where} repeats an earlier line; it is counted once")
-        points[point] = None
-    if not points:
-        raise InputError(f"{path} holds no points, only column names")
-    return Points(tuple(points), str(path), flops or "budget", "as given", tuple(warnings))
-
-
-def _table_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; give a table of points, or run folders") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text; save the table as UTF-8") from None
-    reader = csv.reader(io.StringIO(text))
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        _check_columns(f"{path}, line 1", header)
-        for row in reader:
-            where, cells = f"{path}, line {reader.line_num}", [cell.strip() for cell in row]
-            if not any(cells):
-                continue
-            if len(cells) != len(header):
-                raise InputError(f"{where}: {len(cells)} cells under {len(header)} column names")
-            yield where, dict(zip(header, cells, strict=True))
-    except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
-
-
-def _check_columns(where: str, header: Sequence[str]) -> None:
-    known = (*_COLUMNS, *_OPTIONAL)
-    for name, count in Counter(header).items():
-        if name not in known:
-            raise InputError(f"{where}: unknown column {name!r}{nearest(name, known)}; {_LEGEND}")
-        if count > 1:
-            raise InputError(f"{where}: column {name!r} stands twice; {_LEGEND}")
-    for name in _COLUMNS:
-        if name not in header:
-            raise InputError(f"{where}: column {name!r} is missing; {_LEGEND}")
+def _with_known_families(data: Points) -> Points:
+    """Usual names of families (`AR`, `MDLM`) as those that laws compare by, and a word about each."""
+    known = {name: name for name in PUBLISHED_FAMILIES.values()} | PUBLISHED_FAMILIES
+    present = {point.family for point in data.points}
+    named = {name: known.get(name.lower(), name) for name in sorted(present)}
+    named = {old: new for old, new in named.items() if old != new and new not in present}
+    if not named:
+        return data
+    points = tuple(replace(p, family=named.get(p.family, p.family)) for p in data.points)
+    said = (f"family {old!r} is read as {new!r}" for old, new in named.items())
+    return replace(data, points=points, warnings=(*data.warnings, *said))
 
 
 def published_points(

@@ -18,12 +18,16 @@ from isodiff.scaling.points import Parameters, Points
 _COUNTS: tuple[Parameters | None, ...] = (None, "non_embedding", "total")
 
 
-def under_each(sources: Sequence[str], fit: Callable[[Points], Fit]) -> Conventions:
+def under_each(
+    sources: Sequence[str],
+    fit: Callable[[Points], Fit],
+    read: Callable[..., Points] = read_points,
+) -> Conventions:
     """The numbers of every family under each convention that the source knows, each once."""
     known: dict[tuple[str, str], Points] = {}
     for flops, parameters in itertools.product((None, *CONVENTIONS), _COUNTS):
         try:
-            points = read_points(sources, flops, parameters)
+            points = read(sources, flops, parameters)
         except InputError:
             if flops is None and parameters is None:
                 raise

@@ -20,6 +20,7 @@ from isodiff.scaling.fitting.newton import NAMES
 from isodiff.scaling.laws.law import LawResult, registered
 from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.point_sources import published_points
+from isodiff.scaling.table_files import is_table
 from isodiff.serialization import from_json
 
 _REPLICATES = 200
@@ -44,7 +45,13 @@ def known_laws(source: str) -> tuple[LawResult, ...]:
     """
     if source.startswith("published:"):
         return _published_laws(source)
-    value = read_json(Path(source))
+    path = Path(source)
+    packed_or_text = path.suffix.lower() != ".json" and path.is_file() and is_table(path)
+    value = [] if packed_or_text else read_json(path)
+    if isinstance(value, list):
+        raise InputError(
+            f"{source} is no law but a table; fit it first: isodiff fit {source} --out law.json"
+        )
     laws = registered()
     if not isinstance(value, dict) or value.get("law") not in laws or not value.get("families"):
         raise InputError(f"{source} holds no law; write one with isodiff fit RUNS --out {source}")
