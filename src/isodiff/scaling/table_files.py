@@ -5,19 +5,16 @@ Cells stay what the file holds (text in CSV, numbers in JSON); `scaling/tables.p
 
 from __future__ import annotations
 
-import bz2
 import csv
-import gzip
 import io
 import json
-import lzma
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from isodiff.errors import InputError, reason
+from isodiff.text_files import COMPRESSED, opened
 
 LARGEST_TABLE = 64 << 20
 """Bytes of a table, unpacked."""
@@ -27,9 +24,7 @@ _WRAPPERS = ("data", "runs", "points", "rows", "records")
 """Keys under which a JSON file may hold its list of rows."""
 _OURS = {"spec", "law"}
 """Keys of the JSON that isodiff writes of a run and of a law."""
-_UNPACK = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _REFUSED = {
-    ".zst": "unpack it with zstd -d",
     ".zip": "unpack it",
     ".xls": "save the sheet as CSV",
     ".xlsx": "save the sheet as CSV",
@@ -71,7 +66,7 @@ def is_table(path: Path) -> bool:
     return kind in _READERS or kind in _REFUSED
 
 
-def read_table(path: Path) -> TableFile:
+def load_table(path: Path) -> TableFile:
     """The table in a file; the suffix says which kind, and anything unknown is delimited text.
 
     Raises:
@@ -80,13 +75,15 @@ def read_table(path: Path) -> TableFile:
     kind = _kind(path)
     if kind in _REFUSED:
         raise InputError(f"{path} cannot be read as a table of points; {_REFUSED[kind]}")
-    header, rows = _READERS.get(kind, _delimited)(path, _bytes(path))
+    data = _bytes(path)
+    read = _parquet if data.startswith(b"PAR1") else _READERS.get(kind, _delimited)
+    header, rows = read(path, data)
     return TableFile(path, header, rows)
 
 
 def _kind(path: Path) -> str:
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in _UNPACK:
+    if suffixes and suffixes[-1] in COMPRESSED:
         suffixes.pop()
         return suffixes[-1] if suffixes and suffixes[-1] in _READERS else ".csv"
     return suffixes[-1] if suffixes else ""
@@ -94,16 +91,8 @@ def _kind(path: Path) -> str:
 
 def _bytes(path: Path) -> bytes:
     """The file unpacked, read no further than a table can reach."""
-    if not path.exists():
-        raise InputError(f"{path} does not exist; give a table of points, or run folders")
-    if not path.is_file():
-        raise InputError(f"{path} is not a regular file; give a table of points")
-    unpack: Callable[..., Any] = _UNPACK.get(path.suffix.lower(), open)
-    try:
-        with unpack(path, "rb") as file:
-            data = file.read(LARGEST_TABLE + 1)
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise InputError(f"{path} cannot be read ({reason(error)}); is it damaged?") from None
+    with opened(path) as file:
+        data = file.read(LARGEST_TABLE + 1)
     if len(data) > LARGEST_TABLE:
         raise InputError(
             f"{path} holds more than {LARGEST_TABLE >> 20} MB; a table of points is small"

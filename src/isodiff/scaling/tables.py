@@ -18,7 +18,7 @@ from isodiff.scaling.column_names import as_number
 from isodiff.scaling.columns import FieldSource, find_columns, misspelt
 from isodiff.scaling.laws.law import REFERENCE
 from isodiff.scaling.points import Parameters, Point, Points
-from isodiff.scaling.table_files import Cells, TableFile, read_table
+from isodiff.scaling.table_files import Cells, TableFile, load_table
 from isodiff.serialization import from_json
 
 _NUMBERS = ("budget", "parameters", "tokens", "unique_tokens")
@@ -66,7 +66,7 @@ def table_points(
     points: dict[Point, None] = {}
     warnings: dict[str, None] = {}
     conventions: list[tuple[str, str]] = []
-    tables = [read_table(file) for file in files]
+    tables = [load_table(file) for file in files]
     rows = [cells for table in tables for _, cells in table.rows]
     for table in tables:
         found = find_columns(table, columns or {}, rows)
