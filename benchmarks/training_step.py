@@ -31,7 +31,7 @@ from isodiff.provenance import provenance
 from isodiff.rng import Rows, stream
 from isodiff.runs.spec import Recipe
 from isodiff.serialization import to_json
-from isodiff.train.optimizer import adamw
+from isodiff.train.optimizer import make_optimizer
 from isodiff.train.precision import autocast, resolve
 
 V, SHAPE = 257, Shape.parse("4.7M")
@@ -109,7 +109,7 @@ def variants(name: str, batch: int, length: int) -> dict[str, Callable[[Tensor, 
 
     ours, plain, module = network(), Plain(network()), Module(V + 1, length)
     recipe = Recipe(batch_size=batch, learning_rate=1e-3, width_power=0, weight_decay=0.01)
-    fused = adamw(ours, recipe, SHAPE.width)
+    fused = make_optimizer(ours, recipe, SHAPE.width)
 
     def rng(step: int) -> Rows:
         return Rows.of(stream(0, "noise", step), batch)

@@ -91,7 +91,10 @@ class ParameterCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFlops:
-    """Training FLOPs: as planned, under each convention, and those of the steps that this run did itself."""
+    """Training FLOPs: as planned, under each convention, and those of the steps that this run did itself.
+
+    `optimizer`: what its own matrix products added, which no convention counts.
+    """
 
     planned: IfAny[float] = None
     exact: IfAny[float] = None
@@ -100,6 +103,7 @@ class RunFlops:
         None
     )
     trained: IfAny[float] = None
+    optimizer: IfAny[float] = None
 
     def under(self, convention: Convention) -> float | None:
         """The count under a convention, if it was recorded."""

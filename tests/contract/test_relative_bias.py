@@ -21,7 +21,7 @@ from isodiff.rng import stream
 from isodiff.runs.parametrization import factors
 from isodiff.runs.spec import Recipe
 from isodiff.serialization import to_json
-from isodiff.train.optimizer import adamw
+from isodiff.train.optimizer import make_optimizer
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -117,7 +117,7 @@ def test_it_moves_at_the_peak_rate_and_does_not_decay(parametrization: Any) -> N
         )
 
     recipe = Recipe(parametrization=parametrization)
-    optimizer = adamw(model := network(8), recipe, 128)
+    optimizer = make_optimizer(model := network(8), recipe, 128)
     (group,) = (g for g in optimizer.param_groups if any(p.ndim == 3 for p in g["params"]))
     assert group["weight_decay"] == 0 and group["peak"] == recipe.peak(128)
     assert factors(model) == factors(network(0))

@@ -22,7 +22,7 @@ from isodiff.runs.build import load, make_family, make_network
 from isodiff.runs.parametrization import BASE, Factors, factors, query_scale
 from isodiff.runs.spec import CorpusIdentity, Recipe, RunSpec
 from isodiff.train.loop import train
-from isodiff.train.optimizer import adamw
+from isodiff.train.optimizer import make_optimizer
 from isodiff.train.run import TrainingRun
 
 WIDTHS = [Shape(depth=2, width=width, heads=width // 16) for width in (32, 64, 128, 256, 512)]
@@ -137,7 +137,7 @@ def test_rates_are_those_of_the_table():
     assert found["blocks.1.modulation.weight"] == Factors(1, 1 / 2, 1 / (m * depth))
     # Rate times decay is the same for all that decays.
     names = {id(p): name for name, p in network.named_parameters()}
-    for group in adamw(network, spec.recipe, shape.width).param_groups:
+    for group in make_optimizer(network, spec.recipe, shape.width).param_groups:
         for parameter in group["params"]:
             own = found[names[id(parameter)]]
             assert group["peak"] == pytest.approx(spec.recipe.learning_rate * own.rate)

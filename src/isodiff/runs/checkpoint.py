@@ -25,6 +25,7 @@ from isodiff.runs.ema import AveragedWeights
 from isodiff.serialization import from_json, write_result
 from isodiff.upgrade import upgraded
 
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")  # of AdamW; of Muon
 FILES = ("model.safetensors", "optimizer.safetensors")
 
 
@@ -105,9 +106,9 @@ def restore(
     load_weights(newest, network)
     tensors = _read(newest / FILES[1])
     for name, parameter in network.named_parameters():
+        moments = [key for key in _MOMENTS if f"{key}/{name}" in tensors]
         optimizer.state[parameter] = {
-            key: tensors[f"{key}/{name}"].to(parameter.device)
-            for key in ("step", "exp_avg", "exp_avg_sq")
+            key: tensors[f"{key}/{name}"].to(parameter.device) for key in moments
         }
         if average is not None:
             average.weights[name].copy_(tensors[f"average/{name}"])

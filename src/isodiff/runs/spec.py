@@ -25,7 +25,7 @@ MIN_STEPS = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How weights are optimized: AdamW (arXiv 1711.05101), warm-up, then cosine or constant-with-cooldown.
+    """How weights are optimized: AdamW (arXiv 1711.05101) or Muon, with a schedule of the learning rate.
 
     Attributes:
         batch_size: sequences per step, over all ranks and accumulation steps.
@@ -44,6 +44,9 @@ class Recipe:
         weight_decay: AdamW's decay of matrices, as a share of the learning rate.
         clip: largest gradient norm.
         ema: decay of the averaged weights that are evaluated; None for no averaging.
+        optimizer: "adamw", or "muon" for the matrices of attention and MLP (arXiv 2502.16982) with AdamW for
+            the rest; its own arithmetic is not part of the budget ("standard" only).
+        muon_rate: Muon's peak learning rate, at every width.
         precision: "auto" takes bfloat16 autocast where the device multiplies it faster.
         compile: torch.compile each block; pays on GPUs and in long CPU runs.
     """
@@ -65,11 +68,15 @@ class Recipe:
     ema: float | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
-    # These two came after specs had been hashed, so their JSON mentions them only where they are set.
+    # These came after specs had been hashed, so their JSON mentions them only where they are set.
     parametrization: Annotated[
         Literal["standard", "complete_p"], Field(exclude_if=lambda value: value == "standard")
     ] = "standard"
     warmup_steps: IfAny[int] = None
+    optimizer: Annotated[
+        Literal["adamw", "muon"], Field(exclude_if=lambda value: value == "adamw")
+    ] = "adamw"
+    muon_rate: Annotated[float, Field(exclude_if=lambda value: value == 0.02)] = 0.02
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "learning_rate", "clip"):
@@ -79,6 +86,10 @@ class Recipe:
             raise InputError(
                 f"recipe: micro_batch_size {self.micro_batch_size} does not divide "
                 f"batch_size {self.batch_size}"
+            )
+        if self.optimizer == "muon" and self.parametrization != "standard":
+            raise InputError(
+                "recipe: complete_p is of AdamW, and Muon's rate needs none; set parametrization to standard"
             )
         if self.warmup_steps is not None and self.warmup_steps < 1:
             raise InputError(f"recipe: warmup_steps must be at least 1, got {self.warmup_steps}")

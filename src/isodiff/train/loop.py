@@ -32,6 +32,7 @@ from isodiff.runs.spec import RunSpec
 from isodiff.serialization import from_json, read_result, write_result
 from isodiff.train.branching import branches_of
 from isodiff.train.initialization import Initialization
+from isodiff.train.muon import optimizer_flops
 from isodiff.train.precision import device_name
 from isodiff.train.run import TrainingRun
 from isodiff.train.source import Source, Windows
@@ -171,6 +172,7 @@ def _record_of(run: TrainingRun, message: str | None) -> Record:
             no_attention=counted["no_attention"],
             six_nd=counted["6ND"],
             trained=run.flops - (0.0 if prefix is None else prefix.flops),
+            optimizer=float(run.step * optimizer_flops(run.optimizer)) or None,
         ),
         shared_prefix=prefix,
         tokens=tokens,

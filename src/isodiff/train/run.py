@@ -23,7 +23,7 @@ from isodiff.runs.metrics import read_metrics
 from isodiff.runs.spec import RunSpec
 from isodiff.train.branching import Branch, LogSteps
 from isodiff.train.initialization import Initialization
-from isodiff.train.optimizer import adamw, set_rate
+from isodiff.train.optimizer import make_optimizer, set_rate
 from isodiff.train.precision import autocast, resolve
 from isodiff.train.source import Source, Windows
 
@@ -61,7 +61,7 @@ class TrainingRun:
         self.network: Transformer = make_network(spec, self.family).to(self.device)
         if init is not None:
             init.apply(self.network, spec)
-        self.optimizer = adamw(self.network, spec.recipe, spec.shape.width)
+        self.optimizer = make_optimizer(self.network, spec.recipe, spec.shape.width)
         ema = spec.recipe.ema
         self.average = None if ema is None else AveragedWeights(self.network, ema)
         parts = (folder / "checkpoint", spec.id, self.network, self.optimizer, self.average)
