@@ -47,7 +47,7 @@ class MuonWithAdamW(torch.optim.AdamW):
             update = matrix.grad.lerp(mean, momentum)  # Nesterov's
             by_shape.setdefault(_wide(update).shape, []).append((matrix, update))
         for found in by_shape.values():
-            steps = orthogonalized(torch.stack([_wide(update) for _, update in found]))
+            steps = _orthogonalized(torch.stack([_wide(update) for _, update in found]))
             for (matrix, _), step in zip(found, steps, strict=True):
                 rows, columns = matrix.shape
                 matrix.mul_(1 - rate * group["weight_decay"])
@@ -60,7 +60,7 @@ def _wide(matrix: Tensor) -> Tensor:
     return matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix
 
 
-def orthogonalized(matrices: Float[Tensor, "K R C"]) -> Float[Tensor, "K R C"]:
+def _orthogonalized(matrices: Float[Tensor, "K R C"]) -> Float[Tensor, "K R C"]:
     """U V^T of each U S V^T, with singular values between about 0.7 and 1.2, by Newton-Schulz; R <= C."""
     a, b, c = _COEFFICIENTS
     x = matrices if matrices.shape[1] < _SMALL else matrices.bfloat16()

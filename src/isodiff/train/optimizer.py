@@ -26,7 +26,7 @@ def make_optimizer(network: Transformer, recipe: Recipe, width: int) -> torch.op
     peak = recipe.peak(width)
     own = {} if recipe.parametrization == "standard" else factors(network)
     groups: dict[tuple[float, float, float], list[nn.Parameter]] = {}
-    matrices = block_matrices(network) if recipe.optimizer == "muon" else {}
+    matrices = _block_matrices(network) if recipe.optimizer == "muon" else {}
     for name, parameter in network.named_parameters():
         if name in matrices:
             continue
@@ -54,7 +54,7 @@ def make_optimizer(network: Transformer, recipe: Recipe, width: int) -> torch.op
     return MuonWithAdamW([*described, muon], lr=peak, betas=betas, fused=True)
 
 
-def block_matrices(network: Transformer) -> dict[str, nn.Parameter]:
+def _block_matrices(network: Transformer) -> dict[str, nn.Parameter]:
     """The matrices of attention and MLP, by name."""
     return {
         name: parameter
