@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class InputError(ValueError):
     """The user's input cannot be used. The message says what, where, and how to mend it."""
+
+
+def without_folders(text: str) -> str:
+    """`text` without where this machine keeps things: of absolute paths only the last names stay.
+
+    Results are given away, and no reader of them needs the names of users and folders.
+    """
+    for known in (Path.cwd(), Path.home()):
+        if known.name:
+            text = text.replace(f"{known}/", "")  # it may have spaces
+    return _FOLDERS.sub("", text)
+
+
+_FOLDERS = re.compile(r"""(?<![\w.~/-])~?/(?!/)(?:[^\s/'"]+/)*(?=[^\s/'"])""")
 
 
 def reason(error: Exception) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,19 +48,53 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in `path`; an `InputError` names a file that is absent or damaged, or holds NaN."""
+    """The JSON value in a file.
 
-    def refuse(constant: str) -> None:
-        raise InputError(f"{path}: {constant} is not a finite number; restore or delete it")
+    Raises:
+        InputError: it does not exist, is no regular file, or `parse_json` refuses what it holds.
+    """
+    return parse_json(regular(path).read_bytes(), path)
 
+
+def parse_json(data: bytes, where: str | Path) -> Any:
+    """The JSON value that `data` is.
+
+    Raises:
+        InputError: it is damaged, nested too deeply, or holds NaN, infinity or half of a surrogate pair.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder; a JSON file was wanted") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid JSON ({error}); restore or delete it") from None
+        value = json.loads(
+            data.decode("utf-8-sig"), parse_constant=_not_finite, parse_float=_finite
+        )
+        if _HALF_PAIR.search(data):
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise InputError(f"{where} is nested too deeply; restore or delete it") from None
+    except UnicodeEncodeError:
+        raise InputError(f"{where} holds half of a surrogate pair; restore or delete it") from None
+    except _NotFinite as error:
+        raise InputError(f"{where}: {error} is not a finite number; restore or delete it") from None
+    except ValueError as error:
+        raise InputError(f"{where} is not valid JSON ({error}); restore or delete it") from None
+    return value
+
+
+_HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+class _NotFinite(Exception):
+    """A number that JSON does not have, as it is written."""
+
+
+def _not_finite(constant: str) -> None:
+    raise _NotFinite(constant)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise _NotFinite(text[:20])
+    return value
 
 
 @contextmanager

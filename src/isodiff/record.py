@@ -7,7 +7,6 @@ A run's identity is the hash of its spec, so the same spec always lands in the s
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from pydantic import BeforeValidator, Field
 
 from isodiff.errors import InputError
 from isodiff.provenance import Provenance
-from isodiff.serialization import IfAny, read_result
+from isodiff.serialization import IfAny, Said, canonical, read_result
 from isodiff.upgrade import upgraded
 
 Kind = Literal["exact", "bound"]
@@ -161,7 +160,7 @@ class Record:
 
     id: str
     status: Status
-    message: str | None = None
+    message: Said | None = None
     spec: Annotated[RecordedSpec, BeforeValidator(upgraded)]
     parameters: ParameterCounts = field(default_factory=ParameterCounts)
     flops: RunFlops = field(default_factory=RunFlops)
@@ -182,11 +181,6 @@ class Record:
     def validation(self) -> HeldOutLoss | None:
         """The final validation, of a finished run only."""
         return self.results.validation if self.status == "done" else None
-
-
-def canonical(spec: Any) -> str:
-    """The one JSON text of `spec`: sorted keys, no spaces."""
-    return json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def identity(spec: Any) -> str:

@@ -3,21 +3,28 @@
 A result is a frozen dataclass whose fields are numbers, text, None, and tuples, dicts and dataclasses of
 such. Its JSON has the fields' names, or their aliases (`Annotated[float, Field(alias="N^2/3")]`). Keys that
 this version does not know are ignored, so that later files stay readable.
+
+A file ends with the key `checksum`, the SHA-256 of the canonical JSON of all its other keys, so that a byte
+that changed on a disk is noticed. Files without one (of earlier versions, or made by hand) are read too.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
+import json
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, PlainSerializer, TypeAdapter, ValidationError
 
-from isodiff.errors import InputError
+from isodiff.errors import InputError, without_folders
 from isodiff.files import read_json, write_json
 
 T = TypeVar("T")
+_CHECKSUM = "checksum"
+_MEND = "; restore or delete it"
 
 
 def _is_none(value: object) -> bool:
@@ -26,6 +33,15 @@ def _is_none(value: object) -> bool:
 
 IfAny = Annotated[T | None, Field(exclude_if=_is_none)]
 """`reason: IfAny[str] = None`: a field that the JSON mentions only where there is something to say."""
+
+
+Said = Annotated[str, PlainSerializer(without_folders)]
+"""Text for people that may name files: where they lie on this machine stays out of results."""
+
+
+def canonical(value: Any) -> str:
+    """The one text of a JSON value: sorted keys, no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def to_json(result: Any) -> Any:
@@ -40,41 +56,76 @@ def to_json(result: Any) -> Any:
 
 
 def from_json(
-    kind: type[T], value: Any, where: str | Path, mend: str = "; restore or delete it"
+    kind: type[T], value: Any, where: str | Path, mend: str = _MEND, *, strict: bool = False
 ) -> T:
     """The inverse of `to_json`; `where` names the file (and line) in an error, `mend` ends it.
+
+    A `strict` reader does not take text that looks like a number for one, as the cells of a table are.
 
     Raises:
         InputError: `value` is not the JSON of a `kind`; says which key is wrong.
     """
     try:
+        if strict:
+            return _adapter(kind).validate_json(json.dumps(value), strict=True)
         return _adapter(kind).validate_python(value)
+    except RecursionError:
+        raise InputError(f"{where} is nested too deeply{mend}") from None
     except ValidationError as error:
         raise InputError(f"{where}: {first_error(error)}{mend}") from None
 
 
-def read_result(kind: type[T], path: Path) -> T:
+def read_result(kind: type[T], path: Path, mend: str = _MEND) -> T:
     """The result that a file holds.
 
     Raises:
-        InputError: no such file, or not the JSON of a `kind`.
+        InputError: no such file, not the JSON of a `kind`, or altered since it was written.
     """
-    return from_json(kind, read_json(path), path)
+    return from_json(kind, read_sealed(path, mend), path, mend, strict=True)
 
 
 def write_result(path: Path, result: Any) -> None:
-    """Write a result as JSON, in one step."""
-    write_json(path, to_json(result))
+    """Write a result as JSON with its checksum, in one step."""
+    value = to_json(result)
+    write_json(path, value | {_CHECKSUM: _digest(value)} if isinstance(value, dict) else value)
+
+
+def read_sealed(path: Path, mend: str = _MEND) -> Any:
+    """The JSON value of a file without its checksum, which has to fit if there is one.
+
+    Raises:
+        InputError: no such file, damaged, or altered since it was written.
+    """
+    value = read_json(path)
+    if isinstance(value, dict) and _CHECKSUM in value:
+        checksum = value.pop(_CHECKSUM)
+        try:
+            fits = checksum == _digest(value)
+        except RecursionError:
+            raise InputError(f"{path} is nested too deeply{mend}") from None
+        if not fits:
+            raise InputError(f"{path} was altered: its checksum does not fit{mend}")
+    return value
 
 
 def first_error(error: ValidationError) -> str:
     """The first thing that is wrong: `nats: input should be greater than 0, not '-1'`."""
     first = error.errors()[0]
     key = ".".join(map(str, first["loc"])) or "the file"
-    what = first["msg"].split(", unable to")[0]
+    what = first["msg"].removeprefix("Value error, ").split(", unable to")[0]
     got = first["input"]
     plain = first["type"] != "missing" and (got is None or isinstance(got, str | int | float))
-    return f"{key}: {what[:1].lower()}{what[1:]}{f', not {got!r}' if plain else ''}"
+    return f"{key}: {what[:1].lower()}{what[1:]}{f', not {_shown(got)}' if plain else ''}"
+
+
+def _shown(value: object) -> str:
+    """A value as Python writes it, cut to fit into a line."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
 @functools.cache

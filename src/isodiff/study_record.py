@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from isodiff.provenance import Provenance
-from isodiff.serialization import IfAny
+from isodiff.serialization import IfAny, Said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusRecord:
     """The text of a study, and how much of it was trained on."""
 
-    source: tuple[str, ...] = ()
+    source: tuple[Said, ...] = ()
     hash: str | None = None
     tokenizer: str | None = None
     vocab_size: int | None = None

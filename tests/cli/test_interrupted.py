@@ -155,3 +155,18 @@ def test_nothing_is_kept_where_nobody_may_write(
     with Kept("what", 2, "units", folder=tmp_path) as pieces:
         assert [pieces(1, lambda: 1.5), anew(1, lambda: 2)] == [1.5, 2]
         assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_a_damaged_piece_is_worked_out_again(place: int, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), Kept("x", 3, "items", folder=tmp_path) as pieces:
+        for number in range(3):
+            pieces(1, lambda number=number: [number, {"nats": 7.25}])
+        raise KeyboardInterrupt
+    (file,) = left(tmp_path)
+    data = bytearray(file.read_bytes())
+    lines = data.split(b"\n")
+    data[len(lines[0]) + 1 + place * (len(lines[1]) - 1) // 5] ^= 1
+    file.write_bytes(bytes(data))
+    known = Kept("x", 3, "items", folder=tmp_path).known
+    assert known == {number: [number, {"nats": 7.25}] for number in (0, 2)}

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from isodiff.data import shards
 from isodiff.data.corpora import prepare
 from isodiff.data.tokens import Corpus, Tokens, batch, epochs
 from isodiff.errors import InputError
@@ -146,8 +147,11 @@ def test_truncated_or_missing_files(corpus):
 
 
 def edit(folder, **changes):
+    """As in a folder of a version without checksums."""
     path = folder / "corpus.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    value = json.loads(path.read_text()) | changes
+    del value["checksum"]
+    path.write_text(json.dumps(value))
 
 
 @pytest.mark.parametrize(
@@ -172,9 +176,69 @@ def test_foreign_or_altered_manifest(corpus, changes, message):
 
 def test_shard_names_stay_inside_the_folder(corpus):
     path = corpus.folder / "corpus.json"
+    edit(corpus.folder)
     path.write_text(path.read_text().replace("train-00000.bin", "../../secret.bin"))
     with pytest.raises(InputError, match="json: splits"):
         Corpus.open(corpus.folder)
+
+
+def test_blocks_are_checked_once_and_only_those_that_are_read(corpus, monkeypatch):
+    monkeypatch.setattr(shards, "BLOCK_BYTES", 32)
+    folder = corpus.folder.parent / "again"
+    prepare([corpus.folder.parent / f"{i:02d}.txt" for i in range(60)], folder, shard_tokens=100)
+    checked = []
+    check = shards.ShardReader.check
+    monkeypatch.setattr(
+        shards.ShardReader,
+        "check",
+        lambda shard, number: (checked.append(number), check(shard, number)),
+    )
+    opened = Corpus.open(folder)
+    assert [*map(len, opened.manifest.splits["train"].shards[0].blocks)] == [64] * 7
+    for start, stop, new in ((17, 30, [1]), (16, 31, []), (31, 33, [2]), (0, 49, [0, 3])):
+        opened.split("train").read(start, stop)
+        assert sorted(checked) == new
+        checked.clear()
+    damaged = folder / "train-00000.bin"
+    data = bytearray(damaged.read_bytes())
+    data[33] ^= 1
+    damaged.write_bytes(bytes(data))
+    opened = Corpus.open(folder)
+    assert len(opened.split("train").read(32, 50)) == 18
+    with pytest.raises(InputError, match=r"train-00000.bin was altered in block 1; delete"):
+        opened.split("train").read(30, 31)
+
+
+def test_corpora_without_hashes_are_read_and_their_tokens_are_in_the_vocabulary(corpus):
+    before = {name: corpus.split(name).read(0, 40).tolist() for name in ("train", "test")}
+    path = corpus.folder / "corpus.json"
+    value = json.loads(path.read_text())
+    del value["checksum"]
+    for split in value["splits"].values():
+        del split["index_sha256"]
+        for shard in split["shards"]:
+            del shard["blocks"]
+    path.write_text(json.dumps(value))
+    opened = Corpus.open(corpus.folder)
+    assert {name: opened.split(name).read(0, 40).tolist() for name in before} == before
+    assert len(opened.documents("train")) == opened.manifest.splits["train"].num_documents
+    shard = corpus.folder / "train-00000.bin"
+    shard.write_bytes(b"\x01\x01" + shard.read_bytes()[2:])
+    with pytest.raises(InputError, match=r"token 257 of a vocabulary of 257"):
+        Corpus.open(corpus.folder).split("train").read(5, 6)
+    index = corpus.folder / "train.index.npy"
+    data = bytearray(index.read_bytes())
+    data[-8] ^= 1
+    index.write_bytes(bytes(data))
+    with pytest.raises(InputError, match=r"train.index.npy was altered; delete"):
+        Corpus.open(corpus.folder).documents("train")
+
+
+@pytest.mark.parametrize("changes", [{"vocab_size": 300}, {"eos": 0}])
+def test_the_vocabulary_is_that_of_the_tokenizer(corpus, changes):
+    edit(corpus.folder, **changes)
+    with pytest.raises(InputError, match="are not those of its tokenizer"):
+        Corpus.open(corpus.folder).split("train")
 
 
 def test_not_a_corpus(tmp_path):

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from isodiff.errors import InputError
-from isodiff.serialization import IfAny, from_json, read_result, to_json, write_result
+from isodiff.errors import InputError, without_folders
+from isodiff.serialization import IfAny, Said, from_json, read_result, to_json, write_result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,3 +91,26 @@ def test_what_is_wrong_is_said_with_what_stands_there(value: dict, said: str) ->
     with pytest.raises(InputError) as error:
         from_json(Row, value, "t.csv, line 2", mend="")
     assert str(error.value) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("/home/me/out/runs", "runs"),
+        ("~/texts/a.txt", "a.txt"),
+        ("no law in /home/me/out/runs: fit it", "no law in runs: fit it"),
+        ("[Errno 13] Permission denied: '/srv/a/b.json'", "[Errno 13] Permission denied: 'b.json'"),
+        ("gpt2:/home/me/vocab, hf:a/b", "gpt2:vocab, hf:a/b"),
+        (f"{Path.cwd()}/some folder/a.txt", "some folder/a.txt"),
+        ("/home/me/texts/", "texts/"),
+        ("runs/demo and 3/4 of https://x.org/a/b", "runs/demo and 3/4 of https://x.org/a/b"),
+    ],
+)
+def test_what_is_given_away_does_not_say_where_things_lie(text: str, said: str) -> None:
+    assert without_folders(text) == said
+    assert to_json(Told(why=text)) == {"why": said}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    why: Said

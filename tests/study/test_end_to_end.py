@@ -82,6 +82,12 @@ def test_every_family_from_text_to_report(tmp_path, corpus):
     assert {point["family"] for point in frontier["points"]} == set(FAMILIES)
     assert {point["budget"] for point in frontier["points"]} == {2e9}
     assert "Best text at each required throughput, in batches:" in first.stdout
+    for file in filter(
+        Path.is_file, out.rglob("*")
+    ):  # what leaves the machine does not describe it
+        said = file.read_bytes()
+        for private in (tmp_path, corpus, Path.home(), Path.cwd()):
+            assert f"{private}/".encode() not in said, file
     stamps = {p: p.stat().st_mtime_ns for p in out.glob("runs/*/record.json")}
     again = isodiff("study", study, "--out", str(out), "--bootstrap", "50", "--json")
     assert again.returncode == 0, again.stderr

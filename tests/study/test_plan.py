@@ -63,7 +63,8 @@ def spec_of(budget: float) -> RunSpec:
 def planned(budget: float, steps: float) -> PlannedRun:
     counts = {"tokens": 1e6, "epochs": 0.1, "parameters": 10**4, "weight_bytes": 10**5}
     more = {"step_flops": 1e6, "step_positions": 512}
-    return PlannedRun(id="x", spec=spec_of(budget), steps=steps, **counts, **more)
+    spec = spec_of(budget)
+    return PlannedRun(id=spec.id, spec=spec, steps=steps, **counts, **more)
 
 
 def test_a_spec_is_the_same_after_a_round_trip():

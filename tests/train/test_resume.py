@@ -1,13 +1,17 @@
 """Killed at any moment, a run ends with the same weights, bit for bit."""
 
+import hashlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from specs import small
 
 from isodiff.errors import InputError
@@ -15,6 +19,7 @@ from isodiff.runs import checkpoint
 from isodiff.runs.build import load
 from isodiff.runs.metrics import LossRow, read_metrics
 from isodiff.train.loop import train
+from isodiff.train.run import TrainingRun
 
 
 def command(corpus, out: Path) -> list[str]:
@@ -103,20 +108,155 @@ def interrupted(spec, folder, corpus, at: int, **more) -> None:
         train(spec, folder, corpus, **{"report": report, "checkpoint_seconds": 0.0, **more})
 
 
-def test_a_truncated_checkpoint_is_named_and_nothing_is_lost(corpus, tmp_path):
-    spec = small(corpus)
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def flip(path: Path, place: float = 0.5, bit: int = 0) -> None:
+    """Another bit at a place of a file, which begins at 0 and ends at 1."""
+    data = bytearray(path.read_bytes())
+    data[int(place * (len(data) - 1))] ^= 1 << bit
+    path.write_bytes(bytes(data))
+
+
+def not_finite(path: Path) -> None:
+    """Weights that a broken program wrote, with all that vouches for them."""
+    tensors = load_file(path)
+    next(iter(tensors.values())).view(-1)[-1] = float("nan")
+    save_file(tensors, path)
+    state = path.with_name("state.json")
+    value = json.loads(state.read_text())
+    value["sha256"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    del value["checksum"]
+    state.write_text(json.dumps(value))
+
+
+def edited(path: Path, **changes: object) -> None:
+    value = json.loads(path.read_text()) | changes
+    del value["checksum"]
+    path.write_text(json.dumps(value))
+
+
+DAMAGE: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "truncated weights": ("model.safetensors", cut),
+    "no optimizer": ("optimizer.safetensors", Path.unlink),
+    "one bit of the moments": ("optimizer.safetensors", lambda path: flip(path, 0.9)),
+    "one bit of the header": ("model.safetensors", lambda path: flip(path, 0.001)),
+    "weights that are not finite": ("model.safetensors", not_finite),
+    "one bit of the state": ("state.json", flip),
+    "an empty state": ("state.json", lambda path: path.write_bytes(b"")),
+    "a state that is no object": ("state.json", lambda path: path.write_text("[1]")),
+    "another number of steps": ("state.json", lambda path: edited(path, steps=50)),
+    "other FLOPs": ("state.json", lambda path: edited(path, flops=1.0)),
+    "another family": ("state.json", lambda path: edited(path, family={"name": "masked"})),
+    "a negative step": ("state.json", lambda path: edited(path, step=-1)),
+    "another step": ("state.json", lambda path: edited(path, step=12)),
+}
+
+
+@pytest.fixture(scope="module")
+def halfway(corpus, tmp_path_factory) -> Path:
+    """A run that was interrupted after 40 steps."""
+    folder = tmp_path_factory.mktemp("run") / "halfway"
+    interrupted(small(corpus, "ar"), folder, corpus, 40)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def straight(corpus, tmp_path_factory) -> dict[str, bytes]:
+    """The same run, never interrupted."""
+    folder = tmp_path_factory.mktemp("run")
+    train(small(corpus, "ar"), folder, corpus)
+    return newest(folder)
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_the_newest_whole_checkpoint_serves(kind, corpus, halfway, straight, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(halfway, folder)
+    earlier, last = checkpoint.steps(folder / "checkpoint")
+    name, damage = DAMAGE[kind]
+    damage(last / name)
+    assert train(small(corpus, "ar"), folder, corpus).status == "done"
+    said = capsys.readouterr().err
+    assert last.name in said and f"going on from {earlier.name}" in said
+    assert newest(folder) == straight
+    kept = [earlier.name, "step_00000100"]
+    assert [one.name for one in checkpoint.steps(folder / "checkpoint")] == kept
+
+
+def test_no_whole_checkpoint_is_one_line(corpus, halfway, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(halfway, folder)
+    for place in checkpoint.steps(folder / "checkpoint"):
+        cut(place / "model.safetensors")
+    for use in (load, lambda folder: train(small(corpus, "ar"), folder, corpus)):
+        with pytest.raises(InputError, match=r"00039.model.safetensors is missing, truncated or"):
+            use(folder)
+
+
+def test_rows_that_were_altered_are_trained_again(corpus, halfway, straight, tmp_path, capsys):
+    """Those of the last step: the checkpoint before does not rest on them. All: none is left."""
+    folder, spec = tmp_path / "run", small(corpus, "ar")
+    shutil.copytree(halfway, folder)
+    rows = (folder / "metrics.jsonl").read_bytes()
+    (folder / "metrics.jsonl").write_bytes(rows.replace(b'"step": 20,', b'"step": 21,'))
+    with pytest.raises(InputError, match=r"metrics.jsonl was altered before step_00000039"):
+        train(spec, folder, corpus)
+    state = json.loads((folder / "checkpoint" / "step_00000038" / "state.json").read_text())
+    (folder / "metrics.jsonl").write_bytes(rows[: state["metrics_bytes"]] + b"damage")
+    assert train(spec, folder, corpus).status == "done"
+    assert newest(folder) == straight and "going on from step_00000038" in capsys.readouterr().err
+    assert [
+        row.step for row in read_metrics(folder / "metrics.jsonl") if isinstance(row, LossRow)
+    ] == [*range(1, 101)]
+
+
+def test_results_of_a_finished_run_are_those_of_its_last_checkpoint(
+    corpus, halfway, straight, tmp_path
+):
+    folder, spec = tmp_path / "run", small(corpus, "ar")
+    shutil.copytree(halfway, folder)
+    record = train(spec, folder, corpus, checkpoint_seconds=0.0)
+    last = checkpoint.steps(folder / "checkpoint")[-1]
+    flip(last / "model.safetensors")
+    with pytest.raises(InputError, match=r"delete .*record.json and train the run again: it goes"):
+        load(folder)
+    (folder / "record.json").unlink()
+    assert train(spec, folder, corpus).results == record.results
+    assert load(folder).step == 100 and newest(folder) == straight
+
+
+def test_the_smoothed_loss_is_kept(corpus, tmp_path, monkeypatch):
+    """A batch of high loss right after an interruption does not look like divergence."""
+    update = TrainingRun.update
+
+    def spike(run, step):
+        loss, norm, rate = update(run, step)
+        return (30.0 if step == 39 else loss), norm, rate
+
+    monkeypatch.setattr(TrainingRun, "update", spike)
+    spec = small(corpus, "ar")
     interrupted(spec, tmp_path, corpus, 40)
-    newest = checkpoint.steps(tmp_path / "checkpoint")[-1]
-    whole = (newest / "model.safetensors").read_bytes()
-    (newest / "model.safetensors").write_bytes(whole[:100])
-    with pytest.raises(
-        InputError, match=r"model.safetensors is missing, truncated or altered; delete"
-    ):
-        train(spec, tmp_path, corpus)
-    with pytest.raises(InputError, match="truncated"):
-        load(tmp_path)
-    (newest / "model.safetensors").write_bytes(whole)
     assert train(spec, tmp_path, corpus).status == "done"
+
+
+@pytest.mark.parametrize("file", ["spec.json", "record.json"])
+def test_the_folder_of_another_run_is_refused(file, corpus, halfway, tmp_path):
+    folder, other = tmp_path / "run", small(corpus, "ar", seed=1)
+    shutil.copytree(halfway, folder)
+    if file == "record.json":
+        train(small(corpus, "ar"), folder, corpus)
+    before = {path: path.read_bytes() for path in folder.rglob("*.json")}
+    with pytest.raises(InputError, match=f"{file} is that of run .*, not of {other.id}; choose"):
+        train(other, folder, corpus)
+    assert before == {path: path.read_bytes() for path in folder.rglob("*.json")}
+
+
+def test_a_precision_that_was_planned_is_not_timed_again(corpus, tmp_path, monkeypatch):
+    spec = small(corpus, "ar", recipe={"precision": "auto"})
+    monkeypatch.setattr("isodiff.train.run.resolve", None)
+    assert train(spec, tmp_path, corpus, precision="bfloat16").precision == "bfloat16"
 
 
 @pytest.mark.parametrize("part", ["learned_schedule", "learned_embeddings", "self_conditioning"])

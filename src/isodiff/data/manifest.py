@@ -10,11 +10,17 @@ from typing import Annotated, Any, Literal
 from pydantic import NonNegativeInt, PositiveInt, StringConstraints
 
 from isodiff.errors import InputError
-from isodiff.files import read_json, write_json
-from isodiff.record import canonical
-from isodiff.serialization import from_json, to_json
+from isodiff.serialization import (
+    IfAny,
+    canonical,
+    from_json,
+    read_sealed,
+    to_json,
+    write_result,
+)
 
 _VERSION = 1
+_MEND = "; prepare the corpus again"
 FILE = "corpus.json"
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
@@ -25,10 +31,11 @@ FileName = Annotated[str, StringConstraints(pattern=r"^[a-z]+[-.][a-z0-9]+\.(bin
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One file of raw little-endian token ids."""
+    """One file of raw little-endian token ids; `blocks` are the SHA-256 of its blocks (shards.py)."""
 
     file: FileName
     num_tokens: PositiveInt
+    blocks: IfAny[tuple[str, ...]] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,7 @@ class SplitFiles:
     num_tokens: PositiveInt
     num_bytes: PositiveInt
     num_documents: PositiveInt
+    index_sha256: IfAny[str] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +94,7 @@ class Manifest:
     def write(self, folder: Path) -> None:
         """Write `corpus.json` into `folder`."""
         head = {"format": "isodiff corpus", "version": _VERSION, "hash": self.hash}
-        write_json(folder / FILE, head | to_json(self))
+        write_result(folder / FILE, head | to_json(self))
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -101,7 +109,7 @@ def read_manifest(folder: Path) -> Manifest:
             f"{folder} is not a prepared corpus (it has no {FILE}); "
             f"make one with `isodiff corpus prepare ... --out {folder}`"
         )
-    value: Any = read_json(path)
+    value: Any = read_sealed(path, mend=_MEND)
     if not isinstance(value, dict) or value.get("format") != "isodiff corpus":
         raise InputError(
             f"{path} was not written by isodiff; prepare the corpus into another folder"
@@ -111,7 +119,7 @@ def read_manifest(folder: Path) -> Manifest:
             f"{path} has format version {value.get('version')}; this isodiff reads {_VERSION}; "
             "prepare the corpus again"
         )
-    manifest = from_json(Manifest, value, path, mend="; prepare the corpus again")
+    manifest = from_json(Manifest, value, path, mend=_MEND, strict=True)
     if set(manifest.splits) != set(SPLITS):
         raise InputError(f"{path} does not have the splits {', '.join(SPLITS)}; prepare it again")
     if value.get("hash") != manifest.hash:

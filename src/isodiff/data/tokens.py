@@ -17,6 +17,7 @@ import numpy as np
 
 from isodiff.data.manifest import Manifest, SplitName, read_manifest
 from isodiff.data.permutation import permute
+from isodiff.data.shards import ShardReader, read_index
 from isodiff.data.tokenizer import Tokenizer, plain_tokenizer
 from isodiff.errors import InputError, nearest
 
@@ -34,7 +35,7 @@ class Tokens:
 
     def __init__(
         self,
-        shards: Sequence[np.ndarray],
+        shards: Sequence[np.ndarray | ShardReader],
         *,
         num_bytes: int,
         token_bytes: np.ndarray | None = None,
@@ -105,10 +106,11 @@ class Corpus:
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
         self.manifest = manifest
+        self._splits: dict[str, Tokens] = {}  # so that what was checked is not checked again
 
     @classmethod
     def open(cls, folder: Path | str) -> Corpus:
-        """Check `corpus.json` and the size of every shard; reads no tokens.
+        """Check `corpus.json` and the size of every shard; tokens are checked when they are read.
 
         Raises:
             InputError: not a corpus, an altered `corpus.json`, a missing or truncated file.
@@ -159,6 +161,11 @@ class Corpus:
                 f"the tokenizer in {self.folder} is not the one the corpus was prepared with; "
                 "prepare it again"
             )
+        if (tokenizer.vocab_size, tokenizer.eos) != (self.vocab_size, self.eos):
+            raise InputError(
+                f"{self.folder}: vocabulary and end of document are not those of its tokenizer; "
+                "prepare it again"
+            )
         if not self.manifest.exact_bytes:
             tokenizer.token_bytes = None
         return tokenizer
@@ -169,21 +176,23 @@ class Corpus:
         if name not in splits:
             known = ", ".join(splits)
             raise InputError(f"no split {name!r}{nearest(name, splits)}; splits: {known}")
-        split = splits[name]
-        shards = [
-            np.memmap(self.folder / shard.file, self.manifest.dtype, "r") for shard in split.shards
-        ]
-        return Tokens(
-            shards,
-            num_bytes=split.num_bytes,
-            token_bytes=self.tokenizer.token_bytes,
-            name=f"{name} of {self.folder}",
-        )
+        if name not in self._splits:
+            kind = (self.manifest.dtype, self.vocab_size)
+            self._splits[name] = Tokens(
+                [
+                    ShardReader(self.folder / shard.file, shard, *kind)
+                    for shard in splits[name].shards
+                ],
+                num_bytes=splits[name].num_bytes,
+                token_bytes=self.tokenizer.token_bytes,
+                name=f"{name} of {self.folder}",
+            )
+        return self._splits[name]
 
     def documents(self, name: SplitName) -> np.ndarray:
         """First token and UTF-8 bytes of each document of a split, int64 [num_documents, 2]."""
-        path = self.folder / self.manifest.splits[name].index
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        split = self.manifest.splits[name]
+        return read_index(self.folder / split.index, split)
 
 
 def _check_size(path: Path, size: int, header: bool = False) -> None:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from isodiff.errors import InputError
-from isodiff.files import read_json
-from isodiff.record import Record, canonical
+from isodiff.record import Record
 from isodiff.scaling.laws.isoflop_result import IsoflopFamily, IsoflopResult
 from isodiff.scaling.laws.law import LawResult, registered
 from isodiff.scaling.pareto_result import FrontierResult
 from isodiff.scaling.points import family_labels
-from isodiff.serialization import from_json, read_result
+from isodiff.serialization import canonical, from_json, read_result, read_sealed
 from isodiff.study_record import SampledTexts, StudyRecord
 
 _Result = TypeVar("_Result")
@@ -109,12 +108,7 @@ def _optional(kind: type[_Result], file: Path) -> _Result | None:
 
 
 def _samples(file: Path) -> dict[str, SampledTexts]:
-    found = read_json(file) if file.exists() else {}
-    if not isinstance(found, dict):
-        raise InputError(f"{file} must hold an object; restore or delete it")
-    return {
-        name: from_json(SampledTexts, value, f"{file}: {name}") for name, value in found.items()
-    }
+    return read_result(dict[str, SampledTexts], file) if file.exists() else {}
 
 
 def _laws(path: Path) -> dict[str, LawResult]:
@@ -124,11 +118,11 @@ def _laws(path: Path) -> dict[str, LawResult]:
 
 def _law(file: Path, name: str, kind: type[LawResult]) -> LawResult:
     """The law of a file; where another version wrote it, one without families that says so."""
-    value = read_json(file)
+    value = read_sealed(file)
     if not isinstance(value, dict) or not isinstance(value.get("families", {}), dict):
         raise InputError(f"{file} is no {name} law; restore or delete it")
     try:
-        return from_json(kind, value, file)
+        return from_json(kind, value, file, strict=True)
     except InputError as error:
         if kind is IsoflopResult:
             raise

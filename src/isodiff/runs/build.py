@@ -12,11 +12,11 @@ from isodiff.cost.flops import conventions, training_flops
 from isodiff.data.tokens import Corpus
 from isodiff.errors import InputError, nearest
 from isodiff.families import Family, family_named
-from isodiff.files import read_json
 from isodiff.network.transformer import Transformer
 from isodiff.rng import stream
 from isodiff.runs import checkpoint
 from isodiff.runs.ema import AveragedWeights
+from isodiff.runs.location import corpus_of
 from isodiff.runs.parametrization import initialize, query_scale
 from isodiff.runs.spec import CorpusIdentity, RunSpec, num_steps
 
@@ -146,26 +146,30 @@ def load(folder: Path, *, corpus: Path | None = None, device: str = "cpu") -> Tr
         InputError: no run or no whole checkpoint there, or a corpus of another tokenizer.
     """
     spec = RunSpec.read(folder)
-    place = Path(read_json(folder / "location.json")["corpus"]) if corpus is None else corpus
+    place = corpus_of(folder) if corpus is None else corpus
     text = Corpus.open(place)
     check_corpus(spec, text, place)
-    found = checkpoint.steps(folder / "checkpoint")
-    if not found:
-        raise InputError(f"{folder} has no checkpoint yet; train it first")
-    state = checkpoint.verified(found[-1], spec.id)
     family = make_family(spec.family, text.vocab_size)
     network = make_network(spec, family)
-    checkpoint.load_weights(found[-1], network)
-    if spec.recipe.ema is not None:
-        average = AveragedWeights(network, spec.recipe.ema)
-        checkpoint.load_average(found[-1], average)
-        network.load_state_dict(average.weights)
-    return Trained(spec, family, network.to(device).eval(), text, folder, state.step)
+
+    def use(place: Path, state: checkpoint.State) -> int:
+        checkpoint.load_weights(place, network)
+        if spec.recipe.ema is not None:
+            average = AveragedWeights(network, spec.recipe.ema)
+            checkpoint.load_average(place, average)
+            network.load_state_dict(average.weights)
+        return state.step
+
+    finished = (folder / "record.json").exists()
+    step = checkpoint.newest(folder / "checkpoint", spec.id, use, finished=finished)
+    if step is None:
+        raise InputError(f"{folder} has no checkpoint yet; train it first")
+    return Trained(spec, family, network.to(device).eval(), text, folder, step)
 
 
 def check_corpus(spec: RunSpec, corpus: Corpus, place: Path) -> None:
     """A run may only meet the corpus that its spec names."""
-    if spec.corpus.hash != corpus.hash:
+    if (spec.corpus.hash, spec.corpus.vocab_size) != (corpus.hash, corpus.vocab_size):
         raise InputError(
             f"corpus {place} (hash {corpus.hash[:12]}, vocabulary {corpus.vocab_size}) is not the one of "
             f"run {spec.id} (hash {spec.corpus.hash[:12]}, vocabulary {spec.corpus.vocab_size})"

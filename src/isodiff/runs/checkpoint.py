@@ -1,32 +1,41 @@
-"""Checkpoints: weights, optimizer, step, and options adapted on the way. Nothing else is state.
+"""Checkpoints: weights, optimizer, step, and what a run found out on the way. Nothing else is state.
 
 `checkpoint/step_00001200/{model,optimizer}.safetensors` and `state.json`, written to a temporary folder and
 renamed, the last `keep` kept. Data order and noise are functions of (seed, step), so they are not saved.
+Everything is checked when it is read; where the newest checkpoint is damaged, the one before serves.
 """
 
 from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import torch
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from isodiff.errors import InputError
-from isodiff.files import read_json
 from isodiff.record import SharedPrefix
 from isodiff.runs.ema import AveragedWeights
-from isodiff.serialization import from_json, write_result
+from isodiff.runs.metrics import Written
+from isodiff.runs.spec import Precision
+from isodiff.serialization import IfAny, read_result, write_result
 from isodiff.upgrade import upgraded
 
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")  # of AdamW; of Muon
+_ADAMW, _MUON = ("step", "exp_avg", "exp_avg_sq"), ("momentum_buffer",)
 FILES = ("model.safetensors", "optimizer.safetensors")
+_Used = TypeVar("_Used")
+
+
+class Damaged(InputError):
+    """A checkpoint that is not what was written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,18 +43,26 @@ class State:
     """Where a run stands: steps done, of how many, at what FLOPs; and the family with its options by now.
 
     Attributes:
-        metrics_bytes: length of metrics.jsonl.
+        metrics_bytes, metrics_sha256: of metrics.jsonl.
+        smoothed_loss: of the training batches, nats per token; decides divergence.
         shared_prefix: the run that did the first steps, if any; `trunk` in JSON.
     """
 
-    step: int
-    steps: int
-    flops: float
-    metrics_bytes: int
-    wall_seconds: float
-    precision: str
+    step: NonNegativeInt
+    steps: PositiveInt
+    flops: NonNegativeFloat
+    metrics_bytes: NonNegativeInt
+    wall_seconds: NonNegativeFloat
+    precision: Precision
     family: Annotated[dict[str, Any], BeforeValidator(upgraded)]
+    metrics_sha256: IfAny[str] = None
+    smoothed_loss: IfAny[float] = None
     shared_prefix: Annotated[SharedPrefix | None, Field(alias="trunk")] = None
+
+    @property
+    def metrics(self) -> Written:
+        """What stood in metrics.jsonl."""
+        return Written(self.metrics_bytes, self.metrics_sha256)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,44 +108,93 @@ def steps(folder: Path) -> list[Path]:
     return sorted(folder.glob("step_*")) if folder.exists() else []
 
 
+def newest(
+    folder: Path, spec_id: str, use: Callable[[Path, State], _Used], *, finished: bool = False
+) -> _Used | None:
+    """What `use` makes of the newest whole checkpoint; None where there is none at all.
+
+    A damaged one is named on standard error. Those before it are of no use where the run is `finished`: its
+    results are those of the last.
+
+    Raises:
+        InputError: a checkpoint is another run's, or none is whole.
+    """
+    damage: list[str] = []
+    for place in reversed(steps(folder)):
+        try:
+            used = use(place, _verified(place, spec_id))
+        except Damaged as error:
+            damage.append(str(error))
+            continue
+        if damage and finished:
+            raise InputError(
+                f"{damage[0]}; delete {folder.parent / 'record.json'} and train the run again: it goes on "
+                f"from {place.name}"
+            )
+        if damage:
+            print(f"{'; '.join(damage)}; going on from {place.name}", file=sys.stderr)
+        return used
+    if damage:
+        raise InputError(
+            f"{damage[0]}; no checkpoint is whole: delete {folder.parent} and train the run again"
+        )
+    return None
+
+
+def set_aside_after(folder: Path, step: int) -> None:
+    """Rename the damaged checkpoints after the one that a run goes on from: they are not to be counted."""
+    for place in steps(folder):
+        if place.name > f"step_{step:08d}":
+            aside = place.with_name(f"damaged_{place.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            place.rename(aside)
+
+
 def restore(
-    folder: Path,
-    spec_id: str,
+    place: Path,
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
     average: AveragedWeights | None,
-) -> State | None:
-    """Load the newest checkpoint; None where there is none."""
-    if not steps(folder):
-        return None
-    newest = steps(folder)[-1]
-    state = verified(newest, spec_id)
-    load_weights(newest, network)
-    tensors = _read(newest / FILES[1])
+) -> None:
+    """Load all of a checkpoint but its state.
+
+    Raises:
+        Damaged: the tensors are not those of this network.
+    """
+    load_weights(place, network)
+    tensors = _read(place / FILES[1])
+    stepped_by_muon = {
+        id(parameter)
+        for group in optimizer.param_groups
+        if "momentum" in group
+        for parameter in group["params"]
+    }
     for name, parameter in network.named_parameters():
-        moments = [key for key in _MOMENTS if f"{key}/{name}" in tensors]
+        moments = _MUON if id(parameter) in stepped_by_muon else _ADAMW
         optimizer.state[parameter] = {
-            key: tensors[f"{key}/{name}"].to(parameter.device) for key in moments
+            key: _tensor(
+                tensors, f"{key}/{name}", torch.Size() if key == "step" else parameter.shape, place
+            ).to(parameter.device)
+            for key in moments
         }
         if average is not None:
-            average.weights[name].copy_(tensors[f"average/{name}"])
-    return state
+            average.weights[name].copy_(_tensor(tensors, f"average/{name}", parameter.shape, place))
 
 
-def load_weights(checkpoint: Path, network: nn.Module) -> None:
-    """Weights only."""
+def load_weights(place: Path, network: nn.Module) -> None:
+    """Weights only; `Damaged` where they are those of another network."""
     try:
-        network.load_state_dict(_read(checkpoint / FILES[0]))
+        network.load_state_dict(_read(place / FILES[0]))
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise InputError(f"{checkpoint} holds the weights of another network: {reason}") from None
+        raise Damaged(f"{place} holds the weights of another network: {reason}") from None
 
 
-def load_average(checkpoint: Path, average: AveragedWeights) -> None:
+def load_average(place: Path, average: AveragedWeights) -> None:
     """Averaged weights only."""
-    tensors = _read(checkpoint / FILES[1])
+    tensors = _read(place / FILES[1])
     for name, weight in average.weights.items():
-        weight.copy_(tensors[f"average/{name}"])
+        weight.copy_(_tensor(tensors, f"average/{name}", weight.shape, place))
 
 
 def _optimizer_tensors(
@@ -144,35 +210,46 @@ def _optimizer_tensors(
     return tensors
 
 
-def verified(checkpoint: Path, spec_id: str) -> State:
-    """The state of a checkpoint that is whole and belongs to this run; `InputError` otherwise."""
+def _verified(place: Path, spec_id: str) -> State:
+    """The state of a checkpoint whose files are those that were written for this run.
+
+    Raises:
+        Damaged: they are not.
+        InputError: it belongs to another run.
+    """
     try:
-        state = from_json(_StateFile, read_json(checkpoint / "state.json"), checkpoint)
+        state = read_result(_StateFile, place / "state.json", mend="")
     except InputError as error:
-        raise InputError(
-            f"{checkpoint}/state.json is not a state of isodiff ({error}); {_advice(checkpoint)}"
-        ) from None
+        raise Damaged(str(error)) from None
     if state.spec != spec_id:
         raise InputError(
-            f"{checkpoint} belongs to run {state.spec}, not {spec_id}; {_advice(checkpoint)}"
+            f"{place} belongs to run {state.spec}, not {spec_id}; move it to that run or delete it"
         )
+    if place.name != f"step_{state.step:08d}" or state.step > state.steps:
+        raise Damaged(f"{place} says that it is step {state.step} of {state.steps}")
     for name in FILES:
-        path = checkpoint / name
-        if not path.exists() or _digest(path) != state.sha256.get(name):
-            raise InputError(f"{path} is missing, truncated or altered; {_advice(checkpoint)}")
+        path = place / name
+        if not path.is_file() or _digest(path) != state.sha256.get(name):
+            raise Damaged(f"{path} is missing, truncated or altered")
     return state
 
 
-def _advice(checkpoint: Path) -> str:
-    """How to go on without this checkpoint."""
-    return f"delete {checkpoint} to resume from an earlier checkpoint"
+def _tensor(tensors: dict[str, Tensor], key: str, shape: torch.Size, place: Path) -> Tensor:
+    found = tensors.get(key)
+    if found is None or found.shape != shape:
+        raise Damaged(f"{place / FILES[1]} does not hold {key} of shape {tuple(shape)}")
+    return found
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        tensors = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} cannot be read ({error}); {_advice(path.parent)}") from None
+        raise Damaged(f"{path} cannot be read ({error})") from None
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise Damaged(f"{path}: {name} is not finite")
+    return tensors
 
 
 def _digest(path: Path) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import Field
 
+from isodiff.files import parse_json, regular
 from isodiff.record import Mean
 from isodiff.serialization import from_json, to_json
 
@@ -46,23 +48,41 @@ class AdaptRow:
 Row = LossRow | ValidationRow | AdaptRow
 
 
+class Written(NamedTuple):
+    """How many bytes are on file, and their SHA-256 (None where an earlier version did not say)."""
+
+    length: int
+    sha256: str | None
+
+    def intact(self, path: Path) -> bool:
+        """Whether a file still begins with these bytes."""
+        if self.length == 0:
+            return True
+        data = path.read_bytes()[: self.length] if path.is_file() else b""
+        return len(data) == self.length and self.sha256 in (None, hashlib.sha256(data).hexdigest())
+
+
 class Metrics:
     """An append-only file whose length belongs to the checkpoint."""
 
     def __init__(self, path: Path, length: int) -> None:
         """Open `path`, dropping whatever was written after the checkpoint's `length` bytes."""
-        self._file = path.open("ab")
+        self._file = path.open("a+b")
         self._file.truncate(min(length, path.stat().st_size))
-        self._file.seek(0, os.SEEK_END)
+        self._file.seek(0)
+        self._hash = hashlib.file_digest(self._file, "sha256")
 
     def write(self, row: Row) -> None:
         """Append one row; `ValueError` for NaN."""
-        self._file.write(json.dumps(to_json(row), allow_nan=False).encode() + b"\n")
+        line = json.dumps(to_json(row), allow_nan=False).encode() + b"\n"
+        self._file.write(line)
+        self._hash.update(line)
 
-    def length(self) -> int:
-        """Bytes safely on file so far: what a checkpoint records."""
+    def written(self) -> Written:
+        """What is safely on file so far: what a checkpoint records."""
         self._file.flush()
-        return self._file.tell()
+        os.fsync(self._file.fileno())
+        return Written(self._file.tell(), self._hash.hexdigest())
 
     def __enter__(self) -> Self:
         return self
@@ -84,5 +104,9 @@ def read_metrics(path: Path) -> list[Row]:
     """
     if not path.exists():
         return []
-    rows = path.read_bytes().split(b"\n")[:-1]
-    return [from_json(Row, json.loads(row), path) for row in rows]  # type: ignore[arg-type]
+    rows = enumerate(regular(path).read_bytes().split(b"\n")[:-1], 1)
+    return [_row(row, f"{path}, line {number}") for number, row in rows]
+
+
+def _row(line: bytes, where: str) -> Row:
+    return from_json(Row, parse_json(line, where), where, strict=True)  # type: ignore[arg-type]

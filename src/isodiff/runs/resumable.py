@@ -6,6 +6,7 @@ interrupted finds its pieces again when the same is asked, and goes on after the
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -74,7 +75,8 @@ class Kept:
         if self.file is not None:
             self.file.parent.mkdir(exist_ok=True)
             with self.file.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps([self.number, self.known[self.number]]) + "\n")
+                piece = json.dumps([self.number, self.known[self.number]])
+                lines.write(f"{piece}\t{_checksum(piece)}\n")
 
     def __enter__(self) -> Kept:
         return self
@@ -92,14 +94,17 @@ class Kept:
 
 
 def _read(file: Path) -> list[tuple[int, Any]]:
-    """The whole lines of a file; the last may have been cut off."""
-    if not file.exists():
+    """The lines of a file that are as they were written; the last may have been cut off."""
+    if not file.is_file():
         return []
     found = []
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            number, value = json.loads(line)
-        except (ValueError, TypeError):
-            continue
-        found.append((number, value))
+    for line in file.read_text(encoding="utf-8", errors="replace").split("\n"):
+        piece, _, checksum = line.rpartition("\t")
+        if checksum == _checksum(piece):
+            number, value = json.loads(piece)
+            found.append((number, value))
     return found
+
+
+def _checksum(piece: str) -> str:
+    return hashlib.sha256(piece.encode(errors="replace")).hexdigest()

@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from isodiff.errors import InputError
-from isodiff.files import read_json
 from isodiff.network.shape import Backbone, Shape
 from isodiff.record import WeightsSource, identity
-from isodiff.serialization import IfAny, to_json
+from isodiff.serialization import IfAny, read_result, to_json
 from isodiff.upgrade import as_first_named, upgraded
 
 MIN_STEPS = 100
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,15 +191,7 @@ class RunSpec:
         """
         if not (folder / "spec.json").exists():
             raise InputError(f"{folder} is not a run; it has no spec.json")
-        try:
-            return cls.from_json(read_json(folder / "spec.json"))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise InputError(
-                f"{folder}/spec.json is no spec of this version ({where}: {first['msg']}); "
-                "train the run again"
-            ) from None
+        return read_result(AnySpec, folder / "spec.json")  # type: ignore[arg-type]
 
     @property
     def id(self) -> str:

@@ -19,7 +19,7 @@ from isodiff.provenance import Provenance
 from isodiff.scaling.fitting.bootstrap import LEVEL, Quantity
 from isodiff.scaling.pareto import REPLICATES, Frontier, FrontierPoint, ThroughputRange, at_rate
 from isodiff.scaling.points import Positive
-from isodiff.serialization import IfAny
+from isodiff.serialization import IfAny, Said
 
 Measure = Literal["generative_perplexity", "bits_per_byte"]
 ENTROPY_FLOOR = 0.95
@@ -148,7 +148,7 @@ class FrontierResult:
     protocol: str = ""
     settings: IfAny[dict[str, Any]] = None
     provenance: IfAny[Provenance] = None
-    reason: IfAny[str] = None
+    reason: IfAny[Said] = None
 
     def recommend(
         self, rate: float, budget: float | None = None, *, alone: bool = False

@@ -12,8 +12,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from isodiff.record import canonical
 from isodiff.runs.spec import RunSpec
+from isodiff.serialization import canonical
 
 
 class BranchPoint(NamedTuple):

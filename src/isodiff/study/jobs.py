@@ -9,9 +9,11 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 from pydantic import Field
 
 from isodiff.cost.memory import activation_bytes
+from isodiff.errors import InputError
 from isodiff.record import Status
-from isodiff.runs.spec import AnySpec
+from isodiff.runs.spec import AnySpec, Precision
 from isodiff.scaling.pareto_result import MeasuredSampler, TextStatistics
+from isodiff.serialization import IfAny
 
 A = TypeVar("A")
 
@@ -43,6 +45,7 @@ class PlannedRun:
         step_positions: positions that the network reads in a step.
         prefix_of: the run that does the first steps of this one, if any; `trunk` in JSON.
         prefix_steps: how many; `start` in JSON.
+        precision: fixed before calibration, so that no run times it again; None in plans of earlier versions.
     """
 
     id: str
@@ -57,6 +60,11 @@ class PlannedRun:
     seconds: float = 0.0
     prefix_of: Annotated[str | None, Field(alias="trunk")] = None
     prefix_steps: Annotated[int, Field(alias="start")] = 0
+    precision: IfAny[Precision] = None
+
+    def __post_init__(self) -> None:
+        if self.spec.id != self.id:
+            raise InputError(f"run {self.id} has the spec of run {self.spec.id}")
 
     def wall_seconds(self, timed: StepSeconds, factor: float = 1.0) -> float:
         """Expected time, with its budget multiplied by `factor`."""
@@ -106,6 +114,7 @@ class CalibrateSteps(Job[StepSeconds]):
     answer = StepSeconds
     corpus: Path
     spec: AnySpec
+    precision: Precision | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +135,7 @@ class TrainRun(Job[RunOutcome]):
     corpus: Path
     branches: list[AnySpec]
     flops: float
+    precision: Precision | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

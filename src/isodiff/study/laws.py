@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from isodiff.errors import InputError
-from isodiff.files import write_json
+from isodiff.errors import InputError, without_folders
 from isodiff.scaling.laws.law import Law, LawResult, registered
 from isodiff.scaling.point_sources import read_points
 from isodiff.scaling.sensitivity import under_each
@@ -19,7 +18,8 @@ def fit_all(out: Path, bootstrap: int) -> None:
         try:
             result = _fit(law, [str(out / "runs")], bootstrap)
         except InputError as error:
-            write_json(out / law.path, {"law": name, "families": {}, "warnings": [str(error)]})
+            why = without_folders(str(error))
+            write_result(out / law.path, {"law": name, "families": {}, "warnings": [why]})
         else:
             write_result(out / law.path, result)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from isodiff.errors import InputError
-from isodiff.record import canonical
 from isodiff.runs.spec import MIN_STEPS, RunSpec
+from isodiff.serialization import canonical
 from isodiff.study.jobs import CalibrateSteps, DescribeRuns, PlannedRun, StepSeconds
 from isodiff.study.study import Study
 from isodiff.study.workers import Workers
@@ -100,8 +100,11 @@ def calibrated(
     runs: Sequence[PlannedRun], corpus: Path, workers: Workers
 ) -> dict[str, StepSeconds]:
     """Seconds of every kind of run by `speed_key`, measured with all workers busy, as they will be."""
-    kinds = {speed_key(run.spec): run.spec for run in runs}
-    jobs = [CalibrateSteps(corpus=corpus, spec=spec) for spec in kinds.values()]
+    kinds = {speed_key(run.spec): run for run in runs}
+    jobs = [
+        CalibrateSteps(corpus=corpus, spec=run.spec, precision=run.precision)
+        for run in kinds.values()
+    ]
     found: dict[str, StepSeconds] = {}
     names = list(kinds)
 

@@ -11,10 +11,11 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from isodiff.data.manifest import read_manifest
-from isodiff.errors import InputError
-from isodiff.files import exclusive, write_json
+from isodiff.errors import InputError, without_folders
+from isodiff.files import exclusive
 from isodiff.progress import ProgressLine
 from isodiff.provenance import num_cores, provenance
 from isodiff.record import (
@@ -90,9 +91,22 @@ def _settled(
                 "report; allow more, or fewer samplers (frontier.steps, frontier: null)"
             )
     scaled, runs = plan_study(study, corpus, pool, left)
-    found = StudyPlan(id=wanted, study=scaled.to_json(), minutes=minutes, runs=tuple(runs))
+    found = StudyPlan(
+        id=wanted, study=_given_away(scaled.to_json()), minutes=minutes, runs=tuple(runs)
+    )
     write_result(file, found)
     return found
+
+
+def _given_away(study: dict[str, Any]) -> dict[str, Any]:
+    """The JSON of a study without the folders in which its text lies."""
+    corpus = {
+        key: [without_folders(one) for one in value]
+        if isinstance(value, list)
+        else value and without_folders(value)
+        for key, value in study["corpus"].items()
+    }
+    return {**study, "corpus": corpus}
 
 
 def _train_all(runs: Sequence[PlannedRun], out: Path, corpus: Path, pool: Workers) -> None:
@@ -107,6 +121,7 @@ def _train_all(runs: Sequence[PlannedRun], out: Path, corpus: Path, pool: Worker
             corpus=corpus,
             branches=[one.spec for one in waiting if one.prefix_of == run.id],
             flops=run.trained_flops,
+            precision=run.precision,
         )
         for run in waiting
     ]
@@ -218,7 +233,7 @@ def _measure_samplers(study: Study, out: Path, pool: Workers) -> None:
         measure_frontier([out / "runs"], out, study.frontier, pool)
     except InputError as error:
         print(f"no frontier: {error}", file=sys.stderr)
-        write_json(out / "frontier.json", {"reason": str(error)})
+        write_result(out / "frontier.json", {"reason": without_folders(str(error))})
 
 
 def _write_study(study: Study, out: Path, corpus: Path, made: StudyPlan, seconds: float) -> None:

@@ -46,6 +46,7 @@ from isodiff.study.jobs import (
 )
 from isodiff.study.sampling import held_out_statistics, measured_sampler, samplers
 from isodiff.train.loop import train
+from isodiff.train.precision import resolve
 from isodiff.train.run import TrainingRun
 
 _WARM_UP, _SECONDS = 3, 0.6  # of a calibration: steps not counted, and the least time of the others
@@ -81,6 +82,7 @@ def _describe(job: DescribeRuns) -> list[PlannedRun]:
             step_positions=size.step_positions,
             prefix_of=branch.longest,
             prefix_steps=branch.step,
+            precision=resolve(spec.recipe.precision, torch.device("cpu")),
         )
         for spec, size, number, branch in parts
     ]
@@ -90,7 +92,9 @@ def _calibrate(job: CalibrateSteps) -> StepSeconds:
     """A few steps of a run and one evaluation, timed."""
     spec = job.spec
     with tempfile.TemporaryDirectory() as folder:
-        run = TrainingRun(spec, Path(folder), Corpus.open(job.corpus), steps=10**6)
+        run = TrainingRun(
+            spec, Path(folder), Corpus.open(job.corpus), steps=10**6, precision=job.precision
+        )
         times: list[float] = []
         began = time.perf_counter()
         while len(times) < _WARM_UP + 5 or time.perf_counter() - began < _SECONDS:
@@ -125,6 +129,7 @@ def _train(job: TrainRun) -> RunOutcome:
         branches=job.branches,
         report=report,
         wait_seconds=_LOCK_SECONDS,
+        precision=job.precision,
     )
     return RunOutcome(status=record.status, message=record.message)
 

@@ -20,7 +20,7 @@ from isodiff.errors import InputError
 from isodiff.files import exclusive
 from isodiff.runs import checkpoint
 from isodiff.runs.build import Size
-from isodiff.runs.metrics import LossRow, Metrics, Row, ValidationRow
+from isodiff.runs.metrics import LossRow, Metrics, Row, ValidationRow, Written
 from isodiff.runs.spec import RunSpec
 
 _LOG_POINTS = 200
@@ -69,12 +69,12 @@ class Branch:
             begun = checkpoint.steps(self.folder / "checkpoint")
             yield not begun and not (self.folder / "record.json").exists()
 
-    def write_rows(self, rows: Sequence[Row]) -> int:
-        """Write the rows that are this run's, and return their bytes."""
+    def write_rows(self, rows: Sequence[Row]) -> Written:
+        """Write the rows that are this run's."""
         with Metrics(self.folder / "metrics.jsonl", 0) as metrics:
             for row in filter(self.log_steps.includes, rows):
                 metrics.write(row)
-            return metrics.length()
+            return metrics.written()
 
 
 def branches_of(

@@ -15,7 +15,7 @@ import torch
 
 from isodiff.data.tokens import Corpus
 from isodiff.errors import InputError
-from isodiff.files import exclusive, write_json
+from isodiff.files import exclusive
 from isodiff.progress import TrainingProgress
 from isodiff.provenance import provenance
 from isodiff.record import (
@@ -27,8 +27,9 @@ from isodiff.record import (
     ValidationPoint,
 )
 from isodiff.runs.build import check_corpus, measure
+from isodiff.runs.location import write_location
 from isodiff.runs.metrics import AdaptRow, LossRow, Metrics, ValidationRow, read_metrics
-from isodiff.runs.spec import RunSpec
+from isodiff.runs.spec import Precision, RunSpec
 from isodiff.serialization import from_json, read_result, write_result
 from isodiff.train.branching import branches_of
 from isodiff.train.initialization import Initialization
@@ -53,6 +54,7 @@ def train(
     report: Reporter = lambda progress: None,
     checkpoint_seconds: float = 60.0,
     wait_seconds: float = 0.0,
+    precision: Precision | None = None,
 ) -> Record:
     """Train `spec` in `folder`, or go on where it stopped; returns the record, also of a done run.
 
@@ -67,9 +69,11 @@ def train(
         report: called after every step.
         checkpoint_seconds: time between checkpoints.
         wait_seconds: how long to wait for another process to let go of the folder.
+        precision: what a plan found to be fast; None to time it where the recipe says "auto".
 
     Raises:
-        InputError: the corpus or the task is another one, the budget is too small, or the folder is in use.
+        InputError: the corpus or the task is another one, the budget is too small, or the folder is in use,
+            another run's, or damaged.
     """
     check_corpus(spec, corpus, corpus.folder)
     source = Windows(spec, corpus) if source is None else source
@@ -83,10 +87,14 @@ def train(
     with exclusive(folder, wait_seconds):
         if (folder / "record.json").exists():
             record = read_result(Record, folder / "record.json")
+            if record.id != spec.id:
+                raise _of_another_run(folder / "record.json", record.id, spec)
             if record.status != "failed":
                 return record
-        write_json(folder / "spec.json", spec.to_json())
-        write_json(folder / "location.json", {"corpus": str(corpus.folder.resolve())})
+        if (folder / "spec.json").exists() and (found := RunSpec.read(folder)) != spec:
+            raise _of_another_run(folder / "spec.json", found.id, spec)
+        write_result(folder / "spec.json", spec.to_json())
+        write_location(folder, corpus.folder)
         run = TrainingRun(
             spec,
             folder,
@@ -97,6 +105,7 @@ def train(
             source=source,
             size=size,
             steps=steps,
+            precision=precision,
         )
         message = _train_to_end(run, report, checkpoint_seconds)
         record = _record_of(run, message)
@@ -104,18 +113,23 @@ def train(
         return record
 
 
+def _of_another_run(file: Path, id: str, spec: RunSpec) -> InputError:
+    return InputError(f"{file} is that of run {id}, not of {spec.id}; choose another folder")
+
+
 def _train_to_end(run: TrainingRun, report: Reporter, checkpoint_seconds: float) -> str | None:
     """Returns None, or why the run had to stop."""
     logs = [run.log_steps, *(branch.log_steps for branch in run.branches)]
     limit = _DIVERGED * math.log(run.corpus.vocab_size)
-    smooth, began, saved = None, time.monotonic(), time.monotonic()
+    began = saved = time.monotonic()
     with Metrics(run.folder / "metrics.jsonl", run.restored.metrics_bytes) as metrics:
         while run.step < run.steps:
             every = run.family.adapt_every
             if every and run.step and run.step % every == 0:
                 metrics.write(AdaptRow(step=run.step, adapted=run.adapt(run.step)))
             loss, norm, rate = run.update(run.step)
-            smooth = loss if smooth is None else smooth + 0.02 * (loss - smooth)
+            before = loss if run.smoothed_loss is None else run.smoothed_loss
+            run.smoothed_loss = smooth = before + 0.02 * (loss - before)
             if not math.isfinite(loss) or not math.isfinite(norm):
                 return f"loss {loss} with gradient norm {norm} at step {run.step}"
             if smooth > limit:
@@ -133,7 +147,7 @@ def _train_to_end(run: TrainingRun, report: Reporter, checkpoint_seconds: float)
                 metrics.write(ValidationRow(step=done, flops=run.flops, validation=nats))
             for branch in run.branches:
                 if done == branch.step:
-                    metrics.length()  # flushed: the branch takes its rows from the file
+                    metrics.written()  # flushed: the branch takes its rows from the file
                     run.branch_off(branch)
             report(
                 TrainingProgress(
@@ -145,7 +159,7 @@ def _train_to_end(run: TrainingRun, report: Reporter, checkpoint_seconds: float)
                 )
             )
             if done == run.steps or time.monotonic() - saved > checkpoint_seconds:
-                run.save(done, metrics.length())
+                run.save(done, metrics.written())
                 saved = time.monotonic()
             run.step = done
     return None

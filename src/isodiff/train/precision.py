@@ -6,18 +6,26 @@ gain a factor of two to four.
 
 from __future__ import annotations
 
+import functools
 import time
 from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
 
 import torch
+
+from isodiff.runs.spec import Precision
 
 _GAIN = 1.5  # bfloat16 must beat float32 by this much to be worth its rounding
 
 
-def resolve(wanted: str, device: torch.device) -> str:
-    """ "float32" or "bfloat16"."""
-    if wanted != "auto":
-        return wanted
+def resolve(wanted: Literal["auto"] | Precision, device: torch.device) -> Precision:
+    """What is wanted, or the faster one."""
+    return _faster(device) if wanted == "auto" else wanted
+
+
+@functools.cache
+def _faster(device: torch.device) -> Precision:
+    """Timed once a process, so that its runs do not differ by it."""
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     return "bfloat16" if _seconds(torch.bfloat16) * _GAIN < _seconds(torch.float32) else "float32"

@@ -19,8 +19,8 @@ from isodiff.rng import Rows, stream
 from isodiff.runs import checkpoint
 from isodiff.runs.build import Size, describe, make_family, make_network, measure
 from isodiff.runs.ema import AveragedWeights
-from isodiff.runs.metrics import read_metrics
-from isodiff.runs.spec import RunSpec
+from isodiff.runs.metrics import Written, read_metrics
+from isodiff.runs.spec import Precision, RunSpec
 from isodiff.train.branching import Branch, LogSteps
 from isodiff.train.initialization import Initialization
 from isodiff.train.optimizer import make_optimizer, set_rate
@@ -34,6 +34,7 @@ class TrainingRun:
     Attributes:
         step, steps: done so far, of how many; `steps` changes where the family adapts its options.
         flops: spent so far, by this run and the one that did its shared prefix.
+        smoothed_loss: of the batches so far, nats per token; None before the first.
         size: counts of the family with its options by now; `planned` with those of the spec.
 
     Raises:
@@ -52,6 +53,7 @@ class TrainingRun:
         source: Source | None = None,
         size: Size | None = None,
         steps: int | None = None,
+        precision: Precision | None = None,
     ) -> None:
         self.spec, self.folder, self.corpus, self.branches = spec, folder, corpus, branches
         self.device = torch.device(device)
@@ -64,9 +66,11 @@ class TrainingRun:
         self.optimizer = make_optimizer(self.network, spec.recipe, spec.shape.width)
         ema = spec.recipe.ema
         self.average = None if ema is None else AveragedWeights(self.network, ema)
-        parts = (folder / "checkpoint", spec.id, self.network, self.optimizer, self.average)
-        state = checkpoint.restore(*parts)
-        self.precision = state.precision if state else resolve(spec.recipe.precision, self.device)
+        state = checkpoint.newest(folder / "checkpoint", spec.id, self._restored)
+        if state is not None:
+            checkpoint.set_aside_after(folder / "checkpoint", state.step)
+            precision = state.precision
+        self.precision: Precision = precision or resolve(spec.recipe.precision, self.device)
         if spec.init is not None and init is None and state is None:
             raise InputError(f"run {spec.id} starts from run {spec.init.run}; give its folder")
         self.restored = state or checkpoint.State(
@@ -80,11 +84,28 @@ class TrainingRun:
         )
         self.wall_seconds, self.flops = self.restored.wall_seconds, self.restored.flops
         self.step, self.steps = self.restored.step, self.restored.steps
+        self.smoothed_loss = self.restored.smoothed_loss
         if self.restored.family != spec.family:
             self._adopt(self.restored.family)
         if spec.recipe.compile:
             for block in self.network.blocks:
                 block.compile()
+
+    def _restored(self, place: Path, state: checkpoint.State) -> checkpoint.State:
+        """`state`, its checkpoint loaded and checked against the run."""
+        checkpoint.restore(place, self.network, self.optimizer, self.average)
+        if not state.metrics.intact(self.folder / "metrics.jsonl"):
+            raise checkpoint.Damaged(
+                f"{self.folder / 'metrics.jsonl'} was altered before {place.name}"
+            )
+        steps, flops = self.planned.steps(self.spec), state.step * self.planned.step_flops
+        if not self.family.adapt_every and (
+            state.steps != steps
+            or not math.isclose(state.flops, flops, rel_tol=1e-6)
+            or make_family(state.family, self.corpus.vocab_size) != self.family
+        ):
+            raise checkpoint.Damaged(f"{place} has a state of another run")
+        return state
 
     def _adopt(self, options: dict[str, Any]) -> None:
         """Go on with these options of the family, counting its FLOPs with them."""
@@ -162,17 +183,17 @@ class TrainingRun:
         self.network.train()
         return found
 
-    def save(self, step: int, metrics_bytes: int) -> None:
+    def save(self, step: int, metrics: Written) -> None:
         """Write a checkpoint after `step` steps."""
-        self._write(self.folder, self.spec, self._state(step, self.steps, metrics_bytes))
+        self._write(self.folder, self.spec, self._state(step, self.steps, metrics))
 
     def branch_off(self, branch: Branch) -> None:
         """Write the checkpoint and the rows that a branch goes on from, unless it has begun by itself."""
         with branch.claimed() as free:
             if not free:
                 return
-            length = branch.write_rows(read_metrics(self.folder / "metrics.jsonl"))
-            state = self._state(branch.step, branch.log_steps.steps, length)
+            metrics = branch.write_rows(read_metrics(self.folder / "metrics.jsonl"))
+            state = self._state(branch.step, branch.log_steps.steps, metrics)
             prefix = SharedPrefix(
                 run=self.spec.id,
                 step=branch.step,
@@ -181,12 +202,14 @@ class TrainingRun:
             )
             self._write(branch.folder, branch.spec, replace(state, shared_prefix=prefix))
 
-    def _state(self, step: int, steps: int, metrics_bytes: int) -> checkpoint.State:
+    def _state(self, step: int, steps: int, metrics: Written) -> checkpoint.State:
         return checkpoint.State(
             step=step,
             steps=steps,
             flops=self.flops,
-            metrics_bytes=metrics_bytes,
+            metrics_bytes=metrics.length,
+            metrics_sha256=metrics.sha256,
+            smoothed_loss=self.smoothed_loss,
             wall_seconds=self.wall_seconds,
             precision=self.precision,
             family=describe(self.family),

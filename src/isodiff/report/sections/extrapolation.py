@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from isodiff.errors import InputError
+from isodiff.errors import InputError, without_folders
 from isodiff.report.blocks import Block, Cell, Column, Table, Text
 from isodiff.report.format import MARKS, scientific, sentence, spread
 from isodiff.report.study_folder import StudyFolder
@@ -29,7 +29,7 @@ def extrapolation(study: StudyFolder) -> list[Block]:
     try:
         found = plan(laws, budget, None if limit is None else float(limit), study_setting(study))
     except InputError as error:
-        return [Text([f"No plan: {error}."], "missing", title=title)]
+        return [Text([f"No plan: {without_folders(str(error))}."], "missing", title=title)]
     columns = (
         Column("family", numeric=False),
         Column("N*", f"{study.parameters_convention.replace('_', '-')} parameters"),

@@ -23,7 +23,7 @@ from isodiff.record import Kind
 from isodiff.scaling.fitting.bootstrap import LEVEL, Quantity, interval
 from isodiff.scaling.fitting.power_law import Array
 from isodiff.scaling.points import Points
-from isodiff.serialization import IfAny, to_json
+from isodiff.serialization import IfAny, Said, to_json
 
 _R = TypeVar("_R", bound="LawResult")
 
@@ -172,8 +172,8 @@ class LawResult:
     seed: int | None = None
     flops: str = "budget"
     parameters_convention: str = "non_embedding"
-    source: str = ""
-    warnings: tuple[str, ...] = ()
+    source: Said = ""
+    warnings: tuple[Said, ...] = ()
     families: Mapping[str, FamilyResult] = field(default_factory=dict)
     conventions: IfAny[Conventions] = None
     cooled: IfAny[float] = None

@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 
 from isodiff.errors import InputError, nearest
-from isodiff.files import read_json
 from isodiff.scaling.fitting.newton import NAMES
 from isodiff.scaling.laws.law import LawResult, registered
 from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.point_sources import published_points
 from isodiff.scaling.table_files import is_table
-from isodiff.serialization import from_json
+from isodiff.serialization import from_json, read_sealed
 
 _REPLICATES = 200
 _FITTED = {
@@ -47,7 +46,7 @@ def known_laws(source: str) -> tuple[LawResult, ...]:
         return _published_laws(source)
     path = Path(source)
     packed_or_text = path.suffix.lower() != ".json" and path.is_file() and is_table(path)
-    value = [] if packed_or_text else read_json(path)
+    value = [] if packed_or_text else read_sealed(path)
     if isinstance(value, list):
         raise InputError(
             f"{source} is no law but a table; fit it first: isodiff fit {source} --out law.json"
@@ -55,7 +54,7 @@ def known_laws(source: str) -> tuple[LawResult, ...]:
     laws = registered()
     if not isinstance(value, dict) or value.get("law") not in laws or not value.get("families"):
         raise InputError(f"{source} holds no law; write one with isodiff fit RUNS --out {source}")
-    law = from_json(laws[value["law"]].result, value, source)
+    law = from_json(laws[value["law"]].result, value, source, strict=True)
     for name, family in law.families.items():
         if family.draws is None or family.range is None:
             raise InputError(
