@@ -53,6 +53,7 @@ FORMATS: dict[str, Callable[[Rows], bytes]] = {
     "a.CSV": as_csv,
     "a.tsv": lambda rows: as_csv(rows, "\t"),
     "semicolons.csv": lambda rows: as_csv(rows, ";"),
+    "blanks.txt": lambda rows: b" " + as_csv(rows, " ").replace(b" ", b"   "),
     "bom.csv": lambda rows: b"\xef\xbb\xbf" + as_csv(rows),
     "utf16.txt": lambda rows: as_csv(rows, "\t").decode().encode("utf-16"),
     "comment.csv": lambda rows: b"# made by hand\n" + as_csv(rows),
@@ -246,7 +247,9 @@ def test_any_usual_names_in_any_order_and_format(
         ("PFLOPs,N,loss", "1000,1e8,3", (1e18, 1e8, 1e18 / 6e8)),
         ("compute (PF-days),N,loss", "1,1e8,3", (8.64e19, 1e8, 8.64e19 / 6e8)),
         ("total_gflops,D,loss", "1e9,1e9,3", (1e18, 1e18 / 6e9, 1e9)),
+        ("N,n,D,loss", "1e8,7,1e9,3", (6e17, 1e8, 1e9)),
         ("train/loss,val/loss,N,D", "9,3,1e8,1e9", (6e17, 1e8, 1e9)),
+        ("loss,tokens/params,D,C", "3,20,1e9,6e17", (6e17, 1e8, 1e9)),
         ("D/N,N,C,loss", "20,1e8,6e17,3", (6e17, 1e8, 1e9)),
         ("loss,z_loss,tokens/param,N,C", "3,1e-4,20,1e8,6e17", (6e17, 1e8, 1e9)),
     ],
@@ -280,7 +283,12 @@ def test_columns_are_chosen_scaled_multiplied_and_fixed(tmp_path: Path) -> None:
         ("C,N,loss", "C=C,budget=N", "--columns gives budget twice"),
         ("C,N,loss", "family=masked", "is family==masked"),
         ("C,N,los", None, "column 'nats' is missing; did you mean 'los'?"),
-        ("C,N,perplexity", None, "'perplexity' is not a loss in nats per token"),
+        (
+            "C,N,perplexity",
+            None,
+            "'perplexity' is no loss in nats; add a column of nats per token (its",
+        ),
+        ("C,N,bpb", None, "'bpb' is no loss in nats; add a column of nats per token (bits times"),
         ("C,lr,loss", None, "column 'tokens' is missing; name it by --columns D=COLUMN"),
         ("C,tokns,loss", None, "column 'tokens' is missing; did you mean 'tokns'?"),
         ("C,N,a/loss,b/loss", None, "several columns may be nats: 'a/loss', 'b/loss'; choose"),
@@ -447,9 +455,9 @@ def test_families_are_told_by_their_column_or_by_groups_of_runs(tmp_path: Path) 
     each = b"experiment,N,D,loss\na,1e8,1e9,3\nb,2e8,1e9,2.9\n"
     assert {p.family for p in read(tmp_path, "a.csv", each).points} == {"autoregressive"}
     usual = read(
-        tmp_path, "a.csv", b"method,N,D,loss\nAR,1e8,1e9,3\nMDLM,1e8,1e9,4\nmine,1e8,1e9,5\n"
+        tmp_path, "a.csv", b"method,N,D,loss\nAR,1e8,1e9,3\nEso-LM,1e8,1e9,4\nmine,1e8,1e9,5\n"
     )
-    assert [p.family for p in usual.points] == ["autoregressive", "masked", "mine"]
+    assert [p.family for p in usual.points] == ["autoregressive", "interpolating", "mine"]
     assert "family 'AR' is read as 'autoregressive'" in usual.warnings
     both = read(tmp_path, "a.csv", b"family,N,D,loss\nAR,1e8,1e9,3\nautoregressive,1e8,1e9,4\n")
     assert [p.family for p in both.points] == ["AR", "autoregressive"]
@@ -502,3 +510,18 @@ def test_fit_reads_a_foreign_table_and_every_convention_with_the_same_columns(
     assert law["families"]["autoregressive"]["laws"]["N"]["exponent"] == pytest.approx(0.5)
     assert [row["flops"] for row in law["conventions"]["rows"]] == ["budget", "6ND"]
     assert "D = C/6N" in capsys.readouterr().out
+
+
+def test_the_next_runs_are_planned_from_a_table_in_any_format(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"family": family, "N": n, "D": d, "loss": 1.7 + k * 400 / n**0.34 + 410 / d**0.28}
+        for family, k in (("autoregressive", 1.0), ("masked", 1.2))
+        for n in (1e7, 3e7, 1e8)
+        for d in (1e9, 3e9, 1e10)
+    ]
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(FORMATS["a.jsonl"](rows))
+    assert main(["plan", "next", str(path), "--num", "1", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["runs"]) == 1

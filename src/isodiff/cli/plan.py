@@ -108,7 +108,7 @@ def _next(
     """Of finished runs: those after which it will be surest which family is best.
 
     Args:
-        sources: Run folders, folders of runs, a points.csv, published:ARXIV, or a study's YAML file.
+        sources: Run folders, folders of runs, tables of points, published:ARXIV, or a study's YAML file.
         num: How many runs to propose.
         budget: Training FLOPs at which the verdict should hold; the largest budget of the runs by default.
         budget_left: FLOPs that the proposed runs may cost together; by default so many times the largest

@@ -42,7 +42,8 @@ _LISTED = re.compile(r"\.\d+(\.|$)")
 """Inside a list of a JSON file: taken only if chosen."""
 _SIDE_LOSSES = {"z", "aux", "auxiliary", "balancing", "router", "smooth", "std", "best"}
 """Words of losses that are not the one of the model."""
-_NOT_NATS = {"perplexity", "ppl", "bpb", "bits per byte", "bits per token", "bpc", "bpd"}
+_PERPLEXITY = {"perplexity", "ppl", "val ppl", "val perplexity", "validation perplexity"}
+_NOT_NATS = _PERPLEXITY | {"bpb", "val bpb", "bits per byte", "bits per token", "bpc", "bpd"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,8 @@ def _by_name(
         if names[rank] in _GROUPS and not _tells_groups(rows, alike[0][0]):
             continue
         whole = [one for one in alike if words_of(one[0]) == last_part(one[0])]
-        alike = whole or alike  # a name without a path before those with one
+        alike = whole or alike  # a name without a path before those with one, N before n
+        alike = [one for one in alike if one[0].isupper()] or alike
         if len(alike) > 1 and field in _MEASURED:
             raise InputError(
                 f"{table.path}: several columns may be {field}: {_listed([n for n, _ in alike])}; "
@@ -234,9 +236,9 @@ def _refuse_loss(where: str, header: Sequence[str]) -> None:
     losses = [name for name in header if "loss" in name.lower() or "entropy" in name.lower()]
     other = [name for name in header if words_of(name) in _NOT_NATS]
     if not losses and other:
+        how = "its logarithm is" if words_of(other[0]) in _PERPLEXITY else "bits times ln 2 are"
         raise InputError(
-            f"{where}: {other[0]!r} is not a loss in nats per token; add a column that is, "
-            "as the logarithm of perplexity"
+            f"{where}: {other[0]!r} is no loss in nats; add a column of nats per token ({how} nats)"
         )
     if losses:
         raise InputError(

@@ -89,7 +89,8 @@ def _with_known_families(data: Points) -> Points:
     """Usual names of families (`AR`, `MDLM`) as those that laws compare by, and a word about each."""
     known = {name: name for name in PUBLISHED_FAMILIES.values()} | PUBLISHED_FAMILIES
     present = {point.family for point in data.points}
-    named = {name: known.get(name.lower(), name) for name in sorted(present)}
+    plain = {name: "".join(filter(str.isalnum, name.lower())) for name in present}
+    named = {name: known.get(plain[name], name) for name in sorted(present)}
     named = {old: new for old, new in named.items() if old != new and new not in present}
     if not named:
         return data

@@ -118,12 +118,14 @@ _Content = tuple[tuple[str, ...], tuple[tuple[str, Cells], ...]]
 
 
 def _delimited(path: Path, data: bytes) -> _Content:
-    """Cells parted by whatever the line of column names has most of: comma, tab, semicolon or bar."""
+    """Cells parted by what the line of names has most of: comma, tab, semicolon, bar; or by blanks."""
     text = _text(path, data)
     lines = (line for line in text.splitlines() if line.strip())
     first = next((line for line in lines if not line.startswith("#")), "")
     delimiter = max(_DELIMITERS, key=first.count)
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
+    if delimiter not in first:  # blanks, then: as many as line the columns up
+        delimiter, text = " ", "\n".join(line.strip() for line in text.splitlines())
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=delimiter == " ")
     header: tuple[str, ...] = ()
     rows: list[tuple[str, Cells]] = []
     try:

@@ -33,6 +33,7 @@ from isodiff.record import read_records
 from isodiff.scaling.fitting.power_law import Array
 from isodiff.scaling.laws.parametric import Runs
 from isodiff.scaling.points import Point
+from isodiff.scaling.table_files import is_table
 
 REACH = 4.0
 """Times the largest size and budget tried: beyond it a law is not to be trusted."""
@@ -102,7 +103,7 @@ def budgets_to_try(points: Sequence[Point]) -> list[float]:
 
 def shape_sizes(sources: Sequence[Path]) -> dict[str, float]:
     """Block parameters of each run by id; nothing where the sources are no records."""
-    if not all(source.exists() and source.suffix.lower() != ".csv" for source in sources):
+    if not all(source.exists() and not is_table(source) for source in sources):
         return {}
     shapes = ((record.id, record.spec.shape) for record in read_records(sources))
     return {name: 12.0 * shape.depth * shape.width**2 for name, shape in shapes}
