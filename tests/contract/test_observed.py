@@ -138,7 +138,7 @@ def test_nothing_given_is_the_same_as_none(family: Family) -> None:
 )
 def test_what_is_given_is_shown_as_it_is(family: Family) -> None:
     """In every copy of it; autoregressive input stands one to the right."""
-    shift = int(family.kind == "exact")
+    shift = int(family.name == "autoregressive")
     x, observed = tokens(1, L).expand(TOTAL, L), GIVEN[1:2].expand(TOTAL, L)
     known, noisy = torch.where(observed[0], x[0], -1), False
     for seed in range(5):

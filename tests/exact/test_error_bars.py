@@ -104,6 +104,21 @@ def test_block_chains(groups: int) -> None:
     honest(trials(family, denoiser, x, method=method, budget=40 * groups), truth)
 
 
+@pytest.mark.parametrize("num", [2, 3])
+def test_block_chains_of_few_orders(num: int) -> None:
+    """The mean squared standard error is the variance of the mean, where n - 1 is far from n."""
+    found = trials(
+        Masked(vocab_size=V),
+        Rough(TOY),
+        TOY.sequences[7],
+        4000,
+        method="block_chain:2",
+        budget=2 * num,
+    )
+    assert found.num_forwards.unique().tolist() == [2 * num]
+    assert float((found.se**2).mean() / found.nats.var()) == pytest.approx(1, abs=0.12)
+
+
 def test_until_the_error_is_small_enough() -> None:
     """The number of rounds depends on the draws; at this size that is not seen."""
     family, denoiser, x = Masked(vocab_size=2), Rough(LONG), LONG.sequences[333]

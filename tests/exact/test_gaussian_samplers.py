@@ -14,6 +14,7 @@ import pytest
 import scipy.stats
 import torch
 from oracle import Bayes, Known
+from random_network import random_transformer
 from torch import Tensor
 
 from isodiff.data.toy import Toy
@@ -21,6 +22,7 @@ from isodiff.errors import InputError
 from isodiff.families.base import UNDECIDED, undecided
 from isodiff.families.gaussian import Gaussian, GaussianSampler
 from isodiff.families.sampling import sample
+from isodiff.network.view import Prediction, View
 from isodiff.process import gaussian as process
 from isodiff.rng import Rows, Streams, stream
 
@@ -210,6 +212,31 @@ def test_a_score_temperature_below_one_favors_likely_texts() -> None:
         x, _ = drawn(sampler, undecided(DRAWS // 4, L), "temperature")
         shares.append(float((x @ torch.tensor([V, 1]) == best).double().mean()))
     assert shares[1] > shares[0] + 0.05
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_the_next_look_is_shown_the_estimate_itself(temperature: float) -> None:
+    """x_hat = sum_v p(v | z) e(v) of the look before, whatever temperature the step then takes."""
+    family = Gaussian(vocab_size=4, embedding_width=3)
+    network = random_transformer(family, scale=0.5)
+    seen: list[tuple[View, Tensor]] = []
+
+    class Watched:
+        vocab_size, latent = 4, network.latent
+
+        def __call__(self, view: View) -> Prediction:
+            prediction = network(view)
+            seen.append((view, prediction.probs()))
+            return prediction
+
+    sampler = GaussianSampler(steps=4, score_temperature=temperature)
+    sample(family, Watched(), undecided(5, 3), sampler, rng=Rows.of(stream(6), 5))
+    assert network.latent is not None and len(seen) == 4
+    table = network.latent.table()
+    assert not bool(seen[0][0].inputs[..., 3:].any())
+    for (_, p), (view, _) in pairwise(seen):
+        shown = view.inputs[..., 3:] / math.sqrt(3)
+        torch.testing.assert_close(shown, (p @ table).view(shown.shape), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from torch.func import jvp
 from isodiff.families.hybrid import Hybrid, Weighting
 from isodiff.network.attention import Full
 from isodiff.network.view import View
-from isodiff.process.hybrid import HybridNoise, Peaked, Shifted
+from isodiff.process.hybrid import HybridNoise, Peaked, Shifted, own_moments
 from isodiff.rng import Rows, stream
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -208,10 +208,11 @@ def test_how_far_the_released_weight_moves_the_optimum(t: float, kappa: float) -
 
 
 @pytest.mark.parametrize("weighting", ["elbo", "dynamic"])
-def test_noise_of_each_tokens_own(weighting: Weighting) -> None:
-    """int dm_i of the integrand of token i, the others corrupted with chance 1/2 at moments of their own."""
+@pytest.mark.parametrize("noise", [{"p_u": 0.3}, {"shift": 1.0}], ids=str)
+def test_noise_of_each_tokens_own(weighting: Weighting, noise: dict[str, float]) -> None:
+    """int dm_i of the integrand of token i, where the other one has the noise of a time t ~ U(0, 1)."""
     family = Hybrid(
-        vocab_size=5, p_u=0.3, weighting=weighting, independent_noise=1.0, show_time=False
+        vocab_size=5, weighting=weighting, independent_noise=1.0, show_time=False, **noise
     )
     denoiser, total = OrderBlind(5), 60_000
     x = torch.tensor([1, 4])
@@ -220,11 +221,11 @@ def test_noise_of_each_tokens_own(weighting: Weighting) -> None:
     process = family.process
     m, w = tanh_sinh()
     at = process.at(m)
-    # State of the other token: clean half of the time, else random or mask by its own moment.
-    random = float(w @ at.share) / 2
+    # State of the other token.
+    clean, random, mask = (float(w @ part) for part in process.parts(m))
     other = torch.full((2, 6), random / 5)
-    other[:, 5] = 0.5 - random
-    other[torch.arange(2), x] += 0.5
+    other[:, 5] = mask
+    other[torch.arange(2), x] += clean
     z = torch.cartesian_prod(torch.arange(6), torch.arange(6))
     x_hat = denoiser(View(z, torch.arange(2), Full())).log_probs().exp().view(36, 2, 5)
     for i in range(2):
@@ -245,9 +246,35 @@ def test_noise_of_each_tokens_own(weighting: Weighting) -> None:
 
 
 def at_time(process: HybridNoise, m: Tensor) -> Tensor:
+    if isinstance(process, Shifted):
+        return m
     assert isinstance(process, Peaked)
     o = process.odds(m)
     return o**2 / (1 + o**2)
+
+
+@pytest.mark.parametrize("process", [*PROCESSES, Peaked(V, 0.0), Shifted(V, 8.0)], ids=str)
+def test_states_follow_times_drawn_evenly(process: HybridNoise) -> None:
+    """Shares of clean, random and masked tokens over t ~ U(0, 1); their weights."""
+    t, w = tanh_sinh(121)
+    want = [float(w @ part) for part in process.parts(t)]
+    assert process.mean_parts() == pytest.approx(want, abs=1e-5)
+    num = 40_000
+    found = own_moments(process, Rows.of(stream(3), num), 3, None)
+    random = found.moved & (found.share == 1)
+    shares = [~found.moved, random, found.moved & ~random]
+    for share, chance in zip(shares, want, strict=True):
+        error = 4 * math.sqrt(chance * (1 - chance) / share.numel())
+        assert abs(float(share.double().mean()) - chance) <= error + 1e-5
+    m, w = tanh_sinh()  # int dm P(state | m), for every state
+    s = process.at(m).share
+    integrals = [w @ (1 - m), w @ (m * s), w @ (m * (1 - s))]
+    for share, integral in zip(shares, integrals, strict=True):
+        values = torch.where(share, found.weight, 0)
+        error = 4 * float(values.std()) / math.sqrt(values.numel())
+        assert abs(float(values.mean()) - float(integral)) <= error + 1e-9
+    if isinstance(process, Peaked) and process.p_u == 0.1:
+        assert want[1] / (want[1] + want[2]) == pytest.approx(0.1478, abs=1e-4)
 
 
 def test_some_rows_have_noise_of_their_own_and_the_rest_share_theirs() -> None:

@@ -56,6 +56,8 @@ def p_value(x: Tensor, law: Tensor, v: int = V) -> float:
     expected = len(x) * law
     assert not bool((counts[law == 0] > 0).any())
     counts, expected = counts[law > 0], expected[law > 0]
+    if len(expected) == 1:
+        return 1.0  # nothing else was drawn
     rare = expected < 10
     if rare.any():
         counts = torch.cat([counts[~rare], counts[rare].sum()[None]])

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
 from laws import ancestral_law, clean, corrected_law
 from oracle import LeaveOneOut, Optimal
-from test_sampler_frequencies import DRAWS, TOY, L, V, p_value
+from random_network import random_transformer
+from test_sampler_frequencies import DRAWS, TOY, L, V, law_of, p_value
 
 from isodiff.errors import InputError
 from isodiff.families.autoregressive import Autoregressive, AutoregressiveSampler
-from isodiff.families.base import UNDECIDED, Sampler, undecided
+from isodiff.families.base import UNDECIDED, Family, Sampler, undecided
 from isodiff.families.confidence import sureness
 from isodiff.families.hybrid import Hybrid, HybridSampler
 from isodiff.families.interpolating import Interpolating, InterpolatingSampler
@@ -40,6 +42,8 @@ def rows(*purpose: str | int) -> Rows:
         MaskedSampler(steps=None, block=1),
         MaskedSampler(steps=6, block=1),
         MaskedSampler(steps=None, order="confidence"),
+        MaskedSampler(steps=None, order="probability"),
+        MaskedSampler(steps=2 * L, order="left_to_right"),
         MaskedSampler(steps=4, order="entropy", block=2),
         MaskedSampler(steps=L, order="margin"),
     ],
@@ -111,6 +115,66 @@ class Tempered:
 
     def __call__(self, view: View) -> LogProbTable:
         return LogProbTable((self.denoiser(view).log_probs() / self.temperature).log_softmax(-1))
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Another denoiser's prediction with the temperature first, then the rarer tokens cut off, normalized."""
+
+    denoiser: Denoiser
+    temperature: float = 1.0
+    top_k: int = V
+    top_p: float = 1.0
+    min_p: float = 0.0
+    vocab_size: int = V
+
+    def __call__(self, view: View) -> LogProbTable:
+        rows = []
+        for p in self.denoiser(view).probs().pow(1 / self.temperature).tolist():
+            ordered = sorted(p, reverse=True)
+            kept = [v if v >= self.min_p * ordered[0] else 0.0 for v in ordered]
+            total, before, floor = sum(kept), 0.0, 0.0
+            for rank, v in enumerate(kept):
+                if v and rank < self.top_k and before < self.top_p * total:
+                    floor = v
+                before += v
+            rows.append([v if v >= floor else 0.0 for v in p])
+        values = torch.tensor(rows, dtype=torch.float64)
+        return LogProbTable((values / values.sum(-1, keepdim=True)).log())
+
+
+CUTS = [
+    {"top_k": 2},
+    {"top_k": 1},
+    {"top_p": 0.6},
+    {"min_p": 0.4},
+    {"temperature": 0.6, "min_p": 0.4},
+    {"min_p": 0.2, "top_p": 0.75},
+]
+ORACLES: dict[str, tuple[Family, Denoiser]] = {
+    "uniform": (UNIFORM, LeaveOneOut(TOY)),
+    "hybrid": (HYBRID, LeaveOneOut(TOY, process=HYBRID.process)),
+    "masked": (MASKED, Optimal(TOY)),
+}
+
+
+@pytest.mark.parametrize("cut", CUTS, ids=str)
+@pytest.mark.parametrize("name", ORACLES)
+@pytest.mark.parametrize("network", ["oracle", "random"])
+def test_truncation_has_the_law_of_the_chain_with_cut_predictions(
+    name: str, network: str, cut: dict[str, Any]
+) -> None:
+    """What is cut is normalized before the posterior mixes it with noise, at every step of the chain."""
+    family, denoiser = ORACLES[name]
+    if network == "random":
+        denoiser = random_transformer(family, 3, scale=0.4)
+    sampler = family.sampler_with(3, **cut)
+    x, _ = sample(family, denoiser, undecided(DRAWS, L), sampler, rng=rows("cut", str(cut)))
+    with torch.no_grad():
+        law = law_of(family, Cut(denoiser, **cut), 3)
+        whole = law_of(family, denoiser, 3)
+    assert p_value(x, law.clamp_min(0)) > 1e-3
+    assert float((law - whole).abs().sum()) > 0.02  # the cut is one
 
 
 def hybrid_law(denoiser: Denoiser, steps: int) -> torch.Tensor:
@@ -256,6 +320,12 @@ def test_truncation_cuts_what_it_says() -> None:
     assert left(top_p=0.95) == [0.4, 0.3, 0.2, 0.1]
     assert left(min_p=0.5) == [0.4, 0.3, 0.2, 0]
     assert left(temperature=0.0) == [1, 0, 0, 0]
+    # Of the mass that min_p leaves, 0.9; of the tempered probabilities, 0.53, 0.3, 0.13, 0.03.
+    assert left(min_p=0.5, top_p=0.44) == [0.4, 0, 0, 0]
+    assert left(min_p=0.5, top_p=0.45) == [0.4, 0.3, 0, 0]
+    assert left(temperature=0.5, min_p=0.3) == [0.533333, 0.3, 0, 0]
+    assert left(temperature=0.5, top_p=0.53) == [0.533333, 0, 0, 0]
+    assert left(temperature=2.0, min_p=0.6)[2] > 0
     want = p**2 / (p**2).sum()
     torch.testing.assert_close(Sampler(temperature=0.5).weights(p.log()), want)
 
@@ -263,9 +333,13 @@ def test_truncation_cuts_what_it_says() -> None:
 def test_sureness_orders_as_named() -> None:
     p = torch.tensor([[0.5, 0.5, 0.0], [0.6, 0.3, 0.1], [0.5, 0.3, 0.2]])
     drawn = torch.tensor([0, 1, 2])
-    assert sureness(p, drawn, "confidence").argmax() == 0
-    assert sureness(p, drawn, "margin").argmax() == 1
-    assert sureness(p, drawn, "entropy").argmax() == 0
+    assert sureness(p, "confidence", drawn).argmax() == 0
+    assert sureness(p, "probability").argmax() == 1
+    assert sureness(p, "margin").argmax() == 1
+    assert sureness(p, "entropy").argmax() == 0
+    torch.testing.assert_close(
+        sureness(p[2:], "entropy"), (p[2:] * p[2:].log()).sum(-1), rtol=1e-12, atol=0
+    )
 
 
 def test_a_text_ends_at_its_stop_token() -> None:

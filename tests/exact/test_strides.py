@@ -8,6 +8,7 @@ from typing import Literal
 import pytest
 import torch
 from oracle import Optimal
+from random_network import random_transformer
 from test_sampler_frequencies import p_value
 from torch import Tensor
 
@@ -16,6 +17,8 @@ from isodiff.errors import InputError
 from isodiff.families.base import undecided
 from isodiff.families.interpolating import Interpolating, InterpolatingSampler
 from isodiff.families.sampling import sample
+from isodiff.network.attention import Causal
+from isodiff.network.view import View
 from isodiff.rng import Rows, stream
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -123,6 +126,42 @@ def test_strides_are_counted_over_holes(variant: Literal["A", "B"]) -> None:
     want = law(shuffled([[0, 3], [2, 5]]), {1: 1, 4: 0})
     assert p_value(x, want / want.sum(), V) > 1e-3
     assert bool((nfe == 2).all())
+
+
+@pytest.mark.parametrize("seed", [2, 6])
+def test_tokens_of_an_event_are_shown_in_random_order(seed: int) -> None:
+    """A random transformer is not blind to it: masks see those before them, and later tokens that order."""
+    family, length, draws = Interpolating(vocab_size=V), 4, DRAWS
+    network = random_transformer(family, seed, scale=1.0)
+    texts = torch.cartesian_prod(*[torch.arange(V)] * length)
+
+    def law(paths: list[tuple[int, ...]]) -> Tensor:
+        """Two events of two, over all paths of positions."""
+        total = torch.zeros(len(texts))
+        for path in paths:
+            place, x, log_law = torch.tensor(path), texts[:, list(path)], torch.zeros(len(texts))
+            for done in (0, 2):
+                z = torch.cat([x[:, :done], torch.full((len(x), 2), V)], 1)
+                view = View(z, place[: done + 2].expand(z.shape), Causal())
+                log_p = network(view).log_probs().view(len(x), -1, V)[:, done:]
+                log_law = log_law + log_p.gather(2, x[:, done : done + 2, None]).sum((1, 2))
+            total += log_law.exp() / len(paths)
+        return total
+
+    groups = [(0, 2), (1, 3)]
+    paths = [
+        (*a, *b)
+        for first, second in (groups, groups[::-1])
+        for a in itertools.permutations(first)
+        for b in itertools.permutations(second)
+    ]
+    with torch.no_grad():
+        want, sorted_law = law(paths), law([(0, 2, 1, 3), (1, 3, 0, 2)])
+    sampler = InterpolatingSampler(order="strided", steps=2)
+    rng = Rows.of(stream(3, seed), draws)
+    x, _ = sample(family, network, undecided(draws, length), sampler, rng=rng)
+    assert p_value(x, want, V) > 1e-3
+    assert p_value(x, sorted_law, V) < 1e-6
 
 
 def test_impossible_blocks_are_refused() -> None:

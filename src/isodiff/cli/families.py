@@ -45,7 +45,7 @@ def run(
         )
         rows[name] = {
             "nickname": cls.nickname,
-            "likelihood": cls.kind,
+            "likelihood": cls.usual_kind,
             "training_flops_per_token": flops / (_ROWS * length),
             "reference": cls.reference,
         }
@@ -68,7 +68,7 @@ def _table() -> str:
     ]
     for name, cls in FAMILIES.items():
         source = cls.reference.removeprefix("arXiv ")
-        lines.append(
-            f"| {name} | {cls.nickname} | {cls.kind} | {cls.shows} | {cls.reads} | {source} |"
-        )
+        exact = "".join(f"; exact at {option} {value}" for option, value in cls.exact_at.items())
+        kind = cls.usual_kind + exact
+        lines.append(f"| {name} | {cls.nickname} | {kind} | {cls.shows} | {cls.reads} | {source} |")
     return "\n".join(lines)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from isodiff.errors import InputError, nearest
 from isodiff.evaluate.estimators.chain import GROUPS, STATE_DEPENDENT, block_chain, left_to_right
-from isodiff.evaluate.estimators.enumeration import all_orders, enumeration
+from isodiff.evaluate.estimators.enumeration import all_orders, enumeration, most_confident
 from isodiff.evaluate.estimators.mask_counts import mask_counts
 from isodiff.evaluate.estimators.noise_level import noise_level, one_pass
 from isodiff.evaluate.estimators.queries import CountingDenoiser, Estimate, Limits, Queries
@@ -38,6 +38,7 @@ ANY_ORDER: dict[str, _Estimator] = {
     "orders": all_orders,
     "block_chain": block_chain,
     "left_to_right": left_to_right,
+    "confidence": most_confident,
     **STATE_DEPENDENT,
 }
 _AFFORD = 127  # subsets that "auto" asks for rather than draw: those of 7 tokens
@@ -123,7 +124,8 @@ def likelihood(
     shown = "" if observed is None or not bool(observed.any()) else ", given tokens shown"
     cost = torch.cat(costs).round().long()
     protocol = f"{parts[0].protocol}{shown}, seed {seed}"
-    return LikelihoodEstimate(nats, se, cost, parts[0].kind, protocol)
+    kind: Kind = "exact" if all(part.kind == "exact" for part in parts) else "bound"
+    return LikelihoodEstimate(nats, se, cost, kind, protocol)
 
 
 def _check(family: Family, x: Tokens, target: Chosen, length: int | None) -> None:
@@ -158,7 +160,7 @@ def _estimator(family: Family, method: str, target: Chosen, limits: Limits) -> _
         if family.kind != "exact":
             raise InputError(
                 f"{family.name} has a bound, no exact likelihood of a whole text in one pass; "
-                "the orders left_to_right, confidence, margin and entropy have one where masks are filled"
+                "the orders left_to_right, probability, margin and entropy have one where masks are filled"
             )
         return one_pass
     if name == "noise_level":

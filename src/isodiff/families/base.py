@@ -76,6 +76,7 @@ class Family(ABC):
     Attributes:
         shows: what the network is shown, in a few words (docs/families.md).
         reads: where the vocabulary head runs in training, in a few words.
+        exact_at: options, each with the value that makes the bound the likelihood itself.
         bibtex: entries of its papers; the key of each is its arXiv number, as in `reference`.
         examples: instances that the conformance tests run on beside the default, by name, as options.
         sampler: class of the family's samplers.
@@ -86,7 +87,8 @@ class Family(ABC):
     name: ClassVar[str]
     nickname: ClassVar[str]
     reference: ClassVar[str]
-    kind: ClassVar[Kind]
+    usual_kind: ClassVar[Kind]
+    exact_at: ClassVar[Mapping[str, Any]] = {}
     shows: ClassVar[str] = ""
     reads: ClassVar[str] = ""
     bibtex: ClassVar[str] = ""
@@ -101,8 +103,14 @@ class Family(ABC):
         for label in (name, nickname):
             if label in (taken := {n for f in FAMILIES.values() for n in (f.name, f.nickname)}):
                 raise TypeError(f"family {label!r} is already defined; taken: {sorted(taken)}")
-        cls.name, cls.nickname, cls.reference, cls.kind = name, nickname, reference, kind
+        cls.name, cls.nickname, cls.reference, cls.usual_kind = name, nickname, reference, kind
         FAMILIES[name] = cls
+
+    @property
+    def kind(self) -> Kind:
+        """What `nelbo` is."""
+        exact = any(getattr(self, option) == value for option, value in self.exact_at.items())
+        return "exact" if exact else self.usual_kind
 
     @property
     @abstractmethod

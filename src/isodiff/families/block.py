@@ -26,8 +26,9 @@ Departs from published code: noise levels of a batch are dealt out at random ove
 is drawn again for its share of masks. `objective="low_variance"` is that of the masked family.
 
 Samplers (docs/samplers.md). Block after block, each in T ancestral steps or one token per evaluation (first
-hitting). Keys and values of what is decided are cached; a block is shown again until it is complete, and
-its final tokens enter the cache together with the next block's masks, so storing costs no evaluation.
+hitting), or in another order of its masks (families/confidence.py). Keys and values of what is decided are
+cached; a block is shown again until it is complete, and its final tokens enter the cache together with the
+next block's masks: storing costs no evaluation.
 """
 
 from __future__ import annotations
@@ -43,9 +44,10 @@ from torch import Tensor
 from isodiff.categorical import draw
 from isodiff.cost.sampling import SamplingCost, expected_events, shown_by_block
 from isodiff.errors import InputError
-from isodiff.families.base import UNDECIDED, Family, Likelihood, SampleState, Stepped, meta
+from isodiff.families.base import UNDECIDED, Family, Likelihood, SampleState, meta
+from isodiff.families.confidence import Ordered, candidates, decide
 from isodiff.families.endings import end_at_stop, repeating
-from isodiff.families.reveal_times import Event, dense_rank, draw_steps, num_events
+from isodiff.families.reveal_times import Event, num_events
 from isodiff.network.attention import BlockCausal, Full, TwoStream, block_sizes
 from isodiff.network.view import Denoiser, Prediction, View, caching
 from isodiff.process.categorical import Absorbing
@@ -62,7 +64,7 @@ RANGES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class BlockSampler(Stepped):
+class BlockSampler(Ordered):
     """How blocks are decided, and where a text ends.
 
     Attributes:
@@ -74,7 +76,7 @@ class BlockSampler(Stepped):
         span: tokens of that histogram.
     """
 
-    examples: ClassVar = ({"steps": None}, {"window": 8})
+    examples: ClassVar = ({"steps": None}, {"window": 8}, {"order": "margin"})
     window: int | None = None
     stop: int | None = None
     repetition: float | None = None
@@ -108,6 +110,7 @@ class BlockDiffusion(
         **{str(size): {"block_size": size} for size in (1, 5)},
         "clipped": {"block_size": 4, "low": 0.3, "high": 0.8},
     }
+    exact_at: ClassVar = {"block_size": 1}
     sampler = BlockSampler
     variants: ClassVar = {"ancestral": {}}
     bibtex = arxiv(
@@ -209,10 +212,9 @@ class BlockDiffusion(
         self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Likelihood:
         """(K/k) times the nats of k masks, in every block, over all of [0, 1]."""
-        nats, _, weight = replace(self, low=0.0, high=1.0)._corrupted_nats(
-            denoiser, x, rng, observed
-        )
-        return Likelihood(self._weighted(nats, weight).sum(-1), "bound")
+        whole = replace(self, low=0.0, high=1.0)
+        nats, _, weight = whole._corrupted_nats(denoiser, x, rng, observed)
+        return Likelihood(self._weighted(nats, weight).sum(-1), self.kind)
 
     def adapt(
         self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
@@ -255,11 +257,10 @@ class BlockDiffusion(
         """
         (batch, length), x, size = prompt.shape, prompt, self.block_size
         undecided, place = prompt == UNDECIDED, torch.arange(length, device=x.device)
-        reach = None if sampler.window is None else max(1, sampler.window // size)
-        pattern = BlockCausal(size, reach)
+        pattern = BlockCausal(size, sampler.window and max(1, sampler.window // size))
         event, u = self._events(prompt, sampler, rng), rng.uniform(length)
         model = caching(denoiser, x.device)
-        cache = model.cache(batch, length)
+        cache, block = model.cache(batch, length), (place // size).expand(prompt.shape)
         running = torch.ones(batch, dtype=torch.bool, device=x.device)
         start, end = torch.zeros_like(place[:1]).expand(batch), torch.ones_like(running).long()
         for number in range(num_events(event, undecided)):
@@ -267,16 +268,19 @@ class BlockDiffusion(
             rows = due.any(-1)
             if not bool(rows.any()):
                 return
-            current = (place // size).where(due, 0).amax(-1)
+            current = block.where(due, 0).amax(-1)
             end = torch.where(rows, ((current + 1) * size).clamp_max(length), end)
             # Rows with less to show repeat their last entry, which changes nothing.
             width = int((end - start)[rows].max())
             slots = torch.minimum(start[:, None] + place[:width], end[:, None] - 1)
             fresh = start[:, None] + place[:width] < end[:, None]
             states = x.masked_fill(x == UNDECIDED, self.process.mask).gather(1, slots)
-            read = (due.gather(1, slots) & fresh).flatten().nonzero().squeeze(-1)
-            view = View(states, slots, pattern, read=read, slots=slots)
-            x = x.masked_scatter(due, model.cached(view, cache).draw(u[due], sampler))
+            if sampler.by_sureness:  # it draws all that wait, and keeps what is surest
+                u = rng.uniform(length)
+            waiting = candidates(x, due, block, sampler)
+            read = (waiting.gather(1, slots) & fresh).flatten().nonzero().squeeze(-1)
+            prediction = model.cached(View(states, slots, pattern, read=read, slots=slots), cache)
+            x = decide(prediction, x, waiting, due.sum(-1), sampler, u)
             # The block may not be complete: the next evaluation shows it again.
             start = torch.where(rows, current * size, end - 1)
             x, running = end_at_stop(x, undecided, running, sampler.stop)
@@ -286,15 +290,11 @@ class BlockDiffusion(
 
     def _events(self, prompt: Tokens, sampler: BlockSampler, rng: Noise) -> Event:
         """The network evaluation that decides each position: T steps in every block, empty ones left out."""
-        length, undecided = prompt.shape[1], prompt == UNDECIDED
-        block = self.block(length, prompt.device)
-        first = block.where(undecided, length).amin(-1, keepdim=True)
+        undecided, block = prompt == UNDECIDED, self.block(prompt.shape[1], prompt.device)
+        first = block.where(undecided, len(block)).amin(-1, keepdim=True)
         if bool((~undecided & (block > first)).any()):
             raise InputError(
                 f"{self.name} writes blocks of {self.block_size} tokens from left to right: "
                 "nothing may be given in a block after one with a blank"
             )
-        steps = sampler.steps
-        alphas = None if steps is None else torch.linspace(0, 1, steps + 1, dtype=torch.float64)
-        step = draw_steps(undecided, alphas, rng)
-        return dense_rank(block * ((steps or length) + 1) + step, undecided)
+        return sampler.events(block.expand(prompt.shape), undecided, sampler.steps, rng)

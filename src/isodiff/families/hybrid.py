@@ -51,13 +51,18 @@ from isodiff.families.base import UNDECIDED, Family, Likelihood, SampleState, St
 from isodiff.families.read_positions import gather_read, positions_to_read, scatter_read
 from isodiff.network.attention import Full
 from isodiff.network.view import Denoiser, View, for_rows
-from isodiff.process.counts import jump_times, own_jump_times
-from isodiff.process.hybrid import HybridNoise, Weighting, divergence, hybrid_noise
+from isodiff.process.hybrid import (
+    Corruption,
+    HybridNoise,
+    Weighting,
+    divergence,
+    hybrid_noise,
+    own_moments,
+    shared_moment,
+)
 from isodiff.references import arxiv
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Time, Tokens
-
-_Each = Float[Tensor, "B L"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,38 +178,35 @@ class Hybrid(
         self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Nats:
         """The weighted integrand at the moment when the k-th token is corrupted."""
-        moved, m, weight = jump_times(rng, x.shape[1], observed)
-        m, weight = m[:, None].expand(x.shape), weight[:, None].expand(x.shape)
+        noise = shared_moment(self.process, rng, x.shape[1], observed)
         if self.independent_noise:
             apart = (rng.uniform() < self.independent_noise)[:, None]
-            own = own_jump_times(rng, x.shape[1], observed)
-            pairs = zip(own, (moved, m, weight), strict=True)
-            moved, m, weight = (torch.where(apart, alone, shared) for alone, shared in pairs)
-        return self._integrand(denoiser, x, moved, m, rng, self.weighting, observed) * weight
+            own = own_moments(self.process, rng, x.shape[1], observed)
+            noise = Corruption(*(torch.where(apart, *two) for two in zip(own, noise, strict=True)))
+        return self._integrand(denoiser, x, noise, rng, self.weighting, observed)
 
     def nelbo(
         self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Likelihood:
         """The integrand of Eq. (1). At t = 1 all is masks, and what is left at t = 0 is x: no other term."""
-        moved, m, weight = jump_times(rng, x.shape[1], observed)
-        m = m[:, None].expand(x.shape)
-        each = self._integrand(denoiser, x, moved, m, rng, "elbo", observed)
-        return Likelihood((each * weight[:, None]).sum(-1), "bound")
+        noise = shared_moment(self.process, rng, x.shape[1], observed)
+        each = self._integrand(denoiser, x, noise, rng, "elbo", observed)
+        return Likelihood(each.sum(-1), "bound")
 
     def _integrand(
         self,
         denoiser: Denoiser,
         x: Tokens,
-        moved: Chosen,
-        m: _Each,
+        noise: Corruption,
         rng: Rows,
         weighting: Weighting,
         observed: Chosen | None,
     ) -> Nats:
-        """Weighted D per token and unit of m, with the tokens `moved` turned into noise; 0 if given."""
+        """Weighted D per token; 0 if given."""
+        moved, share, m, weight = noise
         process, v, moment = self.process, self.vocab_size, self.process.at(m)
         random, kind = (rng.uniform(x.shape[1]) * v).long(), rng.uniform(x.shape[1])
-        z = torch.where(moved, torch.where(kind < moment.share, random, process.mask), x)
+        z = torch.where(moved, torch.where(kind < share, random, process.mask), x)
         masked, read = z == process.mask, positions_to_read(observed)
         prediction = denoiser(self.view(z, m[:, 0], read))
         if self.p_u == 0:  # c is infinite, and nothing but masks has a weight
@@ -212,13 +214,13 @@ class Hybrid(
             d = torch.where(masked, (1 - m) * nats, 0)
         else:
             c = moment.c.to(torch.get_default_dtype())
-            seen = z.clamp_max(v - 1)  # log y_z of a mask is not used
-            columns = (gather_read(part, read) for part in (c, x, seen))
+            columns = (gather_read(part, read) for part in (c, x, z.clamp_max(v - 1)))
             flat = prediction.uniform_statistics(*columns)
             total, at_x, at_z = (scatter_read(value, read, x) for value in flat)
             d = divergence(total, at_x, at_z, moment, z == x, masked)
+        d = d * weight * process.weight(moment, z == x, masked, weighting)
         d = d if observed is None else d.masked_fill(observed, 0)
-        return (process.weight(moment, z == x, masked, weighting) * d).to(torch.get_default_dtype())
+        return d.to(torch.get_default_dtype())
 
     def sampling_cost(self, length: int, steps: int) -> SamplingCost:
         """All positions at each step with a mask that turns clean, or a token that may move."""

@@ -1,8 +1,7 @@
 r"""Interpolating between masked diffusion and left-to-right (Eso-LM, arXiv 2506.01928).
 
-The diffusion lifts masks in random order until a fraction 1 - alpha_0 is left; those are then filled
-from left to right. alpha_0 = 1 is masked diffusion, alpha_0 = 0 is autoregressive (with every position
-first a mask).
+The diffusion lifts masks in random order until a fraction 1 - alpha_0 is left; those are then filled from
+left to right. alpha_0 = 1 is masked diffusion, alpha_0 = 0 autoregressive (every position first a mask).
 
     NELBO = sum_k P(k_0 < k) C_k / k  +  E_{z_0} [ sum_{i masked in z_0} -log p(x_i | z_0, x_<i) ]
 
@@ -104,6 +103,7 @@ class Interpolating(
         "A": {"variant": "A"},
         "A-0.5": {"variant": "A", "alpha_0": 0.5, "objective": "nelbo"},
     }
+    exact_at: ClassVar = {"alpha_0": 0.0}
     sampler = InterpolatingSampler
     variants: ClassVar = {"two phases": {}, **{o: {"order": o} for o in ("strided", "anchored")}}
     bibtex = arxiv(
@@ -212,12 +212,12 @@ class Interpolating(
     def nelbo(
         self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
     ) -> Likelihood:
-        """Both terms on every row."""
+        """Both terms."""
         total = x.new_zeros(len(x), dtype=torch.get_default_dtype())
         for first, k, order, weight in self._phases(rng, x.shape[1], observed):
             nats = self.phase_nats(denoiser, x, order, k, first=first)
             total = total + weight.to(nats.dtype) * nats.sum(-1)
-        return Likelihood(total, "bound")
+        return Likelihood(total, self.kind)
 
     def sampling_cost(self, length: int, steps: int) -> SamplingCost | None:
         """Each token twice; variant A, whose first phase is not cached, is not counted."""

@@ -19,11 +19,12 @@ The network is not shown the time: p(x_i | z) does not depend on it.
 Samplers (docs/samplers.md). *Ancestral*, T steps: which step lifts which mask is drawn first, and a row
 visits the network only at steps that lift something; only the masks lifted go through the head, and their
 tokens are drawn from p(x_i | z) alone, so that small steps never multiply small probabilities. steps = None
-is first-hitting sampling, one token per evaluation. *Confidence, margin, entropy*: as many tokens per step,
-evenly spread, but where the network is surest (arXiv 2202.04200, 2502.09992): a law of its own, without a
-bound. *block*: block after block from left to right. *remask* (ReMDM, arXiv 2503.00307, capped): known tokens
-turn into masks again with probability sigma = min(remask, (1 - alpha_s) / alpha_t), and masks are lifted with
-probability (alpha_s - (1 - sigma) alpha_t) / (1 - alpha_t), which keeps every marginal.
+is first-hitting sampling, one token per evaluation. *Other orders*: as many tokens in every step, from the
+left or where the network is surest (families/confidence.py): laws of their own, without a bound; one
+token at a time has a likelihood (docs/estimators.md). *block*: block after block from left to right. *remask*
+(ReMDM, arXiv 2503.00307, capped): known tokens turn into masks again with probability
+sigma = min(remask, (1 - alpha_s) / alpha_t), and masks are lifted with probability
+(alpha_s - (1 - sigma) alpha_t) / (1 - alpha_t), which keeps every marginal.
 """
 
 from __future__ import annotations
@@ -34,22 +35,16 @@ from itertools import pairwise
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from isodiff.categorical import draw, pick
+from isodiff.categorical import pick
 from isodiff.cost.sampling import SamplingCost, expected_events, shown_whole
 from isodiff.errors import InputError
-from isodiff.families.base import UNDECIDED, Family, Likelihood, SampleState, Stepped, meta
-from isodiff.families.confidence import sureness, surest
+from isodiff.families.base import UNDECIDED, Family, Likelihood, SampleState, meta
+from isodiff.families.confidence import Ordered, candidates, decide
 from isodiff.families.read_positions import scatter_read
-from isodiff.families.reveal_times import (
-    Event,
-    dense_rank,
-    draw_steps,
-    num_events,
-    rank_within_block,
-)
+from isodiff.families.reveal_times import Event, num_events
 from isodiff.network.attention import Full
 from isodiff.network.view import Denoiser, Prediction, View, for_rows
 from isodiff.process.categorical import Absorbing
@@ -68,12 +63,10 @@ from isodiff.types import Chosen, Nats, Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskedSampler(Stepped):
+class MaskedSampler(Ordered):
     """In which order masks are lifted, and how many at a time.
 
     Attributes:
-        order: "random" is the ancestral sampler; "confidence", "margin" and "entropy" take the masks where
-            the network is surest.
         block: tokens per block, blocks from left to right, `steps` shared among them; None for one block.
         remask: largest probability with which a step masks a known token again; 0 never does.
     """
@@ -82,7 +75,6 @@ class MaskedSampler(Stepped):
         *({"order": "margin"}, {"order": "entropy", "block": 4}, {"block": 5}),
         *({"remask": 0.3}, {"steps": None}),
     )
-    order: Literal["random", "confidence", "margin", "entropy"] = "random"
     block: int | None = None
     remask: float = 0.0
 
@@ -212,17 +204,15 @@ class Masked(
             return
         x, undecided = prompt, prompt == UNDECIDED
         block, event = self._events(prompt, sampler, rng)
-        once = rng.uniform(x.shape[1])  # a position is drawn only when it is lifted
+        u = rng.uniform(x.shape[1])  # a position is drawn only when it is lifted
         for number in range(num_events(event, undecided)):
             due = event == number
             rows = due.any(-1)
-            if sampler.order == "random":
-                x = self._fill(denoiser, x, due, rows, sampler, once)
-            else:
-                current = block.masked_fill(~due, -1).amax(-1, keepdim=True)
-                waiting = (x == UNDECIDED) & (block == current)
-                u = rng.uniform(2, x.shape[1])
-                x = self._fill_surest(denoiser, x, waiting, due.sum(-1), rows, sampler, u)
+            if sampler.by_sureness:  # it draws all that wait, and keeps what is surest
+                u = rng.uniform(x.shape[1])
+            waiting = candidates(x, due, block, sampler)
+            prediction = self._prediction(for_rows(denoiser, rows), x[rows], waiting[rows])
+            x = decide(prediction, x, waiting, due.sum(-1), sampler, u)
             yield SampleState(x, rows)
 
     def _events(self, prompt: Tokens, sampler: MaskedSampler, rng: Noise) -> tuple[Event, Event]:
@@ -231,53 +221,12 @@ class Masked(
         block = (place // (sampler.block or length)).expand(prompt.shape)
         count = -(-length // (sampler.block or length))
         steps = None if sampler.steps is None else max(1, sampler.steps // count)
-        if sampler.order == "random":
-            step = draw_steps(undecided, None if steps is None else self.alphas(steps), rng)
-        else:
-            # Evenly many per step: only their number matters here, the network says which.
-            size = torch.zeros_like(prompt).scatter_add(1, block, undecided.long()).gather(1, block)
-            rank = rank_within_block(block, undecided)
-            step = rank if steps is None else rank * steps // size.clamp_min(1)
-        return block, dense_rank(block * ((steps or length) + 1) + step, undecided)
-
-    def _fill(
-        self,
-        denoiser: Denoiser,
-        x: Tokens,
-        due: Chosen,
-        rows: Bool[Tensor, " B"],
-        sampler: MaskedSampler,
-        u: Float[Tensor, "B L"],
-    ) -> Tokens:
-        """x with the positions `due` drawn; only `rows` visit the network."""
-        prediction = self._prediction(for_rows(denoiser, rows), x[rows], due[rows])
-        return x.masked_scatter(due, prediction.draw(u[due], sampler))
+        return block, sampler.events(block, undecided, steps, rng)
 
     def _prediction(self, denoiser: Denoiser, x: Tokens, wanted: Chosen) -> Prediction:
         positions = torch.arange(x.shape[1], device=x.device)
         z = x.masked_fill(x == UNDECIDED, self.process.mask)
         return denoiser(View(z, positions, Full(), read=wanted.flatten().nonzero().squeeze(-1)))
-
-    def _fill_surest(
-        self,
-        denoiser: Denoiser,
-        x: Tokens,
-        waiting: Chosen,
-        count: Int[Tensor, " B"],
-        rows: Bool[Tensor, " B"],
-        sampler: MaskedSampler,
-        u: Float[Tensor, "B 2 L"],
-    ) -> Tokens:
-        """x with the `count` surest of the positions `waiting` drawn, ties broken at random."""
-        waiting = waiting & rows[:, None]
-        token, tie = u.unbind(1)
-        drawn, sure = [], []
-        prediction = self._prediction(for_rows(denoiser, rows), x[rows], waiting[rows])
-        for logits, v in prediction.in_pieces(token[waiting]):
-            drawn.append(draw(sampler.weights(logits), v))
-            sure.append(sureness(logits.softmax(-1), drawn[-1], sampler.order))
-        now = surest(torch.cat(sure), waiting, count, tie)
-        return x.masked_scatter(waiting, torch.cat(drawn)).where(now, x)
 
     def _remasking(
         self, denoiser: Denoiser, prompt: Tokens, sampler: MaskedSampler, rng: Noise
@@ -294,7 +243,8 @@ class Masked(
             rows = lift.any(-1)
             token = rng.uniform(x.shape[1])  # drawn at every step, whoever else is there
             if bool(rows.any()):
-                x = self._fill(denoiser, x, lift, rows, sampler, token)
+                prediction = self._prediction(for_rows(denoiser, rows), x[rows], lift[rows])
+                x = decide(prediction, x, lift, lift.sum(-1), sampler, token)
             x = x.masked_fill(back, UNDECIDED)
             if bool(rows.any()):
                 yield SampleState(x, rows)

@@ -49,6 +49,17 @@ def rank_within_block(block: Event, undecided: Bool[Tensor, "B L"]) -> Event:
     return before - far.scatter_reduce(1, block, far, "amin").gather(1, block)
 
 
+def even_steps(
+    block: Event, undecided: Bool[Tensor, "B L"], steps: int | None
+) -> Int[Tensor, "B L"]:
+    """The step of each position from left to right in its block: as many at each step, None for one."""
+    rank = rank_within_block(block, undecided)
+    if steps is None:
+        return rank
+    size = torch.zeros_like(rank).scatter_add(1, block, undecided.long()).gather(1, block)
+    return rank * steps // size.clamp_min(1)
+
+
 def stride_steps(
     rank: Event, stride: int, size: int, share: float, order: str, rng: Noise
 ) -> tuple[Event, Bool[Tensor, "B L"]]:

@@ -31,8 +31,11 @@ from typing import Literal, NamedTuple
 
 import torch
 
+from isodiff.categorical import draw, pick
 from isodiff.errors import InputError
 from isodiff.process.categorical import Process
+from isodiff.process.counts import jump_times
+from isodiff.rng import Rows
 from isodiff.types import Chosen, Probabilities, Time
 
 Weighting = Literal["elbo", "clip", "dynamic", "dynamic_as_released"]
@@ -130,6 +133,13 @@ class HybridNoise(Process):
         moved = (random[now] - a * random[then]) / random[now].where(random[now] > 0, 1)
         return cleared + (1 - mask[now]) * moved.clamp_max(1)
 
+    def mean_parts(self) -> tuple[float, float, float]:
+        """`parts` on average over t ~ U(0, 1), by the midpoint rule on the process's own grid."""
+        u = (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000
+        density = math.pi / 2 * torch.sin(math.pi * u)  # dt/du
+        clean, random, mask = (float((part * density).mean()) for part in self.parts(self.grid(u)))
+        return clean, random, mask
+
     def moment(self, m: Time, share: Time, token: Time, mask: Time, clock: Time) -> Moment:
         """From growths per unit of tau to weights per unit of m."""
         pace = m * (1 - m) * (share * token + (1 - share) * mask)  # dm/dtau
@@ -148,6 +158,41 @@ def divergence(s: Time, a: Time, b: Time, moment: Moment, same: Chosen, masked: 
     kl = (1 - moment.m) * (most - a + (most - s) / moment.c)
     log_r = torch.where(same, most - a, -b)
     return kl + torch.where(masked, 0, torch.expm1(log_r) - log_r)
+
+
+class Corruption(NamedTuple):
+    """Which tokens are corrupted, with what chance at random, at what m, and the weight of the rate in m."""
+
+    moved: Chosen
+    share: Time
+    m: Time
+    weight: Time
+
+
+def shared_moment(
+    process: HybridNoise, rng: Rows, length: int, observed: Chosen | None
+) -> Corruption:
+    """One moment for all tokens, when the k-th of them is corrupted (process/counts.py)."""
+    moved, m, weight = jump_times(rng, length, observed)
+    m, weight = (each[:, None].expand(moved.shape) for each in (m, weight))
+    return Corruption(moved, process.at(m).share, m, weight)
+
+
+def own_moments(
+    process: HybridNoise, rng: Rows, length: int, observed: Chosen | None
+) -> Corruption:
+    """Every token i has a time t_i ~ U(0, 1) of its own (arXiv 2512.10858), which the network is not shown.
+
+    So t_i matters to the loss of token i alone. States are drawn by their chances over all t; then m_i
+    uniformly, with weight P(state | m_i) / P(state). As P(corrupted | m) = m, the 1/m of the rate is gone.
+    """
+    chances = torch.tensor(process.mean_parts(), dtype=torch.float64, device=rng.device)
+    state, m = rng.uniform(2, length).unbind(1)
+    kind = draw(chances.expand(*state.shape, 3), state)
+    kind = kind if observed is None else kind.masked_fill(observed, 0)
+    share = process.at(m).share
+    likely = torch.stack([1 - m, m * share, m * (1 - share)], -1)
+    return Corruption(kind > 0, (kind == 1).to(m), m, pick(likely / chances, kind))
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@ r"""Chain rules: texts revealed group by group, each token scored once.
     -log p(x) = sum_g sum_{i in G_g} -log p(x_i | x_{G_1}, .., x_{G_{g-1}})
 
 *A fixed order*, or one that depends on nothing but what is known so far (DUEL, arXiv 2603.01367): with
-groups of one token this is the exact likelihood of the sampler that fills masks in that order. The order is
-computed from the predictions at the masks alone; the tokens behind them are not shown to that code, so they
-cannot leak into it. Of equally good masks the leftmost is taken. Choosing by what the true token costs,
+groups of one token this is the exact likelihood of the sampler that fills masks in that order, by the same
+rule (families/confidence.py). The order is computed from the predictions at the masks alone; the tokens
+behind them are not shown to that code, so they cannot leak into it. Choosing by what the true token costs,
 or the best of several orders, would not be a likelihood: summed over all texts, it exceeds one.
 
 *Block chain*: N growing groups of a random order. Its mean over orders is the bound of the sampler that
@@ -17,23 +17,22 @@ In a family of several blocks, all blocks take their steps at the same time: ear
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from functools import partial
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
+from isodiff.categorical import pick
 from isodiff.errors import InputError
 from isodiff.evaluate.estimators.mask_counts import Blocks
 from isodiff.evaluate.estimators.queries import Estimate, Limits, Queries, TextRows
 from isodiff.families.base import AnyOrder
+from isodiff.families.confidence import sureness, surest
 from isodiff.types import Chosen
 
 GROUPS = 8
 _USUAL = 8  # orders
-_Certainty = Callable[[Float[Tensor, "M V"]], Float[Tensor, " M"]]
 
 
 def _in_groups(
@@ -93,13 +92,11 @@ def block_chain(queries: Queries, limits: Limits, groups: int = GROUPS) -> Estim
         rows = rows[limits.go_on(se[rows], cost, cost - before, number + 1, usual=_USUAL)]
         rows = rows[(blocks.size[rows] > 1).any(-1)]
     how = f"{int(orders.max())} random orders in {groups} growing groups"
-    return Estimate(mean, se, "bound", how)
+    return Estimate(mean, se, blocks.kind, how)
 
 
-def _most_certain_first(
-    certainty: _Certainty, name: str, queries: Queries, limits: Limits
-) -> Estimate:
-    """One token at a time, where `certainty` is largest."""
+def _surest_first(order: str, queries: Queries, limits: Limits) -> Estimate:
+    """One token at a time, where the network is surest."""
     family, network, blocks = queries.family, queries.network, Blocks(queries)
     assert isinstance(family, AnyOrder)
     num = len(blocks.target)
@@ -109,54 +106,24 @@ def _most_certain_first(
 
         def answer(batch: TextRows, rows: TextRows = rows) -> Tensor:
             hidden, x = waiting[rows[batch]].to(queries.x.device), queries.x[rows[batch]]
-            prediction = family.predict(network, x, hidden, hidden)
-            parts = [
-                (certainty(log_p), -log_p.gather(-1, token[:, None]).squeeze(-1))
-                for log_p, token in (
-                    (piece.log_softmax(-1), token)
-                    for piece, token in prediction.in_pieces(x[hidden])
-                )
-            ]
-            scores, nats = (torch.cat(part) for part in zip(*parts, strict=True))
-            return torch.stack(
-                [
-                    value.new_full(x.shape, blank).masked_scatter(hidden, value)
-                    for value, blank in ((scores, -math.inf), (nats, 0.0))
-                ],
-                1,
-            )
+            prediction, parts = family.predict(network, x, hidden, hidden), []
+            for logits, token in prediction.in_pieces(x[hidden]):
+                log_p = logits.log_softmax(-1)
+                parts.append((sureness(log_p.exp(), order), -pick(log_p, token)))
+            sure, nats = (torch.cat(part) for part in zip(*parts, strict=True))
+            score = sure.new_full(x.shape, -torch.inf).masked_scatter(hidden, sure)
+            return torch.stack([score, torch.zeros_like(score).masked_scatter(hidden, nats)], 1)
 
         score, nats = queries.run(rows, answer).unbind(1)
         for b in range(blocks.num):
-            here = blocks.of == b
-            first = score[:, here].argmax(-1) + int(blocks.start[b])  # the first of equals
-            some = waiting[rows][:, here].any(-1)
-            total[rows[some]] += nats[some, first[some]]
-            waiting[rows[some], first[some]] = False
-    how = f"one token at a time, the surest by {name} first: that sampler's own"
+            here = score.masked_fill(blocks.of != b, -torch.inf)
+            now = surest(here, here.isfinite().any(-1).long())
+            total[rows] += nats.masked_fill(~now, 0).sum(-1)
+            waiting[rows] &= ~now
+    how = f"one token at a time, the surest by {order} first: that sampler's own"
     return Estimate.exact(total, how)
 
 
-def _confidence(log_p: Float[Tensor, "M V"]) -> Float[Tensor, " M"]:
-    return log_p.amax(-1)
-
-
-def _margin(log_p: Float[Tensor, "M V"]) -> Float[Tensor, " M"]:
-    """How much likelier the first token is than the second."""
-    first, second = log_p.exp().topk(2, -1).values.unbind(-1)
-    return first - second
-
-
-def _entropy(log_p: Float[Tensor, "M V"]) -> Float[Tensor, " M"]:
-    p = log_p.exp()
-    return torch.xlogy(p, p).sum(-1)
-
-
 STATE_DEPENDENT = {
-    name: partial(_most_certain_first, certainty, name)
-    for name, certainty in (
-        ("confidence", _confidence),
-        ("margin", _margin),
-        ("entropy", _entropy),
-    )
+    order: partial(_surest_first, order) for order in ("probability", "margin", "entropy")
 }

@@ -30,6 +30,7 @@ from isodiff.evaluate.estimators.control_variate import ControlVariate, bin_weig
 from isodiff.evaluate.estimators.queries import Estimate, Limits, Queries, TextRows
 from isodiff.evaluate.estimators.stratified import KNOTS, integrate
 from isodiff.families.base import AnyOrder
+from isodiff.record import Kind
 from isodiff.rng import Key
 from isodiff.types import Nats
 
@@ -46,6 +47,11 @@ class Blocks:
         self.start = torch.searchsorted(self.of, torch.arange(self.num))
         empty = torch.zeros(len(self.target), self.num, dtype=torch.long)
         self.size = empty.index_add(1, self.of, self.target.long())
+
+    @property
+    def kind(self) -> Kind:
+        """Of a bound over orders: with no more than one token a block there is one order."""
+        return "bound" if bool((self.size > 1).any()) else "exact"
 
     @property
     def sizes(self) -> Int[Tensor, "B L"]:
@@ -139,4 +145,4 @@ def mask_counts(queries: Queries, limits: Limits) -> Estimate:
     counts = MaskCounts(queries)
     mean, se, rounds = integrate(queries, counts, counts.random_rows, limits)
     how = f"all masks once, then {rounds} rounds of 16 mask counts in 8 strata, nats less those expected"
-    return Estimate(counts.fixed + mean, se, "bound", how)
+    return Estimate(counts.fixed + mean, se, counts.blocks.kind, how)
