@@ -195,6 +195,49 @@ def test_the_command_line_says_it_in_one_line(
     assert file.parent.name in said.err and "Traceback" not in said.err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["study", "FILE"],
+        ["fit", "FILE"],
+        ["fit", "FILE.csv"],
+        ["plan", "budget", "1e20", "--law", "FILE.json"],
+        ["cite", "FILE"],
+        ["report", "FILE"],
+        ["sample", "FILE"],
+        ["corpus", "prepare", "FILE", "--out", "OUT"],
+        ["corpus", "prepare", "FILE.jsonl", "--out", "OUT"],
+        ["corpus", "prepare", "FOLDER", "--out", "OUT"],
+        ["corpus", "prepare", "sotu", "--tokenizer", "FILE", "--out", "OUT"],
+        ["evaluate", "task", "RUN", "FILE.jsonl"],
+        ["evaluate", "text", "RUN", "FILE"],
+        ["finetune", "RUN", "--data", "FILE.jsonl", "--out", "OUT"],
+        ["train", "ar", "--corpus", "FILE", "--budget", "1e9"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_only_regular_files_are_read(
+    words: list[str],
+    kind: str,
+    finished: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A named pipe would wait for ever for somebody to write, /dev/zero would never end."""
+    names = {"RUN": str(finished), "OUT": str(tmp_path / "out"), "FOLDER": str(tmp_path)}
+    for word in words:
+        if word.startswith("FILE"):
+            names[word] = str(tmp_path / f"some{word.removeprefix('FILE')}")
+            if kind == "pipe":
+                os.mkfifo(names[word])
+            else:
+                Path(names[word]).symlink_to("/dev/zero")
+    assert main([names.get(word, word) for word in words]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and len(said.err.splitlines()) == 1, said.err
+
+
 READERS: dict[str, Callable[[Path], object]] = {
     "spec.json": lambda file: RunSpec.read(file.parent),
     "location.json": lambda file: corpus_of(file.parent),

@@ -67,7 +67,7 @@ class Metrics:
 
     def __init__(self, path: Path, length: int) -> None:
         """Open `path`, dropping whatever was written after the checkpoint's `length` bytes."""
-        self._file = path.open("a+b")
+        self._file = (regular(path) if path.exists() else path).open("a+b")
         self._file.truncate(min(length, path.stat().st_size))
         self._file.seek(0)
         self._hash = hashlib.file_digest(self._file, "sha256")

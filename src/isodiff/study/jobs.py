@@ -119,7 +119,7 @@ class CalibrateSteps(Job[StepSeconds]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOutcome:
-    """How training ended, and why where it is not done."""
+    """How training ended, and why where it is not done, or what was damaged where it is."""
 
     status: Status
     message: str | None = None

@@ -21,6 +21,7 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from isodiff.errors import InputError, nearest
+from isodiff.files import regular
 from isodiff.network.shape import Backbone, Shape
 from isodiff.runs.spec import Recipe, Validation
 from isodiff.serialization import to_json
@@ -156,9 +157,7 @@ def read_study(path: Path) -> Study:
         InputError: not YAML, an unknown key (the nearest known one is offered), a missing or wrong value.
     """
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
+        value = yaml.safe_load(regular(path).read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(value, dict):

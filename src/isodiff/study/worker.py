@@ -131,7 +131,13 @@ def _train(job: TrainRun) -> RunOutcome:
         wait_seconds=_LOCK_SECONDS,
         precision=job.precision,
     )
-    return RunOutcome(status=record.status, message=record.message)
+    return RunOutcome(status=record.status, message=record.message or _set_aside(job.folder))
+
+
+def _set_aside(folder: Path) -> str | None:
+    """What to say where a run went on from an earlier checkpoint than its last."""
+    found = [place.name for place in sorted(folder.glob("checkpoint/damaged_*"))]
+    return f"went on before {', '.join(found)} in {folder / 'checkpoint'}" if found else None
 
 
 def _sample(job: DrawTexts) -> DrawnTexts:
