@@ -22,7 +22,7 @@ from isodiff.scaling.points import Parameters, Points
 from isodiff.scaling.sensitivity import under_each
 from isodiff.serialization import to_json, write_result
 
-_FLAGS = {"resampling": "resample"}
+_FLAGS = {"resampling": "resample", "irreducible": "no-irreducible"}
 """Options of laws whose flags are called otherwise."""
 
 
@@ -36,8 +36,9 @@ def run(
     parameters: Parameters | None = None,
     columns: Text | None = None,
     best_of_sweep: bool = False,
-    irreducible: bool = False,
+    irreducible: bool = True,
     huber: bool = False,
+    reference: Text | None = None,
     conventions: bool = False,
     seed: Seed = 0,
     out: File | None = None,
@@ -63,8 +64,11 @@ def run(
             were tried.
         conventions: Also refit under every convention of C and N that the source knows, and say how far
             each number moves.
-        irreducible: Of the isoflop law: let the loss level off at E: L* = E + k C^p; needs four budgets.
+        irreducible: Of the isoflop law: the loss levels off at E, L* = E + k C^p; with fewer than four
+            budgets E is that of one surface through the runs of all families. --no-irreducible: E = 0.
         huber: Of the isoflop law: parabolas by Huber's regression, which one bad run does not bend.
+        reference: Of the isoflop law: the family that compute multipliers compare with; autoregressive by
+            default.
         out: Also write the JSON, with curves and bands to draw, to this file.
     """
     known = registered()
@@ -72,9 +76,13 @@ def run(
         near = nearest(law, known) or f"; one of {', '.join(known)}"
         raise InputError(f"--law cannot be {law!r}{near}")
     chosen = known[law]
-    options = _chosen_options(
-        chosen, {"irreducible": irreducible, "huber": huber, "resampling": resample}
-    )
+    given = {
+        "irreducible": None if irreducible else False,
+        "huber": huber or None,
+        "reference": reference,
+        "resampling": resample,
+    }
+    options = _chosen_options(chosen, given)
 
     def fit(points: Points, replicates: int) -> Fit:
         return chosen.fit(points, bootstrap=replicates, seed=seed, **options)
@@ -99,7 +107,7 @@ def _chosen_options(law: Law, given: Mapping[str, bool | str | None]) -> dict[st
     Raises:
         InputError: one is for another law.
     """
-    options = {name: value for name, value in given.items() if value}
+    options = {name: value for name, value in given.items() if value is not None}
     for name in options:
         if name not in law.options:
             flag = _FLAGS.get(name, name)

@@ -7,19 +7,19 @@ from functools import singledispatch
 
 import numpy as np
 
+from isodiff.cli.isoflop_text import Parts, isoflop_parts, titled
 from isodiff.report.blocks import Block, Section, Table, Text
 from isodiff.report.format import decay, spread
 from isodiff.report.sections.scaling import numbers_table
 from isodiff.report.text import terminal
-from isodiff.scaling.fitting.bootstrap import Quantity
 from isodiff.scaling.fitting.holdout import RunPrediction, RunsHeldOut
 from isodiff.scaling.laws.data_constrained_diagnostics import (
     DataConstrainedFamily,
     DataConstrainedResult,
     DecayConstants,
 )
-from isodiff.scaling.laws.isoflop_result import IsoflopFamily, IsoflopResult
-from isodiff.scaling.laws.law import Conventions, FamilyResult, LawResult, OpenSpan
+from isodiff.scaling.laws.isoflop_result import IsoflopResult
+from isodiff.scaling.laws.law import Conventions, LawResult, OpenSpan
 from isodiff.scaling.laws.model_comparison import Comparison
 from isodiff.scaling.laws.parametric_result import (
     FittedRun,
@@ -27,8 +27,6 @@ from isodiff.scaling.laws.parametric_result import (
     ParametricResult,
 )
 from isodiff.units import short
-
-Parts = list[Section | Block | str]
 
 
 def law_text(result: LawResult) -> str:
@@ -45,7 +43,7 @@ def law_text(result: LawResult) -> str:
 def law_parts(result: LawResult) -> Parts:
     """What a law found. A law that says no more is shown by its numbers."""
     sections = [
-        Section(_titled(name, family), [numbers_table(family)])
+        Section(titled(name, family), [numbers_table(family)])
         for name, family in result.families.items()
     ]
     return [f"{result.law} law of {result.source}", *sections]
@@ -53,65 +51,7 @@ def law_parts(result: LawResult) -> Parts:
 
 @law_parts.register
 def _(result: IsoflopResult) -> Parts:
-    multipliers = [
-        (name, _quantity(family.multiplier_vs_autoregressive, ".3g"))
-        for name, family in result.families.items()
-    ]
-    return [
-        f"IsoFLOP law of {result.source}",
-        *(_isoflop(name, family) for name, family in result.families.items()),
-        Section("Compute over that of autoregressive at equal loss", [Table.of_terms(multipliers)]),
-    ]
-
-
-def _isoflop(name: str, family: IsoflopFamily) -> Section:
-    """One family: its minima, its refusals, its exponents."""
-    minima = [
-        (
-            f"{row.flops:.3g}",
-            row.sizes,
-            spread(row.N_opt, (row.N_low, row.N_high)),
-            "" if row.D_opt is None else short(row.D_opt),
-            spread(row.L_opt, (row.L_low, row.L_high), ".4f"),
-        )
-        for row in family.budgets
-    ]
-    blocks: list[Block] = (
-        [Table.of(("C", "sizes", "N*", "D*", "L*, nats per token"), minima)] if minima else []
-    )
-    blocks.append(Text([f"{row.flops:.3g}  refused: {row.reason}" for row in family.refused]))
-    exponents = [
-        (f"{symbol}*{floor} ~ C^p, p =", _quantity(exponent, ".4f"))
-        for symbol, floor, exponent in (
-            ("N", "", family.N_exponent),
-            ("D", "", family.D_exponent),
-            ("L", "" if family.irreducible_loss is None else " - E", family.L_exponent),
-        )
-    ]
-    lines = [" ".join(exponent) for exponent in exponents]
-    if family.irreducible_loss is not None:
-        lines.append(f"E = {_quantity(family.irreducible_loss, '.3f')}")
-    return Section(_titled(name, family), [*blocks, *_checks(family), Text(lines)])
-
-
-def _checks(family: IsoflopFamily) -> list[Block]:
-    """The largest budget as the smaller ones predict it, and the bias of the parabolas."""
-    found = family.validation
-    forms = (("N*", found.N, short), ("D*", found.D, short), ("L*", found.L, "{:.4f}".format))
-    rows = [
-        (symbol, spread(row.predicted, (row.low, row.high), form), form(row.observed))
-        for symbol, row, form in forms
-        if row is not None
-    ]
-    blocks: list[Block] = [Text([f"Not validated: {found.reason}"])]
-    if found.reason is None:
-        title = f"Left out and predicted: {found.rule}"
-        blocks = [Table.of(("", "predicted", "observed"), rows, title=title)]
-    moved = [row.parabola_bias_N for row in family.budgets]
-    if any(bias is not None for bias in moved):
-        shown = ", ".join("unknown" if bias is None else f"{bias:+.1%}" for bias in moved)
-        blocks.append(Text([f"The form of the parabola moves N* by {shown}"]))
-    return blocks
+    return isoflop_parts(result)
 
 
 @law_parts.register
@@ -151,7 +91,7 @@ def _parametric(name: str, family: ParametricFamily) -> Section:
         Table.of(("C", "N*", "D*", "L*, nats per token"), optima),
         Text([_influential(family.runs)]),
     ]
-    return Section(f"{_titled(name, family)}, {family.num_points} runs", blocks)
+    return Section(f"{titled(name, family)}, {family.num_points} runs", blocks)
 
 
 @law_parts.register
@@ -189,7 +129,7 @@ def _data_constrained(name: str, family: DataConstrainedFamily) -> Section:
         _held_out(family.validation),
     ]
     runs = f"{family.num_points} runs of up to {family.max_epochs:.3g} epochs"
-    return Section(f"{_titled(name, family)}, {runs}", blocks)
+    return Section(f"{titled(name, family)}, {runs}", blocks)
 
 
 def _decay(symbol: str, value: float, ends: OpenSpan, identified: bool) -> str:
@@ -279,17 +219,3 @@ def _conventions(found: Conventions) -> Section:
         rows.append(("from .. to", "", *spans))
         tables.append(Table.of(("C", "N", *heads), rows, title=name))
     return Section("The same runs under other conventions of C and N", tables)
-
-
-def _titled(name: str, family: FamilyResult) -> str:
-    """The family's name and what its losses are."""
-    return f"{name} ({family.kind})" if family.kind else name
-
-
-def _quantity(found: Quantity | None, form: str) -> str:
-    """`value [low, high]`, or why a part is missing."""
-    if found is None or found.value is None:
-        return f"unknown: {found and found.reason}"
-    if found.low is None:
-        return f"{found.value:{form}} (no interval: {found.reason})"
-    return f"{found.value:{form}} [{found.low:{form}}, {found.high:{form}}]"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
@@ -14,6 +14,8 @@ from isodiff.record import Convention, Kind, Record
 from isodiff.serialization import from_json
 
 Parameters = Literal["non_embedding", "core", "total"]
+_SAME_BUDGET = 1.03
+"""Factor up to which budgets are one: whole steps and batches rarely spend a budget exactly."""
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -128,6 +130,21 @@ def _varied(families: Sequence[dict[str, Any]]) -> list[str]:
     first = families[0]
     keys = sorted({key for family in families for key in family})
     return [key for key in keys if any(f.get(key) != first.get(key) for f in families)]
+
+
+def share_budgets(data: Points) -> Points:
+    """The points with budgets that differ by less than `_SAME_BUDGET` made one: that of most runs."""
+    runs = Counter(point.budget for point in data.points)
+    shared: dict[float, list[float]] = {}
+    for budget in sorted(runs):
+        first = next(reversed(shared), None)
+        near = first is not None and budget <= first * _SAME_BUDGET
+        shared.setdefault(first if near and first is not None else budget, []).append(budget)
+    common = {one: max(alike, key=runs.__getitem__) for alike in shared.values() for one in alike}
+    if all(one == budget for one, budget in common.items()):
+        return data
+    points = tuple(replace(point, budget=common[point.budget]) for point in data.points)
+    return replace(data, points=points)
 
 
 def by_family(points: Points | Sequence[Point]) -> tuple[Points, dict[str, list[Point]]]:

@@ -125,37 +125,52 @@ class Excess:
 
     `p_value` is the share of replicates whose noise alone scatters as much about the law as the
     minima do (None where there is nothing to judge by). `noise` [replicates, budgets] is what to
-    add to the replicates: zero unless `p_value` is below `SIGNIFICANT`.
+    add to the replicates: zero unless `p_value` is below `SIGNIFICANT`. `weight` [budgets] is
+    1 / (variance + tau^2), by which a law goes through the minima.
     """
 
     p_value: float | None
     noise: Array
+    weight: Array
 
 
-def excess_scatter(log_c: Array, y: Array, degree: int, rng: np.random.Generator) -> Excess:
+def excess_scatter(
+    log_c: Array, y: Array, variance: Array, degree: int, rng: np.random.Generator
+) -> Excess:
     """Scatter of minima y [1 + replicates, budgets] about a polynomial in ln C [budgets].
 
-    Where it is significant, the excess over the noise within curves is taken as noise between
-    budgets, N(0, tau^2), tau^2 = max(0, v_b - w): w is the variance that the noise within curves
-    gives, v_b = (sum of squares) / chi^2 is drawn from what `budgets - degree - 1` residuals say
-    of the whole variance.
+    `variance` [budgets] is that of the minima by the noise within curves, W its inverse. About the
+    best polynomial Q = y' P y with P = W - W X (X' W X)^-1 X' W is `budgets - degree - 1` on average,
+    and tau^2 tr P more with noise N(0, tau^2) between budgets (DerSimonian and Laird 1986). Where it is
+    significant, tau^2 = max(0, (Q f / chi^2_f - Q of the noise within) / tr P) is drawn anew for every
+    replicate: f residuals leave the whole variance unsure.
     """
     num, num_budgets = len(y) - 1, len(log_c)
     nothing = np.zeros((num, num_budgets))
     free = num_budgets - degree - 1
-    if free < 1 or num < FEWEST:
-        return Excess(None, nothing)
+    if free < 1:
+        return Excess(None, nothing, 1 / variance)
     design = np.vander((log_c - log_c.mean()) / log_c.std(), degree + 1)
-    off_law = np.eye(num_budgets) - design @ np.linalg.pinv(design)
-    measured = float(((off_law @ y[0]) ** 2).sum())
-    within = (((y[1:] - y[0]) @ off_law) ** 2).sum(axis=1)
+    root = np.sqrt(1 / variance)
+    scaled = root[:, None] * design
+    off_law = root[:, None] * (np.eye(num_budgets) - scaled @ np.linalg.pinv(scaled)) * root
+
+    def misfit(rows: Array) -> Array:
+        return ((rows @ off_law) * rows).sum(axis=1)
+
+    measured = float(misfit(y[:1])[0])
+    tau2 = max(0.0, measured - free) / float(np.trace(off_law))
+    weight = 1 / (variance + tau2)
+    within = misfit(y[1:] - y[0])
     within = within[np.isfinite(within)]
-    p_value = float(np.mean(within >= measured)) if len(within) >= FEWEST else None
-    if p_value is None or p_value >= SIGNIFICANT:
-        return Excess(p_value, nothing)
-    variance = measured / rng.chisquare(free, size=(num, 1)) - within.mean() / free
-    between = np.sqrt(np.maximum(0, variance)) * rng.standard_normal((num, num_budgets))
-    return Excess(p_value, between)
+    if len(within) < FEWEST:
+        return Excess(None, nothing, weight)
+    p_value = float(np.mean(within >= measured))
+    if p_value >= SIGNIFICANT:
+        return Excess(p_value, nothing, weight)
+    drawn = measured * free / rng.chisquare(free, size=(num, 1)) - within.mean()
+    tau = np.sqrt(np.maximum(0, drawn) / np.trace(off_law))
+    return Excess(p_value, tau * rng.standard_normal((num, num_budgets)), weight)
 
 
 def weights(n: int, num: int, rng: np.random.Generator) -> Array:

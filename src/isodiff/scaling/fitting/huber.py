@@ -29,21 +29,22 @@ _ROUNDING = 1e-18
 """T is never believed to be smaller: a law without noise still has finite ratios."""
 
 
-def rho(r: Array) -> Array:
-    """Eq. (1)."""
+def rho(r: Array, delta: float = DELTA) -> Array:
+    """Eq. (1); half the square where delta is infinite."""
     size = np.abs(r)
-    return np.where(size <= DELTA, 0.5 * r * r, DELTA * (size - 0.5 * DELTA))
+    core = np.minimum(size, delta)
+    return core * (size - 0.5 * core)
 
 
-def slopes_of_rho(residual: Array, weight: Array) -> tuple[Array, Array, Array]:
+def slopes_of_rho(
+    residual: Array, weight: Array, delta: float = DELTA
+) -> tuple[Array, Array, Array]:
     """w rho'(r), w rho''(r), and w rho'(r) / r: the last is a majorant's curvature."""
     size = np.abs(residual)
-    first = weight * np.clip(residual, -DELTA, DELTA)
-    return (
-        first,
-        weight * (size <= DELTA),
-        weight * np.minimum(1.0, DELTA / np.maximum(size, DELTA)),
-    )
+    first = weight * np.clip(residual, -delta, delta)
+    within = size <= delta
+    soft = np.divide(delta, size, out=np.ones_like(size), where=~within)
+    return first, weight * within, weight * soft
 
 
 def bandwidth(residuals: Array) -> float:

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from isodiff.scaling.fitting.huber import rho, slopes_of_rho
+from isodiff.scaling.fitting.huber import DELTA, rho, slopes_of_rho
 from isodiff.scaling.fitting.power_law import Array, Index, Mask
 
 NAMES = ("log_a", "alpha", "log_b", "beta", "log_e")
@@ -35,6 +35,11 @@ _PRODUCTS = 5_000_000
 
 class LogLossLaw(Protocol):
     """ln L of a law with parameters theta [batch, k] at the points it was made for."""
+
+    @property
+    def delta(self) -> float:
+        """Of Huber's loss of its residuals."""
+        ...
 
     def log_nats(self, theta: Array) -> tuple[Array, Any]:
         """ln L [batch, points], and what `slopes` wants to know of it."""
@@ -130,7 +135,7 @@ def _minimize(
 def _total(law: LogLossLaw, theta: Array, target: Array, weight: Array) -> Array:
     """The objective of each problem; a step out of all bounds is infinitely bad."""
     with np.errstate(over="ignore", invalid="ignore"):
-        found = (weight * rho(law.log_nats(theta)[0] - target)).sum(axis=1)
+        found = (weight * rho(law.log_nats(theta)[0] - target, law.delta)).sum(axis=1)
     return np.nan_to_num(found, nan=np.inf)
 
 
@@ -147,9 +152,10 @@ def _descent(gradient: Array, hessian: Array, scale: Array, damping: Array) -> A
 
 @dataclass(frozen=True)
 class Terms:
-    """The law whose terms are `x` [terms, points, parameters]."""
+    """The law whose terms are `x` [terms, points, parameters]; residuals beyond `delta` weigh less."""
 
     x: Array
+    delta: float = DELTA
 
     @cached_property
     def flat(self) -> Array:
@@ -184,7 +190,7 @@ class Terms:
     def slopes(self, known: Any, residual: Array, weight: Array) -> tuple[Array, Array, Array]:
         """Gradient, Hessian and scale of the objective (`LogLossLaw`)."""
         p: Array = known
-        first, second, soft = slopes_of_rho(residual, weight)
+        first, second, soft = slopes_of_rho(residual, weight, self.delta)
         k = self.x.shape[2]
         gradient = np.concatenate(list(first * p), axis=1) @ self.flat.T
         bend = second - first

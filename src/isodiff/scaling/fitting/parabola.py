@@ -8,6 +8,7 @@ family's curves about parabolas of least absolute deviations.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -113,6 +114,16 @@ class Curve:
         return self.center + self.width * u, np.where(useful, lowest, np.nan), useful
 
     @cached_property
+    def variances(self) -> tuple[float, float]:
+        """Of ln N* and of L* where each run scatters by one nat, to first order in the coefficients."""
+        _, c1, c2 = self.fitted
+        u = -c1 / (2 * c2)
+        covariance = np.linalg.pinv(self.design.T @ self.design)
+        of_n = self.width / (2 * c2) * np.array([0.0, -1.0, -2 * u])
+        of_nats = np.array([1.0, u, u * u])
+        return float(of_n @ covariance @ of_n), float(of_nats @ covariance @ of_nats)
+
+    @cached_property
     def refusal(self) -> Refusal | None:
         """Why this curve gives no minimum, or None where it gives one."""
         if self.num_sizes < 3:
@@ -150,8 +161,8 @@ class Curve:
 def curves(points: Sequence[Point], *, huber: bool = False) -> tuple[Curve, ...]:
     """The curves of one family by rising budget; the order of the points does not matter."""
     ordered = sorted(points, key=lambda p: (p.budget, p.parameters, p.nats, p.id))
-    budgets = sorted({point.budget for point in ordered})
-    plain = tuple(Curve(b, tuple(p for p in ordered if p.budget == b)) for b in budgets)
+    shared = itertools.groupby(ordered, key=lambda p: p.budget)
+    plain = tuple(Curve(budget, tuple(own)) for budget, own in shared)
     if not huber:
         return plain
     rich = [curve for curve in plain if curve.degrees_of_freedom > 0]

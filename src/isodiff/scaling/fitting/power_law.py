@@ -61,37 +61,45 @@ class PowerLaw:
         return (log_above - self.log_k[:, None]) / slope[:, None]
 
 
-def line(x: Array, y: Array, keep: Mask) -> tuple[Array, Array]:
+def line(x: Array, y: Array, keep: Mask, weight: Array | None = None) -> tuple[Array, Array]:
     """Least-squares (intercept, slope) per row over the kept columns; NaN with fewer than two."""
-    enough, count = keep.sum(axis=1) >= 2, np.maximum(keep.sum(axis=1), 1)
-    x_mean = np.where(keep, x, 0).sum(axis=1) / count
-    y_mean = np.where(keep, y, 0).sum(axis=1) / count
+    enough, w = keep.sum(axis=1) >= 2, _kept(keep, weight)
+    count = np.where(enough, w.sum(axis=1), 1.0)
+    x_mean, y_mean = ((w * np.where(keep, z, 0)).sum(axis=1) / count for z in (x, y))
     dx = np.where(keep, x - x_mean[:, None], 0)
     dy = np.where(keep, y - y_mean[:, None], 0)
-    spread = (dx * dx).sum(axis=1)
+    spread = (w * dx * dx).sum(axis=1)
     slope = np.full(len(x), np.nan)
-    np.divide((dx * dy).sum(axis=1), spread, out=slope, where=enough & (spread > 0))
+    np.divide((w * dx * dy).sum(axis=1), spread, out=slope, where=enough & (spread > 0))
     return y_mean - slope * x_mean, slope
 
 
-def straight(log_c: Array, log_y: Array, keep: Mask) -> PowerLaw:
+def _kept(keep: Mask, weight: Array | None) -> Array:
+    """Weights of the columns, 1 on average; 0 where a row does not keep one."""
+    own = np.ones(keep.shape[1]) if weight is None or not weight.size else weight / weight.mean()
+    return np.where(keep, own, 0.0)
+
+
+def straight(log_c: Array, log_y: Array, keep: Mask, weight: Array | None = None) -> PowerLaw:
     """A straight line in log-log through each row [replicates, budgets]; E = 0."""
-    intercept, slope = line(log_c, log_y, keep)
+    intercept, slope = line(log_c, log_y, keep, weight)
     return PowerLaw(intercept, slope, np.zeros(len(slope)))
 
 
-def fit_loss(log_c: Array, log_y: Array, keep: Mask, *, irreducible: bool) -> PowerLaw:
+def fit_loss(
+    log_c: Array, log_y: Array, keep: Mask, weight: Array | None = None, *, irreducible: bool
+) -> PowerLaw:
     """Fit each row of ln y [replicates, budgets]: `straight`, or with E free.
 
-    With E free, (y - E - k C^p) / y is minimized: linear in E and k at a given p, so only p is
-    searched. Where the best E would be negative,
+    With E free, (y - E - k C^p) / y is minimized, each column by its weight: linear in E and k at a given p,
+    so only p is searched. Where the best E would be negative,
     or where fewer than four minima leave nothing to judge it by, E = 0.
     """
-    plain = straight(log_c, log_y, keep)
+    plain = straight(log_c, log_y, keep, weight)
     if not irreducible or keep.shape[1] < FEWEST_WITH_FLOOR:
         return plain
     y = np.exp(np.where(keep, log_y, 0.0))
-    exponent, log_k, floor = _free_floor(log_c, y, keep)
+    exponent, log_k, floor = _free_floor(log_c, y, np.sqrt(_kept(keep, weight)) / y)
     free = (floor > 0) & np.isfinite(log_k) & (keep.sum(axis=1) >= FEWEST_WITH_FLOOR)
     return PowerLaw(
         np.where(free, log_k, plain.log_k),
@@ -100,9 +108,11 @@ def fit_loss(log_c: Array, log_y: Array, keep: Mask, *, irreducible: bool) -> Po
     )
 
 
-def _free_floor(log_c: Array, y: Array, keep: Mask) -> tuple[Array, Array, Array]:
-    """(p, ln k, E) of the best y = E + k C^p per row; ln k is NaN where the law would rise."""
-    weight = np.where(keep, 1 / y, 0.0)
+def _free_floor(log_c: Array, y: Array, weight: Array) -> tuple[Array, Array, Array]:
+    """(p, ln k, E) of the best y = E + k C^p per row; ln k is NaN where the law would rise.
+
+    The squares of weight times residual [replicates, budgets] are minimized.
+    """
     origin = log_c.mean(axis=1, keepdims=True)  # k C^p = k' (C / C0)^p: well scaled for any C
 
     def solve(exponent: Array) -> tuple[Array, Array, Array]:

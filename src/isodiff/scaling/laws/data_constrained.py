@@ -17,7 +17,7 @@ import numpy as np
 from isodiff.errors import InputError
 from isodiff.scaling.fitting.bootstrap import check_options, weights
 from isodiff.scaling.fitting.holdout import REPLICATES
-from isodiff.scaling.fitting.huber import rho, slopes_of_rho
+from isodiff.scaling.fitting.huber import DELTA, rho, slopes_of_rho
 from isodiff.scaling.fitting.newton import NAMES, minimize
 from isodiff.scaling.fitting.power_law import Array, Mask
 from isodiff.scaling.laws.effective_data import AS_NEW, Form, Limited, Repeats, Saturating, Unimodal
@@ -54,6 +54,7 @@ class DataConstrainedLaw:
     form: Form
     at: Repeats
     center: tuple[float, float]
+    delta: float = DELTA
 
     def log_nats(self, theta: Array) -> tuple[Array, Any]:
         """ln L [batch, points]; and what gives its slopes [batch, points, parameters]."""

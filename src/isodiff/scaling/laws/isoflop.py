@@ -1,12 +1,13 @@
 """The IsoFLOP law (approach 2 of Hoffmann et al. 2022, arXiv 2203.15556), by family.
 
 1. At each budget the loss is a parabola in ln N; its lowest point is (N*, L*). A parabola whose
-   minimum cannot be trusted is refused and stays visible (`curve.Refusal`).
-2. Power laws go through the minima: N* = k C^a, D* = k C^a, L* = E + k C^p, straight lines in
-   log-log (E = 0 unless asked for).
-3. The compute multiplier of a family against autoregressive: at each of its accepted budgets C_j
-   the autoregressive law says what compute reaches the same loss, C_AR(L*_j); the multiplier is
-   the geometric mean of C_j / C_AR(L*_j).
+   minimum cannot be trusted is refused and stays visible (`parabola.Refusal`).
+2. Power laws go through the minima: N* = k C^a, D* = k C^a, L* = E + k C^p, each minimum by its weight
+   (`bootstrap.excess_scatter`). With fewer than four of them E is that of the surface of all families
+   (`joint_surface`).
+3. The compute multiplier of a family against the reference at a budget C: C over the compute at which the
+   reference's law reaches the loss of the family's law, C / C_ref(L*(C)). At the largest budget that law is
+   read least far below its runs: that multiplier is the one to quote.
 
 Everything is computed on arrays [1 + bootstrap, budgets]: row 0 is the data, the others are its
 replicates (`bootstrap.replicates`).
@@ -14,57 +15,38 @@ replicates (`bootstrap.replicates`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
+from isodiff.errors import InputError, nearest
 from isodiff.record import Kind
 from isodiff.scaling.fitting.bootstrap import (
     Quantity,
     RunNoise,
     check_options,
-    excess_scatter,
     interval,
     replicates,
     scatter,
 )
 from isodiff.scaling.fitting.parabola import Curve, curves
 from isodiff.scaling.fitting.power_law import (
+    FEWEST_WITH_FLOOR,
     Array,
-    Mask,
     PowerLaw,
     exp,
     finite,
     fit_loss,
-    line,
     straight,
 )
-from isodiff.scaling.laws.isoflop_result import ExcessScatter, MultiplierAlternatives, Refits
+from isodiff.scaling.laws.isoflop_result import BudgetMultiplier, LossLawSource
+from isodiff.scaling.laws.joint_surface import fit_joint_surface
 from isodiff.scaling.laws.law import REFERENCE, Fit, generator
-from isodiff.scaling.points import Point, Points, by_family
-
-
-@dataclass(frozen=True, slots=True)
-class _Minima:
-    """The lowest points of a family's accepted curves: arrays [1 + replicates, budgets]."""
-
-    log_n: Array
-    log_d: Array
-    log_c: Array
-    nats: Array
-    keep: Mask
-    inside: Mask
-
-    @property
-    def refits(self) -> Refits:
-        """What became of the replicated parabolas."""
-
-        def lost(mask: Mask) -> float:
-            return 1.0 - float(mask[1:].mean()) if mask[1:].size else 0.0
-
-        return Refits(refused=lost(self.keep), edge=lost(self.inside | ~self.keep))
+from isodiff.scaling.laws.minima import Minima, SpreadMinima, find_minima, spread_minima
+from isodiff.scaling.laws.parametric import Runs, ordered
+from isodiff.scaling.points import Point, Points, by_family, share_budgets
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,26 +60,45 @@ class IsoflopFamilyFit:
     name: str
     kind: Kind | None
     curves: tuple[Curve, ...]
-    minima: _Minima
-    spread: _Minima
-    excess: ExcessScatter
+    minima: Minima
+    spread: SpreadMinima
     parameters: PowerLaw
     tokens: PowerLaw
     loss: PowerLaw
+    loss_from: LossLawSource
     noise: RunNoise
     missing_interval: str | None
+    replicated: bool
 
     @property
     def accepted(self) -> tuple[Curve, ...]:
         """The curves whose minima the laws go through."""
         return tuple(curve for curve in self.curves if curve.refusal is None)
 
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """The runs of all curves."""
+        return tuple(point for curve in self.curves for point in curve.points)
+
+    @property
+    def missing_loss_interval(self) -> str | None:
+        """Why nothing read off the law of the loss has an interval; the surface knows its own scatter."""
+        jointly = self.loss_from == "joint surface" and self.replicated
+        return None if jointly else self.missing_interval
+
     def estimate(self, samples: Array) -> Quantity:
-        """Value and interval of a statistic [1 + replicates] of this family."""
+        """Value and interval of a statistic [1 + replicates] of this family's minima."""
+        return self._estimate(samples, self.missing_interval)
+
+    def estimate_of_loss(self, samples: Array) -> Quantity:
+        """The same of the law of its loss."""
+        return self._estimate(samples, self.missing_loss_interval)
+
+    def _estimate(self, samples: Array, missing: str | None) -> Quantity:
         if not np.isfinite(samples[0]):
             return Quantity(reason=f"{len(self.accepted)} accepted budgets; 2 are needed")
-        if self.missing_interval:
-            return Quantity(value=float(samples[0]), reason=self.missing_interval)
+        if missing:
+            return Quantity(value=float(samples[0]), reason=missing)
         found = interval(samples[1:])
         if found is None:
             return Quantity(value=float(samples[0]), reason="too few replicates gave a value")
@@ -113,48 +114,62 @@ class IsoflopFit(Fit):
     families: dict[str, IsoflopFamilyFit]
     irreducible: bool
     huber: bool
+    reference: str
 
-    def multiplier(self, name: str) -> Quantity:
-        """Compute of family `name` over that of autoregressive at equal loss."""
-        family, reference = self.families[name], self.families.get(REFERENCE)
+    def multiplier(self, name: str, log_c: float | None = None) -> Quantity:
+        """Compute of a family over the reference's at equal loss, at ln C; by default at its largest budget.
+
+        None, and why, where a law is missing or the reference never reaches the loss.
+        """
+        family, reference = self.families[name], self.families.get(self.reference)
         if reference is None:
-            return Quantity(reason=f"no {REFERENCE} runs to compare with")
-        if name == REFERENCE:
+            return Quantity(reason=f"no {self.reference} runs to compare with")
+        if name == self.reference:
             return Quantity(value=1.0, low=1.0, high=1.0)
         for fit in (family, reference):
-            if len(fit.accepted) < (2 if fit is reference else 1):
+            if not np.isfinite(fit.loss.exponent[0]):
                 return Quantity(reason=f"too few accepted budgets of {fit.name}")
-        samples = exp(_shift(family.spread, reference.loss))
+        log_c = float(family.minima.log_c[0, -1]) if log_c is None else log_c
+        samples = exp(log_c - self._reached(family, log_c))
         if not np.isfinite(samples[0]):
-            return Quantity(reason=f"the {REFERENCE} law never reaches these losses")
-        if reference.missing_interval:
-            return Quantity(value=float(samples[0]), reason=reference.missing_interval)
-        return family.estimate(samples)
+            return Quantity(reason=f"the {self.reference} law never reaches these losses")
+        if reference.missing_loss_interval:
+            return Quantity(value=float(samples[0]), reason=reference.missing_loss_interval)
+        return family.estimate_of_loss(samples)
 
-    def extrapolation(self, name: str) -> float | None:
-        """How far below its smallest budget the autoregressive law is read, as a factor."""
-        family, reference = self.families[name], self.families.get(REFERENCE)
-        if reference is None or family is reference:
+    def _reached(self, family: IsoflopFamilyFit, log_c: float) -> Array:
+        """ln C at which the reference reaches the family's loss at ln C: [1 + replicates]."""
+        reference = self.families[self.reference]
+        return reference.loss.log_compute(family.loss(np.array([log_c])))[:, 0]
+
+    def multipliers(self, name: str) -> tuple[BudgetMultiplier, ...]:
+        """At every accepted budget of a family; none where no law tells, or of the reference itself."""
+        family = self.families[name]
+        if name == self.reference or self.multiplier(name).value is None:
+            return ()
+        rows = []
+        for curve, log_c in zip(family.accepted, family.minima.log_c[0].tolist(), strict=True):
+            found = self.multiplier(name, log_c)
+            if found.value is not None:
+                row = BudgetMultiplier(
+                    budget=curve.budget,
+                    flops=float(np.exp(log_c)),
+                    **vars(found),
+                    extrapolation=self.extrapolation(name, log_c),
+                )
+                rows.append(row)
+        return tuple(rows)
+
+    def extrapolation(self, name: str, log_c: float | None = None) -> float | None:
+        """How far below its smallest budget the reference's law is read, as a factor."""
+        family, reference = self.families[name], self.families.get(self.reference)
+        if reference is None or family is reference or not reference.accepted:
             return None
-        if not family.accepted or len(reference.accepted) < 2:
+        if not family.accepted or not np.isfinite(family.loss.exponent[0]):
             return None
-        reached = reference.loss.log_compute(family.minima.nats)[0].min()
-        return finite(float(exp(reference.minima.log_c[0].min() - reached)))
-
-    def multiplier_alternatives(self, name: str) -> MultiplierAlternatives:
-        """The multiplier by two other definitions, which agree where the laws are parallel.
-
-        `common_slope`: both families on lines of one slope in log-log, their horizontal distance.
-        `family_law`: the family's law inverted at the losses of the autoregressive minima.
-        """
-        family, reference = self.families[name], self.families.get(REFERENCE)
-        if reference is None or len(family.accepted) < 2 or len(reference.accepted) < 2:
-            return MultiplierAlternatives()
-        inverse = float(exp(-_shift(reference.minima, family.loss))[0])
-        return MultiplierAlternatives(
-            common_slope=_common_slope(family.minima, reference.minima),
-            family_law=finite(inverse),
-        )
+        log_c = float(family.minima.log_c[0, -1]) if log_c is None else log_c
+        least = reference.minima.log_c[0].min()
+        return finite(float(exp(least - self._reached(family, log_c)[0])))
 
     def numbers(self) -> dict[str, dict[str, float | None]]:
         """Exponents and multiplier."""
@@ -174,26 +189,39 @@ def fit_isoflop(
     *,
     bootstrap: int = 1000,
     seed: int = 0,
-    irreducible: bool = False,
+    irreducible: bool = True,
     huber: bool = False,
+    reference: str = REFERENCE,
 ) -> IsoflopFit:
     """Fit the IsoFLOP law to each family of `points`; families by name.
 
-    The order of the points does not matter, and a family's numbers (its multiplier apart) do not
-    depend on which other families are there.
+    The order of the points does not matter. From four budgets a family's numbers (its multiplier apart) do
+    not depend on which other families are there.
 
-    `huber` draws the parabolas by Huber's regression, so that a single bad run does not bend them.
+    Args:
+        irreducible: whether losses level off at an E > 0; without it E = 0.
+        huber: draws the parabolas by Huber's regression, so that a single bad run does not bend them.
+        reference: the family that multipliers compare with.
 
     Raises:
-        InputError: no points, or a negative number of replicates.
+        InputError: no points, a negative number of replicates, or a reference that is not there.
     """
     data, named = by_family(points)
+    data = share_budgets(data)
+    named = by_family(data)[1]
     check_options(bootstrap, seed)
+    if reference not in named and reference != REFERENCE:
+        raise InputError(
+            f"--reference cannot be {reference!r}{nearest(reference, named)}; the families are "
+            f"{', '.join(named)}"
+        )
     families = {
         name: fit_isoflop_family(name, own, bootstrap, generator(seed, name), irreducible, huber)
         for name, own in named.items()
     }
-    return IsoflopFit(data, bootstrap, seed, families, irreducible, huber)
+    if irreducible:
+        families |= _with_joint_losses(families, bootstrap, seed)
+    return IsoflopFit(data, bootstrap, seed, families, irreducible, huber, reference)
 
 
 def fit_isoflop_family(
@@ -204,7 +232,7 @@ def fit_isoflop_family(
     irreducible: bool,
     huber: bool = False,
 ) -> IsoflopFamilyFit:
-    """Curves, minima and laws of one family."""
+    """Curves, minima and laws of one family by itself."""
     all_curves = curves(points, huber=huber)
     accepted = [curve for curve in all_curves if curve.refusal is None]
     losses = replicates(all_curves, accepted, bootstrap, rng) if bootstrap else None
@@ -213,81 +241,43 @@ def fit_isoflop_family(
         missing = "three sizes a budget and no standard errors leave the noise unknown"
         missing = missing if bootstrap else "no bootstrap was asked for"
         losses = [curve.nats[None] for curve in accepted]
-    minima = _find_minima(accepted, losses)
-    spread, excess = _spread_minima(accepted, minima, irreducible, rng)
-    log_c, keep = spread.log_c, spread.keep
+    minima, noise = find_minima(accepted, losses), scatter(all_curves)
+    found = spread_minima(accepted, minima, noise, irreducible, rng)
+    log_c, keep = found.minima.log_c, found.minima.keep
+    levels_off = irreducible and len(accepted) >= FEWEST_WITH_FLOOR
+    log_nats = np.log(found.minima.nats)
     return IsoflopFamilyFit(
         name,
         points[0].kind,
         all_curves,
         minima,
-        spread,
-        excess,
-        parameters=straight(log_c, spread.log_n, keep),
-        tokens=straight(log_c, spread.log_d, keep),
-        loss=fit_loss(log_c, np.log(spread.nats), keep, irreducible=irreducible),
-        noise=scatter(all_curves),
+        found,
+        parameters=straight(log_c, found.minima.log_n, keep, found.of_size),
+        tokens=straight(log_c, found.minima.log_d, keep, found.of_size),
+        loss=fit_loss(log_c, log_nats, keep, found.of_loss, irreducible=irreducible),
+        loss_from="minima" if levels_off else "E = 0",
+        noise=noise,
         missing_interval=missing,
+        replicated=bootstrap > 0,
     )
 
 
-def _find_minima(accepted: Sequence[Curve], losses: Sequence[Array]) -> _Minima:
-    """The minimum of each accepted curve in each replicate."""
-    if not accepted:
-        none = np.zeros((1, 0))
-        return _Minima(none, none, none, none, none > 0, none > 0)
-    found = [curve.minima(nats) for curve, nats in zip(accepted, losses, strict=True)]
-    log_n, nats, keep = (np.stack(columns, axis=1) for columns in zip(*found, strict=True))
-    return _at_sizes(accepted, log_n, nats, keep)
-
-
-def _at_sizes(accepted: Sequence[Curve], log_n: Array, nats: Array, keep: Mask) -> _Minima:
-    """Minima at ln N, with the tokens and compute that go with them."""
-    pairs = list(zip(accepted, log_n.T, strict=True))
-    return _Minima(
-        log_n,
-        log_d=np.stack([curve.log_at("tokens", x) for curve, x in pairs], axis=1),
-        log_c=np.stack([curve.log_at("flops", x) for curve, x in pairs], axis=1),
-        nats=nats,
-        keep=keep,
-        inside=np.stack([curve.inside(x) for curve, x in pairs], axis=1),
-    )
-
-
-def _spread_minima(
-    accepted: Sequence[Curve], minima: _Minima, irreducible: bool, rng: np.random.Generator
-) -> tuple[_Minima, ExcessScatter]:
-    """The minima with the noise between budgets added to their replicates, and its p-values."""
-    if not accepted:
-        return minima, ExcessScatter()
-    log_c = np.log([curve.budget for curve in accepted])
-    in_n = excess_scatter(log_c, minima.log_n, 1, rng)
-    in_l = excess_scatter(log_c, np.log(minima.nats), 2 if irreducible else 1, rng)
-    log_n, nats = minima.log_n.copy(), minima.nats.copy()
-    log_n[1:] += in_n.noise
-    nats[1:] = exp(np.log(nats[1:]) + in_l.noise)
-    spread = _at_sizes(accepted, log_n, nats, minima.keep)
-    return spread, ExcessScatter(N=in_n.p_value, L=in_l.p_value)
-
-
-def _shift(minima: _Minima, law: PowerLaw) -> Array:
-    """Mean of ln C_j - ln C_law(L*_j) over the kept minima, per replicate."""
-    log_ratio = minima.log_c - law.log_compute(minima.nats)
-    count = minima.keep.sum(axis=1)
-    total = np.where(minima.keep, log_ratio, 0).sum(axis=1)
-    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
-
-
-def _common_slope(family: _Minima, reference: _Minima) -> float | None:
-    """Horizontal distance, as a factor, of two lines of one slope through (ln C, ln L*)."""
-    center = [(m.log_c[0].mean(), np.log(m.nats[0]).mean()) for m in (family, reference)]
-    pooled = [
-        (m.log_c[0] - x, np.log(m.nats[0]) - y)
-        for m, (x, y) in zip((family, reference), center, strict=True)
-    ]
-    x, y = (np.concatenate(part)[None] for part in zip(*pooled, strict=True))
-    _, slope = line(x, y, np.ones_like(x, dtype=bool))
-    if slope[0] == 0:
-        return None
-    (xf, yf), (xr, yr) = center
-    return float(np.exp((xf - xr) - (yf - yr) / slope[0]))
+def _with_joint_losses(
+    families: Mapping[str, IsoflopFamilyFit], bootstrap: int, seed: int
+) -> dict[str, IsoflopFamilyFit]:
+    """The families of fewer than four minima, with the law of their loss by the surface of all runs."""
+    few = {name: one for name, one in families.items() if one.loss_from == "E = 0" and one.accepted}
+    if not few:
+        return {}
+    runs = {name: Runs(ordered(family.points)) for name, family in families.items()}
+    joint = fit_joint_surface(runs, bootstrap, generator(seed, "joint surface"))
+    if joint is None:
+        return {}
+    return {
+        name: replace(
+            family,
+            loss=joint.loss_law(name, np.log([curve.budget for curve in family.curves])),
+            loss_from="joint surface",
+        )
+        for name, family in few.items()
+    }

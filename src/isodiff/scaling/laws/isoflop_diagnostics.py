@@ -1,33 +1,24 @@
-"""From an IsoFLOP fit to its result: intervals, the budget it predicts, its parabolas' bias, what to draw.
-
-A loss surface is not a parabola in ln N. How far that moves a minimum depends on where the sizes lie, so
-it is measured on the sizes of the study itself: the surface E + A/N^alpha + B/D^beta that fits the family's
-runs best gives losses without noise at every run, parabolas go through these, and their lowest points are
-compared with the surface's own along the same curve.
-"""
+"""From an IsoFLOP fit to its result: intervals, checks (`isoflop_checks`), warnings, what to draw."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from isodiff.errors import InputError
+from isodiff.errors import InputError, nearest
 from isodiff.scaling.fitting.bootstrap import LEVEL, SIGNIFICANT, interval
-from isodiff.scaling.fitting.holdout import REPLICATES, predictions
-from isodiff.scaling.fitting.newton import NAMES
 from isodiff.scaling.fitting.parabola import Curve
-from isodiff.scaling.fitting.power_law import FEWEST_WITH_FLOOR, Array, PowerLaw, exp, least_squares
-from isodiff.scaling.laws.isoflop import (
-    IsoflopFamilyFit,
-    IsoflopFit,
-    fit_isoflop,
-    fit_isoflop_family,
+from isodiff.scaling.fitting.power_law import FEWEST_WITH_FLOOR, PowerLaw, exp
+from isodiff.scaling.laws.isoflop import IsoflopFamilyFit, IsoflopFit, fit_isoflop
+from isodiff.scaling.laws.isoflop_checks import (
+    SmallerFits,
+    best_surface,
+    held_out_budget,
+    parabola_bias,
+    smaller_fits,
 )
 from isodiff.scaling.laws.isoflop_result import (
     BandPoint,
     Bands,
-    BudgetHeldOut,
     IsoflopCurve,
     IsoflopFamily,
     IsoflopResult,
@@ -36,57 +27,79 @@ from isodiff.scaling.laws.isoflop_result import (
     PowerLaws,
     RefusedCurve,
 )
-from isodiff.scaling.laws.law import REFERENCE, Draws, Law, Ranges, generator
+from isodiff.scaling.laws.law import Draws, Law, Ranges
 from isodiff.scaling.laws.loss_surface import Surface
-from isodiff.scaling.points import Points
+from isodiff.scaling.points import Points, share_budgets
 
 _BAND_SAMPLES = 25
 _DRAWS = 200
 """Replicates of the laws that are kept, for intervals of whatever is read off them later."""
 _TOO_MANY = (1 - LEVEL) / 2
 """Share of lost refits from which an interval's ends can no longer be trusted."""
+_AUTOREGRESSIVE = {
+    "ar",
+    "arm",
+    "arlm",
+    "autoregressive",
+    "causal",
+    "causallm",
+    "gpt",
+    "gpt2",
+    "llama",
+    "ntp",
+}
+"""Names that others give the reference."""
 _BIASED = 0.1
 """Relative bias of N* from which the parabola's form is worth a warning."""
 
 
 def _diagnose_isoflop(fit: IsoflopFit) -> IsoflopResult:
-    families = {name: _diagnosed(fit, name) for name in fit.families}
+    smaller = smaller_fits(fit)
+    families = {name: _diagnosed(fit, name, smaller) for name in fit.families}
     regression = "Huber-regression" if fit.huber else "least-squares"
-    floor = "with an irreducible loss" if fit.irreducible else "without an irreducible loss"
+    floor = "without an irreducible loss"
+    if fit.irreducible:
+        floor = (
+            f"the loss with an irreducible part E (of fewer than {FEWEST_WITH_FLOOR} minima by one "
+            "surface of all families, their exponents and E tied)"
+        )
     spread = fit.intervals(
         "with the runs' scatter about their parabolas, and the minima's excess scatter about their "
         "laws, redrawn"
     )
     protocol = (
         f"Per family and budget a {regression} parabola of loss in ln N, refused where it has no "
-        f"minimum inside the sizes tried; power laws in C through the minima, {floor}; compute "
-        f"multipliers by the {REFERENCE} law read at each family's lowest losses; {spread}"
+        f"minimum inside the sizes tried; power laws in C through the minima, by their precision; {floor}; "
+        f"compute multipliers by the {fit.reference} law read at the losses of each family's law, at its "
+        f"largest budget; {spread}"
     )
-    own = {"irreducible": fit.irreducible, "huber": fit.huber}
+    own = {"irreducible": fit.irreducible, "huber": fit.huber, "reference": fit.reference}
     return fit.as_result(IsoflopResult, families, protocol, _warnings(fit, families), **own)
 
 
-def _diagnosed(fit: IsoflopFit, name: str) -> IsoflopFamily:
+def _diagnosed(fit: IsoflopFit, name: str, smaller: SmallerFits) -> IsoflopFamily:
     family = fit.families[name]
-    surface = _surface_of(family)
+    surface = best_surface(family)
     compute = [curve.compute() for curve in family.curves]
-    floor = family.estimate(family.loss.irreducible) if fit.irreducible else None
+    floor = family.loss_from != "E = 0" and np.isfinite(family.loss.exponent[0])
     return IsoflopFamily(
         kind=family.kind,
         N_exponent=family.estimate(family.parameters.exponent),
         D_exponent=family.estimate(family.tokens.exponent),
-        L_exponent=family.estimate(family.loss.exponent),
-        irreducible_loss=floor,
+        L_exponent=family.estimate_of_loss(family.loss.exponent),
+        irreducible_loss=family.estimate_of_loss(family.loss.irreducible) if floor else None,
         multiplier_vs_autoregressive=fit.multiplier(name),
-        multiplier_alternatives=fit.multiplier_alternatives(name),
+        multipliers=fit.multipliers(name),
         extrapolation=fit.extrapolation(name),
+        loss_from=family.loss_from,
+        floor_aicc=family.spread.floor_aicc,
         laws=PowerLaws(
             N=_constants(family.parameters), D=_constants(family.tokens), L=_constants(family.loss)
         ),
         noise=family.noise,
-        excess_scatter=family.excess,
+        excess_scatter=family.spread.excess,
         refits=family.minima.refits,
-        validation=_held_out(fit, family),
+        validation=held_out_budget(family, smaller),
         surface=None if surface is None else surface.constants(),
         budgets=tuple(
             _minimum(family, curve, j, surface) for j, curve in enumerate(family.accepted)
@@ -125,72 +138,11 @@ def _constants(law: PowerLaw) -> PowerLawConstants | None:
     )
 
 
-def _held_out(fit: IsoflopFit, family: IsoflopFamilyFit) -> BudgetHeldOut:
-    """N*, D* and L* of the largest accepted budget, predicted by the laws of the smaller ones.
-
-    The intervals hold the law's uncertainty and the noise of the minimum it predicts.
-    """
-    if len(family.accepted) < 3:
-        return BudgetHeldOut(
-            reason=f"{len(family.accepted)} accepted budgets; 3 are needed to leave one out"
-        )
-    last = family.accepted[-1]
-    points = [p for curve in family.curves for p in curve.points if p.budget < last.budget]
-    replicates, rng = min(fit.bootstrap, REPLICATES), generator(fit.seed, family.name)
-    fewer = fit_isoflop_family(family.name, points, replicates, rng, fit.irreducible, fit.huber)
-    minima = family.minima
-    columns = (minima.log_n[:, -1], minima.log_d[:, -1], np.log(minima.nats[:, -1]))
-    observed = np.stack(columns, axis=1)
-    laws = (fewer.parameters, fewer.tokens, fewer.loss)
-    predicted = np.log(np.hstack([law(minima.log_c[:1, -1]) for law in laws]))
-    rows = min(len(predicted), len(observed))
-    samples = exp(predicted[:rows] + observed[:rows] - observed[0])
-    size, tokens, loss = predictions(samples[np.isfinite(samples).all(axis=1)], np.exp(observed[0]))
-    return BudgetHeldOut(
-        rule=f"the largest budget, {last.budget:.3g} FLOPs",
-        extrapolation=last.budget / max(p.budget for p in points),
-        N=size,
-        D=tokens,
-        L=loss,
-    )
-
-
-def _surface_of(family: IsoflopFamilyFit) -> Surface | None:
-    """The least-squares surface of a family's runs; None with too few or where it makes no sense."""
-    points = [point for curve in family.curves for point in curve.points]
-    if len(points) <= len(NAMES) or len(family.curves) < 2:
-        return None
-    log_n, log_d = (np.log([getattr(p, name) for p in points]) for name in ("parameters", "tokens"))
-    found = least_squares(log_n, log_d, np.array([p.nats for p in points]))
-    return None if found is None else Surface.of(found[None])
-
-
-def _parabola_bias(curve: Curve, surface: Surface) -> tuple[float | None, float | None]:
-    """Of N*, relative, and of L*, in nats; None where the surface's minimum is outside the sizes."""
-
-    from scipy.optimize import minimize_scalar
-
-    def loss(log_n: Array) -> Array:
-        return surface.nats(log_n, curve.log_at("tokens", log_n))[0]
-
-    low, high = curve.log_n.min(), curve.log_n.max()
-    found: Any = minimize_scalar(
-        lambda x: float(loss(np.array([x]))[0]),
-        bounds=(low, high),
-        method="bounded",
-        options={"xatol": 1e-10},
-    )
-    log_n, nats, useful = curve.minima(loss(curve.log_n)[None])
-    if min(found.x - low, high - found.x) < 1e-6 * (high - low) or not useful[0]:
-        return None, None
-    return float(np.exp(log_n[0] - found.x)) - 1, float(nats[0] - found.fun)
-
-
 def _minimum(family: IsoflopFamilyFit, curve: Curve, j: int, surface: Surface | None) -> Minimum:
     minima = family.minima
     size, loss = exp(minima.log_n[:, j]), minima.nats[:, j]
     n, nats = family.estimate(size), family.estimate(loss)
-    bias_n, bias_l = (None, None) if surface is None else _parabola_bias(curve, surface)
+    bias_n, bias_l = (None, None) if surface is None else parabola_bias(curve, surface)
     return Minimum(
         budget=curve.budget,
         flops=curve.compute(float(minima.log_n[0, j])),
@@ -210,26 +162,27 @@ def _minimum(family: IsoflopFamilyFit, curve: Curve, j: int, surface: Surface | 
 
 def _bands(family: IsoflopFamilyFit) -> Bands:
     """L*(C) and N*(C) from half a decade under the smallest C to half a decade over the largest."""
-    if not np.isfinite(family.loss.exponent[0]):
+    if not family.accepted:
         return Bands()
     measured, margin = family.minima.log_c[0], np.log(10) / 2
     log_c = np.linspace(measured.min() - margin, measured.max() + margin, _BAND_SAMPLES)
 
-    def band(law: PowerLaw) -> tuple[BandPoint, ...]:
+    def band(law: PowerLaw, missing: str | None) -> tuple[BandPoint, ...]:
         rows = []
         for x, y in zip(log_c, law(log_c).T, strict=True):
-            low, high = (None if family.missing_interval else interval(y[1:])) or (None, None)
+            low, high = (None if missing else interval(y[1:])) or (None, None)
             rows.append(BandPoint(flops=float(np.exp(x)), value=float(y[0]), low=low, high=high))
-        return tuple(rows)
+        return tuple(rows) if np.isfinite(law.exponent[0]) else ()
 
-    return Bands(L=band(family.loss), N=band(family.parameters))
+    sizes = band(family.parameters, family.missing_interval)
+    return Bands(L=band(family.loss, family.missing_loss_interval), N=sizes)
 
 
 def _warnings(fit: IsoflopFit, families: dict[str, IsoflopFamily]) -> list[str]:
     """What a reader must know before using the numbers."""
     said = [f"{name}: {line}" for name in families for line in _of_family(fit, name)]
-    if REFERENCE not in families:
-        said.insert(0, f"no family is named {REFERENCE}: there are no multipliers")
+    if fit.reference not in families:
+        said.insert(0, _no_reference(fit.reference, list(families)))
     for name, family in families.items():
         bias = [row.parabola_bias_N for row in family.budgets if row.parabola_bias_N is not None]
         if bias and max(map(abs, bias)) > _BIASED:
@@ -240,22 +193,38 @@ def _warnings(fit: IsoflopFit, families: dict[str, IsoflopFamily]) -> list[str]:
     return said
 
 
+def _no_reference(reference: str, families: list[str]) -> str:
+    """Why there are no multipliers, and how to have them."""
+    plain = {name: "".join(filter(str.isalnum, name)).lower() for name in families}
+    meant = next((name for name, word in plain.items() if word in _AUTOREGRESSIVE), None)
+    near = f"; did you mean {meant!r}?" if meant else nearest(reference, families)
+    return (
+        f"no family is named {reference}: there are no multipliers{near or ';'} --reference FAMILY names the "
+        f"one to compare with (there is {', '.join(families)})"
+    )
+
+
 def _of_family(fit: IsoflopFit, name: str) -> list[str]:
     family, said = fit.families[name], []
     accepted, refits = len(family.accepted), family.minima.refits
     if accepted < 2:
         said.append(f"{accepted} of {len(family.curves)} budgets accepted; no laws")
-    if fit.irreducible and 2 <= accepted < FEWEST_WITH_FLOOR:
+    if fit.irreducible and accepted >= 2 and family.loss_from == "E = 0":
         said.append(
-            f"an irreducible loss needs {FEWEST_WITH_FLOOR} accepted budgets, there are {accepted}; "
-            "it is taken as 0"
+            f"an irreducible loss needs {FEWEST_WITH_FLOOR} accepted budgets, there are {accepted}, and no "
+            "surface goes through these runs; it is taken as 0"
+        )
+    if (gain := family.spread.floor_aicc) is not None and gain < 0:
+        said.append(
+            f"E is not told from 0 by these budgets (AICc of E = 0 is lower by {-gain:.1f}); losses far "
+            "beyond them depend on it"
         )
     if family.noise.nats is None and accepted and not family.missing_interval:
         said.append(
             "three sizes a budget leave no residuals; the intervals hold the evaluations' standard "
             "errors only, not the noise between seeds"
         )
-    for symbol, p_value in vars(family.excess).items():
+    for symbol, p_value in vars(family.spread.excess).items():
         if p_value is not None and p_value < SIGNIFICANT:
             said.append(
                 f"{symbol}* scatters about its power law by more than the runs' noise explains "
@@ -267,14 +236,15 @@ def _of_family(fit: IsoflopFit, name: str) -> list[str]:
         said.append(f"{refits.edge:.0%} of the refits had their minimum beyond the sizes")
     factor = fit.extrapolation(name)
     if factor is not None and factor > 1:
-        below = f"{factor:.0f} times below the smallest budget"
-        said.append(f"its multiplier reads the {REFERENCE} law {below}")
+        below = f"{factor:.2g} times below the smallest budget"
+        said.append(f"its multiplier reads the {fit.reference} law {below}")
     return said
 
 
 def _check_curves(points: Points, result: IsoflopResult) -> None:
     """Refuse runs of which no IsoFLOP law can come."""
-    budgets, families = {point.budget for point in points.points}, result.families.values()
+    budgets = {point.budget for point in share_budgets(points).points}
+    families = result.families.values()
     if len(budgets) == 1:
         raise InputError(
             f"{points.source} has one budget only, {min(budgets):.3g} FLOPs; a law in C needs two at least"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -12,11 +12,13 @@ from isodiff.scaling.fitting.bootstrap import Quantity, RunNoise
 from isodiff.scaling.fitting.holdout import HeldOutPrediction
 from isodiff.scaling.fitting.parabola import Curve
 from isodiff.scaling.fitting.power_law import Array, exp
-from isodiff.scaling.laws.law import Constant, FamilyResult, Forecast, LawResult
+from isodiff.scaling.laws.law import REFERENCE, Constant, FamilyResult, Forecast, LawResult
 from isodiff.scaling.laws.loss_surface import SurfaceConstants
 from isodiff.serialization import IfAny
 
 _LINE_SAMPLES = 41
+LossLawSource = Literal["minima", "joint surface", "E = 0"]
+"""Where E of L* = E + k C^p comes from: the minima, the surface of all families, or nowhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +40,15 @@ class PowerLaws:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultiplierAlternatives:
-    """The compute multiplier by two other definitions (`IsoflopFit.multiplier_alternatives`)."""
+class BudgetMultiplier(Quantity):
+    """The compute multiplier at a budget of the family.
 
-    common_slope: float | None = None
-    family_law: float | None = None
+    `extrapolation`: how many times below its smallest budget the law of the reference is read.
+    """
+
+    budget: float
+    flops: float
+    extrapolation: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,15 +200,22 @@ class Bands:
 
 @dataclass(frozen=True, kw_only=True)
 class IsoflopFamily(FamilyResult):
-    """The IsoFLOP law of a family: exponents, multiplier, minima, refusals, curves and bands."""
+    """The IsoFLOP law of a family: exponents, multiplier, minima, refusals, curves and bands.
+
+    `multiplier_vs_autoregressive` is the multiplier at the family's largest accepted budget, against the
+    result's reference. `loss_from` says what E comes from; `floor_aicc` is the AICc of E = 0 less that of a
+    free E: positive where the losses level off.
+    """
 
     N_exponent: Quantity | None = None
     D_exponent: Quantity | None = None
     L_exponent: Quantity | None = None
     irreducible_loss: Quantity | None = None
     multiplier_vs_autoregressive: Quantity | None = None
-    multiplier_alternatives: MultiplierAlternatives = MultiplierAlternatives()
+    multipliers: tuple[BudgetMultiplier, ...] = ()
     extrapolation: float | None = None
+    loss_from: LossLawSource = "E = 0"
+    floor_aicc: float | None = None
     laws: PowerLaws = PowerLaws()
     noise: RunNoise | None = None
     excess_scatter: ExcessScatter = ExcessScatter()
@@ -264,4 +277,5 @@ class IsoflopResult(LawResult):
 
     irreducible: bool = False
     huber: bool = False
+    reference: str = REFERENCE
     families: Mapping[str, IsoflopFamily] = field(default_factory=dict)

@@ -1,0 +1,98 @@
+"""Checks of an IsoFLOP fit: the largest budget predicted by the others, and the bias of its parabolas.
+
+A loss surface is not a parabola in ln N. How far that moves a minimum depends on where the sizes lie, so
+it is measured on the sizes of the study itself: the surface E + A/N^alpha + B/D^beta that fits the family's
+runs best gives losses without noise at every run, parabolas go through these, and their lowest points are
+compared with the surface's own along the same curve.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from isodiff.scaling.fitting.holdout import REPLICATES, predictions
+from isodiff.scaling.fitting.newton import NAMES
+from isodiff.scaling.fitting.parabola import Curve
+from isodiff.scaling.fitting.power_law import Array, exp, least_squares
+from isodiff.scaling.laws.isoflop import IsoflopFamilyFit, IsoflopFit, fit_isoflop
+from isodiff.scaling.laws.isoflop_result import BudgetHeldOut
+from isodiff.scaling.laws.loss_surface import Surface
+
+SmallerFits = dict[float, IsoflopFit]
+"""By the budget that they and all larger ones leave out."""
+
+
+def smaller_fits(fit: IsoflopFit) -> SmallerFits:
+    """The fit of all runs below the largest accepted budget of a family, by that budget."""
+    found: SmallerFits = {}
+    for budget in {one.accepted[-1].budget for one in fit.families.values() if one.accepted}:
+        points = [p for p in fit.data.points if p.budget < budget]
+        if points:
+            found[budget] = fit_isoflop(
+                points,
+                bootstrap=min(fit.bootstrap, REPLICATES),
+                seed=fit.seed,
+                irreducible=fit.irreducible,
+                huber=fit.huber,
+            )
+    return found
+
+
+def held_out_budget(family: IsoflopFamilyFit, smaller: SmallerFits) -> BudgetHeldOut:
+    """N*, D* and L* of the largest accepted budget, predicted by the laws of the smaller ones.
+
+    The intervals hold the law's uncertainty and the noise of the minimum it predicts.
+    """
+    if len(family.accepted) < 3:
+        return BudgetHeldOut(
+            reason=f"{len(family.accepted)} accepted budgets; 3 are needed to leave one out"
+        )
+    last = family.accepted[-1]
+    fewer, minima = smaller[last.budget].families[family.name], family.minima
+    columns = (minima.log_n[:, -1], minima.log_d[:, -1], np.log(minima.nats[:, -1]))
+    observed = np.stack(columns, axis=1)
+    laws = (fewer.parameters, fewer.tokens, fewer.loss)
+    predicted = [np.log(law(minima.log_c[:1, -1])) for law in laws]
+    rows = min(len(observed), *map(len, predicted))
+    samples = exp(np.hstack([law[:rows] for law in predicted]) + observed[:rows] - observed[0])
+    size, tokens, loss = predictions(samples[np.isfinite(samples).all(axis=1)], np.exp(observed[0]))
+    return BudgetHeldOut(
+        rule=f"the largest budget, {last.budget:.3g} FLOPs",
+        extrapolation=last.budget / max(point.budget for point in fewer.points),
+        N=size,
+        D=tokens,
+        L=loss,
+    )
+
+
+def best_surface(family: IsoflopFamilyFit) -> Surface | None:
+    """The least-squares surface of a family's runs; None with too few or where it makes no sense."""
+    points = family.points
+    if len(points) <= len(NAMES) or len(family.curves) < 2:
+        return None
+    log_n, log_d = (np.log([getattr(p, name) for p in points]) for name in ("parameters", "tokens"))
+    found = least_squares(log_n, log_d, np.array([p.nats for p in points]))
+    return None if found is None else Surface.of(found[None])
+
+
+def parabola_bias(curve: Curve, surface: Surface) -> tuple[float | None, float | None]:
+    """Of N*, relative, and of L*, in nats; None where the surface's minimum is outside the sizes."""
+
+    from scipy.optimize import minimize_scalar
+
+    def loss(log_n: Array) -> Array:
+        return surface.nats(log_n, curve.log_at("tokens", log_n))[0]
+
+    low, high = curve.log_n.min(), curve.log_n.max()
+    found: Any = minimize_scalar(
+        lambda x: float(loss(np.array([x]))[0]),
+        bounds=(low, high),
+        method="bounded",
+        options={"xatol": 1e-10},
+    )
+    log_n, nats, useful = curve.minima(loss(curve.log_n)[None])
+    if min(found.x - low, high - found.x) < 1e-6 * (high - low) or not useful[0]:
+        return None, None
+    return float(np.exp(log_n[0] - found.x)) - 1, float(nats[0] - found.fun)
