@@ -57,7 +57,7 @@ def test_text_names_multipliers_refusals_and_protocol(
     assert "unknown: 1 accepted budgets" in text
     assert "masked  unknown: no autoregressive runs to compare with" in text
     assert "Per family and budget a least-squares parabola" in text
-    assert main(["fit", "published:2602.15014", "--irreducible", "--bootstrap", "0"]) == 0
+    assert main(["fit", "published:2602.15014", "--bootstrap", "0"]) == 0
     text = capsys.readouterr().out
     assert "E = " in text and "no bootstrap was asked for" in text
 
@@ -107,7 +107,10 @@ def test_the_law_of_repeated_data(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ([], "nothing to fit"),
         (["published:2602.15014", "--law", "repeated"], "do not say how long their text is"),
-        (["published:2203.15556", "--law", "parametric", "--irreducible"], "is for --law isoflop"),
+        (
+            ["published:2203.15556", "--law", "parametric", "--no-irreducible"],
+            "is for --law isoflop",
+        ),
         (["published:2602.15014", "--resample", "case"], "--resample is for --law parametric"),
         (
             ["published:2203.15556", "--law", "parametric", "--huber"],

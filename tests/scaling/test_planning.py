@@ -20,7 +20,7 @@ from isodiff.scaling.laws.loss_surface import SIX, Surface
 from isodiff.scaling.laws.parametric_result import ParametricResult, RelativeScatter
 from isodiff.scaling.planning.family_plan import NOT_COVERED
 from isodiff.scaling.planning.recommend import Plan, plan
-from isodiff.scaling.point_sources import PUBLISHED
+from isodiff.scaling.point_sources import PUBLISHED, published_points
 from isodiff.serialization import from_json, to_json, write_result
 
 Planted = Callable[..., list[Point]]
@@ -152,18 +152,28 @@ def test_an_isoflop_law_gives_no_loss_where_text_repeats(planted: Planted) -> No
     assert found.family is None and found.reasons == ("no law gives a loss here",)
 
 
-def test_the_published_laws_disagree_and_it_is_said(published: Sequence[LawResult]) -> None:
-    """The two laws of the same runs differ at ten times the compute by more than their intervals."""
+def test_the_published_laws_agree_and_it_is_said(published: Sequence[LawResult]) -> None:
+    """Both level off: at ten times the compute each is inside the other's interval."""
     found = plan(published, 1e21)
     assert found.law == "isoflop"  # it predicted the largest budgets better
     errors = {law.law: law.held_out_error for law in found.laws}
     assert errors["isoflop"] < errors["parametric"] < 0.02
     assert set(found.families) == {"autoregressive", "masked", "uniform", "interpolating"}
     assert found.recommendation.family == "autoregressive"
-    assert any("the form of the law matters more" in r for r in found.recommendation.reasons)
+    assert any("the parametric law agrees" in r for r in found.recommendation.reasons)
     (second,) = found.families["autoregressive"].other_laws
-    assert second.law == "parametric" and second.loss > found.families["autoregressive"].loss
+    low, high = found.families["autoregressive"].loss_interval or (0, 0)
+    assert second.law == "parametric" and low < (second.loss or 0) < high
     assert plan(published, 1e21, 1e9).law == "parametric"
+
+
+def test_laws_that_disagree_are_said_to(published: Sequence[LawResult]) -> None:
+    """E = 0 is a form that these runs contradict by more than its interval."""
+    points = published_points("published:2602.15014")
+    straight = fit_isoflop(points, bootstrap=100, irreducible=False).result()
+    laws = [straight, *(law for law in published if law.law == "parametric")]
+    reasons = plan(laws, 1e21).recommendation.reasons
+    assert any("the form of the law matters more" in reason for reason in reasons)
 
 
 def test_batch_and_rate_come_with_their_source(published: Sequence[LawResult]) -> None:

@@ -23,10 +23,10 @@ def fit() -> dict:
 @pytest.mark.parametrize(
     ("family", "multiplier", "paper", "n_exponent", "by_eye", "l_exponent"),
     [
-        ("autoregressive", 1.0, 1, 0.6138, 0.63, -0.0676),
-        ("masked", 13.36, 14, 0.5247, 0.52, -0.0617),
-        ("uniform", 24.74, 23, 0.6602, 0.67, -0.0663),
-        ("interpolating", 33.01, 32, 0.5612, 0.56, -0.0641),
+        ("autoregressive", 1.0, 1, 0.6269, 0.63, -0.1736),
+        ("masked", 14.62, 14, 0.5229, 0.52, -0.0635),
+        ("uniform", 23.59, 23, 0.6610, 0.67, -0.1333),
+        ("interpolating", 31.59, 32, 0.5585, 0.56, -0.1767),
     ],
 )
 def test_the_published_laws(
@@ -41,7 +41,7 @@ def test_the_published_laws(
     found = fit["families"][family]
     found_multiplier = found["multiplier_vs_autoregressive"]
     assert found_multiplier["value"] == pytest.approx(multiplier, abs=0.01)
-    assert found_multiplier["value"] == pytest.approx(paper, rel=0.1)
+    assert found_multiplier["value"] == pytest.approx(paper, rel=0.05)
     assert found_multiplier["low"] <= paper <= found_multiplier["high"]
     assert found["N_exponent"]["value"] == pytest.approx(n_exponent, abs=1e-4)
     assert found["N_exponent"]["value"] == pytest.approx(by_eye, abs=0.02)
@@ -70,10 +70,10 @@ def test_the_lowest_losses_are_those_of_the_figure(
 @pytest.mark.parametrize(
     ("flops", "convention", "exponents", "multipliers"),
     [
-        (None, "core", (0.6277, 0.5389, 0.6774, 0.5762), (13.35, 24.73, 33.00)),
-        (None, "total", (0.5253, 0.4204, 0.5405, 0.4519), (13.69, 25.61, 34.58)),
-        ("exact", "non_embedding", (0.6276, 0.5448, 0.6878, 0.5811), (14.79, 26.97, 35.39)),
-        ("6ND", "non_embedding", (0.5950, 0.5050, 0.6251, 0.5366), (13.89, 26.23, 35.27)),
+        (None, "core", (0.6410, 0.5370, 0.6780, 0.5738), (14.60, 23.53, 31.48)),
+        (None, "total", (0.5423, 0.4184, 0.5417, 0.4438), (14.92, 24.15, 32.65)),
+        ("exact", "non_embedding", (0.6411, 0.5430, 0.6880, 0.5789), (15.77, 24.69, 32.89)),
+        ("6ND", "non_embedding", (0.6059, 0.5034, 0.6252, 0.5349), (15.44, 25.77, 35.00)),
     ],
 )
 def test_conventions_move_the_exponents_more_than_the_multipliers(
@@ -103,7 +103,7 @@ def test_the_figures_own_axis_flattens_the_law(tmp_path: Path) -> None:
     families = fit_isoflop(table_points(table), bootstrap=0).to_json()["families"]
     found = {name: family["N_exponent"]["value"] for name, family in families.items()}
     assert found == pytest.approx(
-        {"autoregressive": 0.5616, "masked": 0.4611, "uniform": 0.5876, "interpolating": 0.4943},
+        {"autoregressive": 0.5786, "masked": 0.4593, "uniform": 0.5887, "interpolating": 0.4881},
         abs=1e-4,
     )
 

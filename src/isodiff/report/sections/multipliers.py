@@ -5,9 +5,9 @@ from __future__ import annotations
 import altair as alt
 
 from isodiff.report import charts
-from isodiff.report.blocks import Figure, Section, missing
+from isodiff.report.blocks import Block, Cell, Column, Figure, Section, Table, missing
 from isodiff.report.charts import Chart, Rows
-from isodiff.report.format import ratio, with_interval
+from isodiff.report.format import ratio, scientific, with_interval
 from isodiff.report.sections.laws import why_no_laws
 from isodiff.report.study_folder import StudyFolder
 from isodiff.report.theme import MUTED
@@ -15,9 +15,13 @@ from isodiff.scaling.fitting.bootstrap import LEVEL
 from isodiff.scaling.laws.law import REFERENCE
 
 _CAPTION = (
-    f"How many times the training compute of {REFERENCE} a family needs for the same loss: the "
-    f"{REFERENCE} law read at the family's lowest losses. Left of 1 is cheaper. Intervals: "
-    f"{LEVEL:.0%}, bootstrap."
+    f"How many times the training compute of {REFERENCE} a family needs for the same loss, at the largest "
+    f"budget where its minimum is trusted: the {REFERENCE} law read at the loss of the family's law. Left of "
+    f"1 is cheaper. Intervals: {LEVEL:.0%}, bootstrap."
+)
+_BY_BUDGET = (
+    f"The same at every budget; below it, how many times below its smallest budget the {REFERENCE} law is "
+    "read. The farther, the more the form of that law decides."
 )
 
 
@@ -27,7 +31,32 @@ def multipliers_section(study: StudyFolder) -> Section:
     wide, narrow = (_chart(study, narrow) for narrow in (False, True))
     if wide is None:
         return missing(title, anchor, _why_none(study))
-    return Section(title, [Figure(anchor, wide, narrow, _CAPTION)], anchor)
+    blocks: list[Block] = [Figure(anchor, wide, narrow, _CAPTION)]
+    if table := _by_budget(study):
+        blocks.append(table)
+    return Section(title, blocks, anchor)
+
+
+def _by_budget(study: StudyFolder) -> Table | None:
+    """The multiplier of every family at each of its budgets."""
+    found = {family: study.fit(family).multipliers for family in study.families}
+    shown = [family for family, rows in found.items() if len(rows) > 1]
+    budgets = sorted({row.budget for family in shown for row in found[family]})
+    if not shown:
+        return None
+
+    def cell(family: str, budget: float) -> Cell:
+        row = next((row for row in found[family] if row.budget == budget), None)
+        far = row and row.extrapolation and row.extrapolation > 1
+        note = f"{ratio(row.extrapolation)} below" if row and row.extrapolation and far else ""
+        return Cell(with_interval(row), note=note)
+
+    columns = (Column("FLOPs", numeric=False), *map(Column, shown))
+    rows = tuple(
+        (Cell(scientific(budget)), *(cell(family, budget) for family in shown))
+        for budget in budgets
+    )
+    return Table(columns, rows, title="Budget by budget", caption=_BY_BUDGET)
 
 
 def _why_none(study: StudyFolder) -> str:

@@ -183,7 +183,10 @@ def multiplier_sentence(families: Sequence[FamilyRanking]) -> str:
     why = "; ".join(sorted(reasons))
     if not known:
         return f"What each family would pay for equal loss is not known{why and f': {why}'}."
-    text = f"Compute for equal loss, as a multiple of {REFERENCE} by its law: {listed(known)}."
+    text = (
+        f"Compute for equal loss, as a multiple of {REFERENCE} by its law, at the largest budget: "
+        f"{listed(known)}."
+    )
     if far := [one.family for one in families if one.extrapolated]:
         text += (
             f" For {listed(far)} that law is read more than {FAR:g} times below its smallest "

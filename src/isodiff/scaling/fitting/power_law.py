@@ -25,6 +25,8 @@ _EXPONENTS = np.linspace(-1.5, -0.005, 60)
 """Where an exponent is sought when the irreducible loss E is free."""
 FEWEST_WITH_FLOOR = 4
 """Minima below which three coefficients fit anything, and E is taken as 0."""
+_WILD = 50.0
+"""ln of losses beyond which a replicate's minimum is only wild."""
 _STARTS, _BOUNDS = (0.2, 0.4, 0.8), (0.02, 3.0)
 """Of the exponents of the surface."""
 GOLDEN = (np.sqrt(5) - 1) / 2
@@ -98,7 +100,7 @@ def fit_loss(
     plain = straight(log_c, log_y, keep, weight)
     if not irreducible or keep.shape[1] < FEWEST_WITH_FLOOR:
         return plain
-    y = np.exp(np.where(keep, log_y, 0.0))
+    y = np.exp(np.clip(np.where(keep, log_y, 0.0), -_WILD, _WILD))
     exponent, log_k, floor = _free_floor(log_c, y, np.sqrt(_kept(keep, weight)) / y)
     free = (floor > 0) & np.isfinite(log_k) & (keep.sum(axis=1) >= FEWEST_WITH_FLOOR)
     return PowerLaw(

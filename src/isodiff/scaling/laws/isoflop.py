@@ -126,7 +126,7 @@ class IsoflopFit(Fit):
             return Quantity(reason=f"no {self.reference} runs to compare with")
         if name == self.reference:
             return Quantity(value=1.0, low=1.0, high=1.0)
-        for fit in (family, reference):
+        for fit in (reference, family):
             if not np.isfinite(fit.loss.exponent[0]):
                 return Quantity(reason=f"too few accepted budgets of {fit.name}")
         log_c = float(family.minima.log_c[0, -1]) if log_c is None else log_c
@@ -216,7 +216,7 @@ def fit_isoflop(
             f"{', '.join(named)}"
         )
     families = {
-        name: fit_isoflop_family(name, own, bootstrap, generator(seed, name), irreducible, huber)
+        name: _fit_family(name, own, bootstrap, generator(seed, name), irreducible, huber)
         for name, own in named.items()
     }
     if irreducible:
@@ -224,7 +224,7 @@ def fit_isoflop(
     return IsoflopFit(data, bootstrap, seed, families, irreducible, huber, reference)
 
 
-def fit_isoflop_family(
+def _fit_family(
     name: str,
     points: Sequence[Point],
     bootstrap: int,

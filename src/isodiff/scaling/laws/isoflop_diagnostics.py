@@ -7,7 +7,7 @@ import numpy as np
 from isodiff.errors import InputError, nearest
 from isodiff.scaling.fitting.bootstrap import LEVEL, SIGNIFICANT, interval
 from isodiff.scaling.fitting.parabola import Curve
-from isodiff.scaling.fitting.power_law import FEWEST_WITH_FLOOR, PowerLaw, exp
+from isodiff.scaling.fitting.power_law import FEWEST_WITH_FLOOR, Array, PowerLaw, exp
 from isodiff.scaling.laws.isoflop import IsoflopFamilyFit, IsoflopFit, fit_isoflop
 from isodiff.scaling.laws.isoflop_checks import (
     SmallerFits,
@@ -27,7 +27,7 @@ from isodiff.scaling.laws.isoflop_result import (
     PowerLaws,
     RefusedCurve,
 )
-from isodiff.scaling.laws.law import Draws, Law, Ranges
+from isodiff.scaling.laws.law import REFERENCE, Draws, Law, Ranges
 from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.points import Points, share_budgets
 
@@ -36,18 +36,7 @@ _DRAWS = 200
 """Replicates of the laws that are kept, for intervals of whatever is read off them later."""
 _TOO_MANY = (1 - LEVEL) / 2
 """Share of lost refits from which an interval's ends can no longer be trusted."""
-_AUTOREGRESSIVE = {
-    "ar",
-    "arm",
-    "arlm",
-    "autoregressive",
-    "causal",
-    "causallm",
-    "gpt",
-    "gpt2",
-    "llama",
-    "ntp",
-}
+_ALSO = f" ar arm arlm causal causallm gpt gpt2 llama ntp {REFERENCE} "
 """Names that others give the reference."""
 _BIASED = 0.1
 """Relative bias of N* from which the parabola's form is worth a warning."""
@@ -117,15 +106,23 @@ def _diagnosed(fit: IsoflopFit, name: str, smaller: SmallerFits) -> IsoflopFamil
 
 
 def _draws(family: IsoflopFamilyFit) -> Draws:
-    """Replicates of the three laws y = irreducible + e^log_k C^exponent; none without a bootstrap."""
+    """Replicates of the three laws y = irreducible + e^log_k C^exponent; none without a bootstrap.
+
+    A law without any, beside one that has them, stays as it is.
+    """
     laws = {"N": family.parameters, "D": family.tokens, "L": family.loss}
+    rows = min(_DRAWS, max(len(law.exponent) for law in laws.values()) - 1)
+
+    def drawn(values: Array) -> Array:
+        return values[1 : rows + 1] if len(values) > 1 else np.repeat(values, rows)
+
     columns = {
-        f"{symbol}_{part}": getattr(law, part)[1 : _DRAWS + 1]
+        f"{symbol}_{part}": drawn(getattr(law, part))
         for symbol, law in laws.items()
         for part in ("log_k", "exponent", "irreducible")
     }
-    rows = np.stack(list(columns.values()), axis=1)
-    return Draws.of(tuple(columns), rows[np.isfinite(rows).all(axis=1)])
+    table = np.stack(list(columns.values()), axis=1)
+    return Draws.of(tuple(columns), table[np.isfinite(table).all(axis=1)])
 
 
 def _constants(law: PowerLaw) -> PowerLawConstants | None:
@@ -196,7 +193,7 @@ def _warnings(fit: IsoflopFit, families: dict[str, IsoflopFamily]) -> list[str]:
 def _no_reference(reference: str, families: list[str]) -> str:
     """Why there are no multipliers, and how to have them."""
     plain = {name: "".join(filter(str.isalnum, name)).lower() for name in families}
-    meant = next((name for name, word in plain.items() if word in _AUTOREGRESSIVE), None)
+    meant = next((name for name, word in plain.items() if f" {word} " in _ALSO), None)
     near = f"; did you mean {meant!r}?" if meant else nearest(reference, families)
     return (
         f"no family is named {reference}: there are no multipliers{near or ';'} --reference FAMILY names the "

@@ -31,7 +31,7 @@ from isodiff.scaling.fitting.power_law import Array, PowerLaw, straight
 from isodiff.scaling.laws.loss_surface import Cost, Surface
 from isodiff.scaling.laws.parametric import Runs
 
-_TIED = {"alpha": 0.06, "beta": 0.06, "log_e": 0.25}
+_TIED = {"alpha": 0.09, "beta": 0.09, "log_e": 0.35}
 """Eq. (2): widths about the mean of all families."""
 _MEANS = {"alpha": (0.35, 0.2), "beta": (0.35, 0.2)}
 """Eq. (2): of the means; that of ln E may be anything."""

@@ -169,6 +169,7 @@ class Surface:
         x = np.clip(x, 0.0, _FARTHEST)
         for _ in range(_STEPS):
             s = cost.slope(x)
+            s = np.where(s > 0, s, np.nan)
             miss = balance - alpha * x + beta * (log_c - cost.log(x)) - np.log(s)
             step = miss / (alpha + beta * s + cost.bend(x) / s)
             x = np.clip(x + step, 0.0, _FARTHEST)
