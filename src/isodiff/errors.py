@@ -26,7 +26,7 @@ def without_folders(text: str) -> str:
 _FOLDERS = re.compile(r"""(?<![\w.~/-])~?/(?!/)(?:[^\s/'"]+/)*(?=[^\s/'"])""")
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """The first line of what an exception says, or its name where it says nothing."""
     said = str(error).strip()
     return said.splitlines()[0] if said else type(error).__name__

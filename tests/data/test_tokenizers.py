@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Library
 from tokenizers import decoders, models, pre_tokenizers
 
+from isodiff.data.literal import BYTE_OF
 from isodiff.data.subword import (
-    BYTE_OF,
     SubwordTokenizer,
     UntrainedBPE,
     from_file,

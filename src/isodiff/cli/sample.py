@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
 from collections import Counter
 from functools import partial
@@ -16,6 +17,7 @@ from tyro.conf import arg
 from isodiff.cli.options import File, Number, NumTokens, Opening, RunFolder, Seed, Text
 from isodiff.cli.sampler_options import SamplerOptions, sampler_settings
 from isodiff.cli.verb import Answer
+from isodiff.data.tokenizer import NO_TOKEN_MARK
 from isodiff.errors import InputError
 from isodiff.families import sample, undecided
 from isodiff.families.base import UNDECIDED, Sampler
@@ -163,9 +165,8 @@ def _initial_state(trained: Trained, options: _Options) -> Tokens:
         InputError: they leave nothing to write.
     """
     length = options.length or trained.spec.length
-    first, last = (
-        _encoded(trained, text, options.blank) for text in (options.prompt, options.suffix)
-    )
+    first = _encoded(trained, options.prompt, options.blank)
+    last = _encoded(trained, options.suffix, options.blank, within=True)
     left = length - len(first) - len(last)
     if left < 0 or UNDECIDED not in first + last + [UNDECIDED] * left:
         raise InputError(
@@ -175,13 +176,20 @@ def _initial_state(trained: Trained, options: _Options) -> Tokens:
     return torch.tensor([first + [UNDECIDED] * left + last])
 
 
-def _encoded(trained: Trained, text: str, blank: str | None) -> list[int]:
-    """Token ids of a text; marks are undecided."""
+def _encoded(trained: Trained, text: str, blank: str | None, *, within: bool = False) -> list[int]:
+    """Token ids of a text, `within` one if something stands before it; marks are undecided.
+
+    What follows a mark stands within the text. A tokenizer that does not keep a piece as it is says so.
+    """
+    tokenizer = trained.corpus.tokenizer
     ids: list[int] = []
     for number, part in enumerate(text.split(blank) if blank else [text]):
         ids += [UNDECIDED] * (number > 0)
-        if part:
-            ids += trained.corpus.tokenizer.encode(part).tolist()
+        encoded = tokenizer.encode_within(part) if within or number else tokenizer.encode(part)
+        kept = tokenizer.decode(np.append(UNDECIDED, encoded) if within or number else encoded)
+        if (kept := kept.removeprefix(NO_TOKEN_MARK)) != part:
+            print(f"tokenizer {tokenizer.name} takes {part!r} for {kept!r}", file=sys.stderr)
+        ids += encoded.tolist()
     return ids
 
 

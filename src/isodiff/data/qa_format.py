@@ -5,8 +5,7 @@ A file has one JSON object a line, {"question": ..., "answer": "... #### n"}. Th
     Question: {question}\nAnswer: {answer}<end>
 
 where everything up to `Answer:` is the prompt, given and never scored; the answer begins with its space and
-its end is a token of its own. The two are encoded apart, so a prompt has the same tokens in training and
-when an answer is to be written.
+its end is a token of its own. The two are encoded together and divided where the tokens of the whole are.
 """
 
 from __future__ import annotations
@@ -121,9 +120,9 @@ def tokenize_questions(
             f"tokenizer {tokenizer.name} cannot write {_SAMPLE.strip()!r}; answers need a run on a corpus "
             "with bytes, bpe:SIZE or gpt2"
         )
-    return [
-        TokenizedQuestion(
-            tokenizer.encode(q.prompt), np.append(tokenizer.encode(q.response), tokenizer.eos)
-        )
-        for q in questions
-    ]
+    return [_tokenized(question, tokenizer) for question in questions]
+
+
+def _tokenized(question: QuestionAnswer, tokenizer: Tokenizer) -> TokenizedQuestion:
+    whole, known = tokenizer.encode_divided(question.prompt, question.response)
+    return TokenizedQuestion(whole[:known], np.append(whole[known:], tokenizer.eos))

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from isodiff.data.literal import LiteralEncoder, bytes_of
 from isodiff.data.tokenizer import END_MARK, Tokenizer, plain_tokenizer
 from isodiff.errors import InputError, nearest, reason
+from isodiff.files import regular
 
 FILE = "tokenizer.json"
 _FORMS = ("bytes", "text8", "text8:normalize", "bpe:SIZE", "gpt2", "gpt2:DIR", FILE)
 # In order of preference; the first that the vocabulary has ends a document.
 _END_TOKENS = (END_MARK, "<|end_of_text|>", "</s>", "<eos>", "[EOS]", "[SEP]")
-# GPT-2's byte alphabet: printable characters of Latin-1 stand for themselves, the rest for 256, 257, ...
-_PRINTED = [*range(33, 127), *range(161, 173), *range(174, 256)]
-BYTE_OF = {chr(byte): byte for byte in _PRINTED} | {
-    chr(256 + i): byte for i, byte in enumerate(sorted({*range(256)} - {*_PRINTED}))
-}
 
 
 class SubwordTokenizer(Tokenizer):
@@ -38,24 +33,19 @@ class SubwordTokenizer(Tokenizer):
         """Build from the text of a tokenizer.json; any exception of the library passes through."""
         self.name = name
         self.source = source
-        self.inner = tokenizers.Tokenizer.from_str(source)
-        self.inner.no_truncation()
-        self.inner.no_padding()
-        end = next((t for t in _END_TOKENS if self.inner.token_to_id(t) is not None), END_MARK)
-        self.inner.add_special_tokens([end])
-        self.inner.encode_special_tokens = True
-        self.eos = int(self.inner.get_vocab()[end])
-        # Some ids may be unused; the largest one counts.
-        self.vocab_size = max(self.inner.get_vocab().values()) + 1
-        parsed = json.loads(source)
-        self._byte_level = _is_byte_level(parsed)
-        self._byte_fallback = bool(parsed["model"].get("byte_fallback"))
-        self.token_bytes = self._count_bytes() if self._byte_level else None
+        self._encoder = LiteralEncoder(source, _END_TOKENS)
+        self.inner = self._encoder.inner
+        self.eos, self.vocab_size = self._encoder.eos, self._encoder.vocab_size
+        self.token_bytes = self._count_bytes() if self._encoder.byte_level else None
+        # A blank put in front is taken off again, by the library's decoder or here.
+        self._own_prefix = ""
+        if self.decode(self.encode("a")) == self._encoder.prefix + "a":
+            self._own_prefix = self._encoder.prefix
 
     def _count_bytes(self) -> np.ndarray:
         count = np.zeros(self.vocab_size, np.int64)
         for token, index in self.inner.get_vocab().items():
-            count[index] = len(_bytes_of(token))
+            count[index] = len(bytes_of(token))
         count[self.eos] = 0
         return count
 
@@ -66,24 +56,28 @@ class SubwordTokenizer(Tokenizer):
 
     def encode(self, text: str) -> np.ndarray:
         """Token ids of a text."""
-        return np.array(self.inner.encode(text, add_special_tokens=False).ids, np.int64)
+        return self._encoder.encode(text)
+
+    def encode_within(self, text: str) -> np.ndarray:
+        """Token ids of a text that stands after others in a document."""
+        return self._encoder.encode(text, within=True)
 
     def encode_batch(self, texts: Sequence[str]) -> Iterable[np.ndarray]:
         """`encode` for several texts, on all cores."""
-        encodings = self.inner.encode_batch_fast(list(texts), add_special_tokens=False)
-        return (np.array(encoding.ids, np.int64) for encoding in encodings)
+        return self._encoder.encode_batch(texts)
 
     def _decode_plain(self, ids: np.ndarray) -> str:
         """Text of ids, special tokens as text."""
-        return self.inner.decode(ids.tolist(), skip_special_tokens=False)
+        text = self.inner.decode(ids.tolist(), skip_special_tokens=False)
+        return text.removeprefix(self._own_prefix)
 
     def _plain_spelling(self, index: int) -> bytes:
         """Of a vocabulary that is not byte-level: what the token adds to a text."""
         token = self.inner.id_to_token(index) or ""
-        if self._byte_level:
-            return _bytes_of(token)
-        if self._byte_fallback and (byte := re.fullmatch("<0x([0-9A-F]{2})>", token)):
-            return bytes.fromhex(byte[1])
+        if self._encoder.byte_level:
+            return bytes_of(token)
+        if index in self._encoder.bytes_by_id:
+            return self._encoder.bytes_by_id[index]
         once, twice = (self._decode_plain(np.full(count, index)) for count in (1, 2))
         return twice.removeprefix(once).encode()
 
@@ -145,22 +139,6 @@ def _byte_level(model: models.BPE) -> tokenizers.Tokenizer:
     return inner
 
 
-def _bytes_of(token: str) -> bytes:
-    """Bytes of a token of a byte-level vocabulary, where every character is one byte."""
-    own = BYTE_OF.keys() >= set(token)
-    return bytes(map(BYTE_OF.__getitem__, token)) if own else token.encode()
-
-
-def _is_byte_level(part: Any) -> bool:
-    """Whether a parsed tokenizer.json has a ByteLevel pre-tokenizer, alone or in a sequence."""
-    if isinstance(part, dict) and "model" in part:
-        part = part.get("pre_tokenizer")
-    if not isinstance(part, dict):
-        return False
-    parts = part.get("pretokenizers") or []
-    return part.get("type") == "ByteLevel" or any(map(_is_byte_level, parts))
-
-
 def gpt2(folder: Path | None) -> SubwordTokenizer:
     """GPT-2's tokenizer from its two files, or from the Hugging Face hub when no folder is given.
 
@@ -203,16 +181,29 @@ def from_file(path: Path, name: str) -> SubwordTokenizer:
     Raises:
         InputError: the file is missing or is not such a tokenizer.
     """
+    if not path.exists():
+        raise InputError(f"{path} is missing; prepare the corpus again")
+    data = regular(path).read_bytes()
+    if kind := _foreign(path, data):
+        raise InputError(
+            f"{path} is {kind}; give the tokenizer.json that most models have beside it, or write one with "
+            "the transformers library: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+        )
     try:
-        return SubwordTokenizer(path.read_text(encoding="utf-8"), name)
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing; prepare the corpus again") from None
-    except OSError:
-        raise
-    except Exception as error:  # the library raises bare Exception
+        return SubwordTokenizer(data.decode("utf-8-sig"), name)
+    except BaseException as error:  # the library raises bare Exception, and panics below that
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise InputError(
             f"{path} is not a tokenizer of the tokenizers library: {reason(error)}"
         ) from None
+
+
+def _foreign(path: Path, data: bytes) -> str | None:
+    """What a vocabulary of another library is called."""
+    if re.match(rb"(?s)\n.\n.<(unk|pad|s)>", data) or path.suffix in (".model", ".spm"):
+        return "a SentencePiece model"
+    return "a tiktoken vocabulary" if re.match(rb"[A-Za-z0-9+/]+=* 0\r?\n", data) else None
 
 
 def tokenizer_for(name: str) -> Tokenizer | UntrainedBPE:
@@ -229,6 +220,12 @@ def tokenizer_for(name: str) -> Tokenizer | UntrainedBPE:
     if kind == "gpt2":
         return gpt2(Path(rest).expanduser() if rest else None)
     path = Path(name).expanduser()
+    if name and path.is_dir():
+        if not (path / FILE).is_file():
+            raise InputError(
+                f"{path} holds no {FILE}; give the path of one, or gpt2:DIR for GPT-2's files"
+            )
+        path = path / FILE
     if path.is_file():
         return from_file(path, name=FILE)
     raise InputError(

@@ -16,7 +16,7 @@ import numpy as np
 from isodiff.errors import InputError
 
 END_MARK = "<|endoftext|>"
-_NO_TOKEN_MARK = "�"
+NO_TOKEN_MARK = "�"
 
 
 class Tokenizer(ABC):
@@ -46,6 +46,21 @@ class Tokenizer(ABC):
     def encode(self, text: str) -> np.ndarray:
         """Token ids of a normalized text, int64 [n], without `eos`."""
 
+    def encode_within(self, text: str) -> np.ndarray:
+        """Token ids of a text that stands after others in a document: nothing is put in front."""
+        return self.encode(text)
+
+    def encode_divided(self, before: str, after: str) -> tuple[np.ndarray, int]:
+        """Token ids of a text in two parts, and how many of them the first part alone begins with.
+
+        The text is encoded as a whole, so its tokens are those it has as it is written, whatever merges
+        across the parts; it is divided where they first differ from those of `before`.
+        """
+        whole = self.encode(before + after)
+        alone = self.encode(before)[: len(whole)]
+        same = whole[: len(alone)] == alone
+        return whole, len(alone) if same.all() else int(same.argmin())
+
     def encode_batch(self, texts: Sequence[str]) -> Iterable[np.ndarray]:
         """`encode` for several texts."""
         return map(self.encode, texts)
@@ -62,15 +77,21 @@ class Tokenizer(ABC):
         start = 0
         for stop in [*np.flatnonzero(special), len(ids)]:
             if stop > start:
-                parts.append(self._decode_plain(ids[start:stop]))
+                begins = not start or ids[start - 1] == self.eos
+                decode = self._decode_plain if begins else self._decode_within
+                parts.append(decode(ids[start:stop]))
             if stop < len(ids):
-                parts.append(END_MARK if ids[stop] == self.eos else _NO_TOKEN_MARK)
+                parts.append(END_MARK if ids[stop] == self.eos else NO_TOKEN_MARK)
             start = stop + 1
         return "".join(parts)
 
     @abstractmethod
     def _decode_plain(self, ids: np.ndarray) -> str:
         """Text of ids in 0..V-1 that are not `eos`."""
+
+    def _decode_within(self, ids: np.ndarray) -> str:
+        """Text of such ids where others stand before them."""
+        return b"".join(map(self._plain_spelling, ids.tolist())).decode(errors="replace")
 
     def spelling(self, index: int) -> bytes:
         """UTF-8 bytes of one token, not always whole characters; those of a text's tokens make its UTF-8.

@@ -150,10 +150,7 @@ class Target:
         Raises:
             InputError: nothing is left to score, or the tokenizer cannot encode the text.
         """
-        whole = tokenizer.encode(context + continuation)
-        before = tokenizer.encode(context)[: len(whole)]
-        same = whole[: len(before)] == before
-        known = len(before) if same.all() else int(same.argmin())
+        whole, known = tokenizer.encode_divided(context, continuation)
         if known == len(whole):
             raise InputError("the target is empty; there is nothing to score")
         return cls(whole, known)
