@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -42,6 +43,13 @@ FAMILIES = {
     "blocks of 2": BlockDiffusion(vocab_size=V, block_size=2),
 }
 State = tuple[int, ...]
+BLANK: State = (V,) * L
+SURE: dict[str, Callable[[list[float]], float]] = {
+    "left_to_right": lambda row: 0.0,
+    "probability": max,
+    "margin": lambda row: sorted(row)[-1] - sorted(row)[-2],
+    "entropy": lambda row: sum(v * math.log(v) for v in row),
+}
 
 
 class Case:
@@ -59,23 +67,79 @@ class Case:
         }
         self.of = family.block(L, torch.device("cpu")).tolist()
 
-    def law(self, order: str, temperature: float = 1.0, top_k: int = V) -> Tensor:
+    def law(
+        self, order: str, temperature: float = 1.0, top_k: int = V, start: State = BLANK
+    ) -> Tensor:
         """Over V^L texts, one token at a time."""
-        total = torch.zeros(len(X), dtype=torch.float64)
-        now: dict[State, float] = {(V,) * L: 1.0}
-        for _ in range(L):
+        now: dict[State, float] = {start: 1.0}
+        for _ in range(start.count(V)):
             then: dict[State, float] = defaultdict(float)
             for state, chance in now.items():
-                block = min(b for b, token in zip(self.of, state, strict=True) if token == V)
-                masks = [i for i in range(L) if state[i] == V and self.of[i] == block]
-                p = self.p[state]
+                masks, p = self.waiting(state), self.p[state]
                 q = [cut(row, temperature, top_k) for row in p]
                 for place, token, share in moves(order, masks, p, q):
-                    then[*state[:place], token, *state[place + 1 :]] += chance * share
+                    then[written(state, {place: token})] += chance * share
             now = then
-        for state, chance in now.items():
-            total[sum(token * V**i for i, token in enumerate(reversed(state)))] += chance
-        return total
+        return over_texts(now)
+
+    def stepwise(self, order: str, steps: int) -> Tensor:
+        """The same in so many steps for each block."""
+        now: dict[State, float] = {BLANK: 1.0}
+        for block in sorted(set(self.of)):
+            size = self.of.count(block)
+            for step in range(steps):
+                then: dict[State, float] = defaultdict(float)
+                for state, chance in now.items():
+                    masks = [i for i in range(L) if state[i] == V and self.of[i] == block]
+                    for lifted, share in groups(order, masks, self.p[state], step, steps, size):
+                        for tokens in itertools.product(range(V), repeat=len(lifted)):
+                            new = dict(zip(lifted, tokens, strict=True))
+                            p = math.prod(self.p[state][i][v] for i, v in new.items())
+                            then[written(state, new)] += chance * share * p
+                now = then
+        return over_texts(now)
+
+    def waiting(self, state: State) -> list[int]:
+        """The masks of the first block that has any."""
+        block = min(b for b, token in zip(self.of, state, strict=True) if token == V)
+        return [i for i in range(L) if state[i] == V and self.of[i] == block]
+
+
+def written(state: State, new: dict[int, int]) -> State:
+    return tuple(new.get(i, token) for i, token in enumerate(state))
+
+
+def over_texts(states: dict[State, float]) -> Tensor:
+    total = torch.zeros(len(X), dtype=torch.float64)
+    for state, chance in states.items():
+        total[sum(token * V**i for i, token in enumerate(reversed(state)))] += chance
+    return total
+
+
+def groups(
+    order: str, masks: list[int], p: list[list[float]], step: int, steps: int, size: int
+) -> list[tuple[list[int], float]]:
+    """Which masks a step lifts, with what chance: all subsets of them, or as many as are due."""
+    if order == "random":
+        one = 1 / (steps - step)
+        subsets = [list(s) for k in range(L + 1) for s in itertools.combinations(masks, k)]
+        chances = [one ** len(s) * (1 - one) ** (len(masks) - len(s)) for s in subsets]
+        return [(s, chance) for s, chance in zip(subsets, chances, strict=True) if chance]
+    count = sum(rank * steps // size == step for rank in range(size))
+    if order == "left_to_right":
+        return [(masks[:count], 1.0)]
+    by_value: list[list[int]] = []  # groups of equals, the surest first
+    for i in sorted(masks, key=lambda i: -SURE[order](p[i])):
+        last = by_value[-1] if by_value else None
+        if last and SURE[order](p[last[0]]) - SURE[order](p[i]) < NEAR:
+            last.append(i)
+        else:
+            by_value.append([i])
+    chosen: list[int] = []
+    for group in map(sorted, by_value):
+        m = min(count - len(chosen), len(group))
+        chosen += [group[-(-k * len(group) // m)] for k in range(m)]
+    return [(chosen, 1.0)]
 
 
 def cut(p: list[float], temperature: float, top_k: int) -> list[float]:
@@ -98,13 +162,7 @@ def moves(
             chance = math.prod(q[i][v] for i, v in zip(masks, drawn, strict=True))
             found.append((masks[i], drawn[i], chance))
         return found
-    sure = {
-        "left_to_right": lambda row: 0.0,
-        "probability": max,
-        "margin": lambda row: sorted(row)[-1] - sorted(row)[-2],
-        "entropy": lambda row: sum(v * math.log(v) for v in row),
-    }[order]
-    i = masks[leftmost([sure(p[i]) for i in masks])]
+    i = masks[leftmost([SURE[order](p[i]) for i in masks])]
     return [(i, v, q[i][v]) for v in range(V)]
 
 
@@ -145,6 +203,36 @@ def test_sampler_likelihood_and_enumeration_agree(label: str, order: str) -> Non
     sampler = one.family.sampler(steps=None, order=order)
     x, nfe = sample(one.family, one.denoiser, undecided(DRAWS, L), sampler, rng=rng)
     assert bool((nfe == L).all())
+    assert p_value(x, law) > 1e-3
+
+
+@pytest.mark.parametrize("order", METHODS)
+@pytest.mark.parametrize("label", ["masked, network 1", "blocks of 3, network 2"])
+def test_given_tokens_are_shown_to_both(label: str, order: str) -> None:
+    one, given = case(label), 2
+    prompt = undecided(DRAWS, L)
+    prompt[:, given] = 1
+    law = one.law(order, start=(V, V, 1, V))
+    observed = (torch.arange(L) == given).expand(len(X), -1)
+    found = scores(one.family, one.denoiser, X, observed=observed, method=METHODS[order])
+    p = torch.where(X[:, given] == 1, (-found.nats).exp(), 0)
+    torch.testing.assert_close(p, law, rtol=1e-4, atol=1e-7)
+    rng, sampler = Rows.of(stream(2, order), DRAWS), one.family.sampler(steps=None, order=order)
+    x, _ = sample(one.family, one.denoiser, prompt, sampler, rng=rng)
+    assert p_value(x, law) > 1e-3
+
+
+@pytest.mark.parametrize("order", ["random", *SURE])
+@pytest.mark.parametrize("label", ["masked, rough", "masked, network 1", "blocks of 3, network 2"])
+def test_several_at_a_time_have_the_law_of_their_groups(label: str, order: str) -> None:
+    """Tokens of a step are drawn apart; which they are, the network or chance says."""
+    one, steps = case(label), 2
+    law = one.stepwise(order, steps)
+    rng = Rows.of(stream(3, label, order), DRAWS)
+    # The masked sampler has one block, the other its steps in each.
+    sampler = one.family.sampler(steps=steps, order=order)
+    x, _ = sample(one.family, one.denoiser, undecided(DRAWS, L), sampler, rng=rng)
+    assert float(law.sum()) == pytest.approx(1, abs=1e-6)
     assert p_value(x, law) > 1e-3
 
 
