@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from isodiff.errors import InputError
+from isodiff.bounds import Checked, Count, Fraction, SomeFraction, Temperature
 
 IN_CACHE = 2**18  # float64 numbers that a processor's cache holds
 
@@ -35,7 +35,7 @@ def _inverse_cdf(weights: Float[Tensor, "... K"], u: Float[Tensor, "..."]) -> In
 
 
 @dataclass(frozen=True, kw_only=True)
-class Truncation:
+class Truncation(Checked):
     """Which part of a prediction is drawn from; the default is all of it, as predicted.
 
     Attributes:
@@ -45,20 +45,10 @@ class Truncation:
         min_p: tokens of at least this share of the likeliest one's probability (arXiv 2407.01082).
     """
 
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float = 1.0
-    min_p: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.temperature < 0:
-            raise InputError(f"temperature must not be negative, got {self.temperature}")
-        if self.top_k is not None and self.top_k < 1:
-            raise InputError(f"top_k must be at least 1, got {self.top_k}")
-        if not 0 < self.top_p <= 1:
-            raise InputError(f"top_p must lie in (0, 1], got {self.top_p}")
-        if not 0 <= self.min_p <= 1:
-            raise InputError(f"min_p must lie in [0, 1], got {self.min_p}")
+    temperature: Temperature = 1.0
+    top_k: Count | None = None
+    top_p: SomeFraction = 1.0
+    min_p: Fraction = 0.0
 
     def weights(self, logits: Float[Tensor, "... V"]) -> Float[Tensor, "... V"]:
         """Weights to draw from, in proportion: the tempered probabilities, 0 where cut off.

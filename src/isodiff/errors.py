@@ -36,3 +36,39 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?`, or nothing where no known name is close."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+_LINE_ENDS = re.compile("\\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\\s*")
+_NOT_SHOWN = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
+)
+_LONGEST_LINE, _LONGEST_VALUE = 500, 80
+
+
+def printable(text: str) -> str:
+    r"""Text that a terminal shows and does not obey; line ends and tabs stay.
+
+    Control characters, half surrogates and marks that turn the direction of writing are written out: `\x1b`.
+    """
+    return _NOT_SHOWN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def one_line(text: str) -> str:
+    """A message as one printable line of at most 500 characters, its middle left out where it is longer."""
+    line = printable(_LINE_ENDS.sub(" ", text.strip()))
+    if len(line) <= _LONGEST_LINE:
+        return line
+    return f"{line[: _LONGEST_LINE - 205]} ... {line[-200:]}"
+
+
+def shown(value: object) -> str:
+    """A value in a message: as Python writes it, cut where that is long."""
+    short = value[:_LONGEST_VALUE] if isinstance(value, str | bytes | list | tuple) else value
+    try:
+        text = repr(short)
+    except (
+        ValueError,
+        RecursionError,
+    ):  # an integer of thousands of digits, lists of lists of lists
+        return "a value too long to show"
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."

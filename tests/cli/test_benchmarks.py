@@ -133,7 +133,7 @@ def test_what_is_said_to_people(folder, runs, capsys):
         (["{nowhere}"], "nowhere.jsonl is not a file"),
         (["{long}"], "long.jsonl has no item that fits; line 1: a target of 41 tokens"),
         (["{file}", "--draws", "0"], "draws must be at least 1, got 0"),
-        (["{file}", "--error", "1.5"], "error must lie in (0, 1), got 1.5"),
+        (["{file}", "--error", "1.5"], "error must be less than 1, got 1.5"),
         (["{file}", "--limit", "0"], "limit must be at least 1, got 0"),
         (["{file}", "--task", "piqa", "--joiner", ""], "has a joiner of its own"),
         (["{file}", "--harness", "arc_easy"], "no option --harness"),

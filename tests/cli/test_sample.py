@@ -57,17 +57,20 @@ def runs(tmp_path_factory) -> dict[str, str]:
         ("masked", ["--steps", "0"], "steps must be at least 1, got 0"),
         ("uniform", ["--steps", "-3"], "steps must be at least 1, got -3"),
         ("uniform", ["--steps", "None"], "uniform noise needs a number of steps"),
-        ("uniform", ["--kappa", "1.5"], "kappa must lie in [0, 1], got 1.5"),
-        ("interpolating", ["--alpha-0", "-0.5"], "alpha_0 must lie in [0, 1], got -0.5"),
+        ("uniform", ["--kappa", "1.5"], "--kappa must be at most 1, got 1.5"),
+        ("interpolating", ["--alpha-0", "-0.5"], "--alpha-0 must be at least 0, got -0.5"),
         ("interpolating", ["--block", "0"], "block must be at least 1, got 0"),
         ("masked", ["--block", "0"], "block must be at least 1, got 0"),
         ("masked", ["--remask", "0.1", "--order", "margin"], "remask needs steps"),
-        *((name, ["--top-p", "0"], "top_p must lie in (0, 1], got 0.0") for name in FAMILIES),
-        *((name, ["--top-p", "1.5"], "top_p must lie in (0, 1], got 1.5") for name in FAMILIES),
-        *((name, ["--top-k", "0"], "top_k must be at least 1, got 0") for name in FAMILIES),
-        *((name, ["--min-p", "2"], "min_p must lie in [0, 1], got 2.0") for name in FAMILIES),
-        *((name, ["--temperature", "-1"], "temperature must not be") for name in FAMILIES),
-        ("masked", ["--num", "0"], "num and batch_size must be at least 1"),
+        *((name, ["--top-p", "0"], "--top-p must be more than 0, got 0.0") for name in FAMILIES),
+        *((name, ["--top-p", "1.5"], "--top-p must be at most 1, got 1.5") for name in FAMILIES),
+        *((name, ["--top-k", "0"], "--top-k must be at least 1, got 0") for name in FAMILIES),
+        *((name, ["--min-p", "2"], "--min-p must be at most 1, got 2.0") for name in FAMILIES),
+        *(
+            (name, ["--temperature", "-1"], "--temperature must be at least 0, got -1.0")
+            for name in FAMILIES
+        ),
+        ("masked", ["--num", "0"], "--num must be at least 1, got 0"),
         (
             "masked",
             ["--kappa", "0.5"],

@@ -16,7 +16,7 @@ FILES = LIBRARY.files
 
 LAYERS = [
     ("errors",),
-    ("allocator", "files", "intervals", "provenance", "types", "units", "upgrade"),
+    ("allocator", "bounds", "files", "intervals", "provenance", "types", "units", "upgrade"),
     ("categorical", "progress", "references", "rng", "serialization", "text_files"),
     ("json_lines", "record", "study_record"),
     ("task_results",),

@@ -38,7 +38,8 @@ def test_looks_double_up_to_the_last():
 
 
 @pytest.mark.parametrize(
-    ("rules", "message"), [({"error": 0}, "error must lie"), ({"most": 0}, "draws must")]
+    ("rules", "message"),
+    [({"error": 0.0}, "error must be more than 0"), ({"most": 0}, "most must be at least 1")],
 )
 def test_rules_that_make_no_sense(rules, message):
     with pytest.raises(InputError, match=message):

@@ -243,8 +243,8 @@ def test_the_next_look_is_shown_the_estimate_itself(temperature: float) -> None:
     ("options", "message"),
     [
         ({"steps": None}, "gaussian noise needs a number of steps"),
-        ({"score_temperature": 0.0}, "score_temperature must be positive, got 0.0"),
-        ({"guidance": -1.0}, "guidance must not be negative"),
+        ({"score_temperature": 0.0}, "score_temperature must be at least 1e-06, got 0.0"),
+        ({"guidance": -1.0}, "guidance must be at least 0"),
     ],
 )
 def test_impossible_samplers_are_refused(options: dict, message: str) -> None:

@@ -147,8 +147,8 @@ def test_of_one_budget_the_lower_loss_is_chosen(folder, tmp_path):
         (["nowhere"], "nowhere does not exist"),
         (["RUNS", "--reference-model", "MASKED"], "its likelihood is a bound"),
         (["MASKED"], "no run here has an exact likelihood to score texts"),
-        (["RUNS", "--steps", "0"], "steps must be positive numbers"),
-        (["RUNS", "--texts", "1"], "two texts or more"),
+        (["RUNS", "--steps", "0"], "--steps[0] must be at least 1, got 0"),
+        (["RUNS", "--texts", "1"], "--texts must be at least 2, got 1"),
     ],
 )
 def test_what_cannot_be_measured_is_one_line(folder, tmp_path, capsys, words, message):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from isodiff.cli.verb import WorkFailed
-from isodiff.errors import InputError, nearest
+from isodiff.errors import InputError, nearest, one_line, printable
 
 _COMPLETION = ("--tyro-print-completion", "--tyro-write-completion")
 
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             code, said = _outcome(list(sys.argv[1:] if argv is None else argv))
             if said:
-                print(said)
+                print(printable(said))
         finally:
             sys.stdout.flush()
     except BrokenPipeError:  # the reader of stdout, `head` say, has seen enough: that is no error
@@ -93,7 +93,7 @@ def _outcome(argv: list[str]) -> tuple[int, str]:
 
 
 def _failed(code: int, verb: str, why: object) -> tuple[int, str]:
-    print(f"isodiff {verb}".strip() + f": {why}", file=sys.stderr)
+    print(one_line(f"isodiff {verb}".strip() + f": {why}"), file=sys.stderr)
     return code, ""
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from isodiff.bounds import PartFraction, Positive, Utf8
 from isodiff.cli.evaluation_text import (
     bits_text,
     documents_text,
@@ -20,6 +21,8 @@ from isodiff.cli.options import (
     Folder,
     Name,
     Number,
+    NumberOrNone,
+    NumDraws,
     NumTokens,
     Opening,
     RunFolder,
@@ -38,7 +41,7 @@ from isodiff.task_results import ChoiceResult, ClozeResult, SplitResult
 from isodiff.units import perplexity as perplexity_of
 
 _TaskName = Annotated[
-    str, arg(metavar="NAME", help_behavior_hint=lambda _: f"(one of {', '.join(TASKS)})")
+    Utf8, arg(metavar="NAME", help_behavior_hint=lambda _: f"(one of {', '.join(TASKS)})")
 ]
 
 
@@ -55,9 +58,9 @@ class _Scoring:
     """
 
     limit: Number | None = None
-    draws: Number | None = None
-    error: Annotated[float, arg(metavar="CHANCE")] = 0.05
-    steps: Number = 64
+    draws: NumDraws | None = None
+    error: Annotated[PartFraction, arg(metavar="CHANCE")] = 0.05
+    steps: NumDraws = 64
     seed: Seed = 0
     batch_tokens: NumTokens = 2**14
 
@@ -83,7 +86,7 @@ def _split(
     *,
     split: Literal["validation", "test", "train"] = "test",
     windows: Number = 512,
-    draws: Number = 4,
+    draws: NumDraws = 4,
 ) -> Answer:
     """Nats per token and bits per byte of a split of the run's own corpus.
 
@@ -128,11 +131,11 @@ def _split(
 def _text(
     folder: RunFolder,
     opening: Opening,
-    files: Annotated[tuple[str, ...], Positional, arg(metavar="FILE [FILE ...]")],
+    files: Annotated[tuple[Utf8, ...], Positional, arg(metavar="FILE [FILE ...]")],
     *,
     method: Name = "auto",
-    target_se: Annotated[float | None, arg(metavar="NATS")] = None,
-    budget: Number | None = None,
+    target_se: Annotated[Positive | None, arg(metavar="NATS")] = None,
+    budget: NumDraws | None = None,
     stride: NumTokens | None = None,
     end: bool = True,
     separator: Text | None = None,
@@ -211,11 +214,11 @@ def _task(
 def _harness(
     folder: RunFolder,
     opening: Opening,
-    task: Annotated[str, Positional, arg(metavar="TASK")],
+    task: Annotated[Utf8, Positional, arg(metavar="TASK")],
     scoring: Annotated[_Scoring, arg(name="")],
     *,
     include_path: Folder | None = None,
-    num_fewshot: Number | None = None,
+    num_fewshot: NumberOrNone | None = None,
 ) -> Answer:
     """Score a run on a task of lm-evaluation-harness, which brings its own data.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isodiff.cli.options import Number, NumTokens
+from isodiff.cli.options import NumTokens
 from isodiff.cli.options import Shape as ShapeName
 from isodiff.cli.verb import Answer
 from isodiff.cost.flops import training_flops
@@ -19,7 +19,7 @@ def run(
     *,
     shape: ShapeName = "25k",
     length: NumTokens = 128,
-    vocab_size: Number = 257,
+    vocab_size: NumTokens = 257,
     markdown: bool = False,
 ) -> Answer:
     """List the families: exact likelihood or bound, training FLOPs per token, reference.

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
+from isodiff.bounds import Positive
 from isodiff.cli.options import Corpus as CorpusFolder
 from isodiff.cli.options import File, Flops, Number, NumTokens, RunFolder
 from isodiff.cli.parsing import Parsed, settings_of
@@ -51,7 +52,7 @@ class _Options(TrainingOptions):
     data: File
     test: File | None = None
     task: Literal["gsm8k"] = "gsm8k"
-    epochs: float = 3.0
+    epochs: Annotated[Positive, arg(metavar="NUMBER")] = 3.0
     budget: Flops | None = None
     answer_tokens: NumTokens | None = None
     length: NumTokens | None = None

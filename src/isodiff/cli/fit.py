@@ -9,8 +9,9 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from isodiff.bounds import Utf8
 from isodiff.cli.law_text import law_text
-from isodiff.cli.options import File, Number, Seed, Source, Text
+from isodiff.cli.options import File, NumReplicates, Seed, Source, Text
 from isodiff.cli.verb import Answer
 from isodiff.errors import InputError, nearest
 from isodiff.record import Convention
@@ -29,8 +30,8 @@ _FLAGS = {"resampling": "resample", "irreducible": "no-irreducible"}
 def run(
     source: Annotated[tuple[Source, ...], Positional],
     *,
-    law: Annotated[str, arg(metavar="{" + ",".join(registered()) + "}")] = "isoflop",
-    bootstrap: Number = 1000,
+    law: Annotated[Utf8, arg(metavar="{" + ",".join(registered()) + "}")] = "isoflop",
+    bootstrap: NumReplicates = 1000,
     resample: Resampling | None = None,
     flops: Convention | None = None,
     parameters: Parameters | None = None,

@@ -8,14 +8,18 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
+from isodiff.bounds import Utf8
 from isodiff.cli.options import (
+    AtLeastTwo,
     Device,
     Flops,
     Folder,
-    Number,
+    NumDraws,
     RunFolders,
     Seconds,
     Share,
+    TokensPerSecond,
+    Workers,
     WorkerThreads,
 )
 from isodiff.cli.verb import Answer, resumable
@@ -23,9 +27,9 @@ from isodiff.errors import InputError
 from isodiff.provenance import num_cores
 from isodiff.scaling.pareto_result import ENTROPY_FLOOR, SamplerPoint
 from isodiff.serialization import to_json
+from isodiff.study import workers as processes
 from isodiff.study.frontier import measure_frontier
 from isodiff.study.study import FrontierSettings
-from isodiff.study.workers import Workers
 from isodiff.units import clock
 
 
@@ -33,17 +37,17 @@ from isodiff.units import clock
 def run(
     runs: Annotated[tuple[RunFolders, ...], Positional],
     *,
-    steps: tuple[Number, ...] = (),
-    texts: Number = 128,
-    held_out: Number = 256,
+    steps: tuple[NumDraws, ...] = (),
+    texts: AtLeastTwo = 128,
+    held_out: AtLeastTwo = 256,
     call_seconds: Seconds = 1.0,
-    reference_model: Annotated[str | None, arg(metavar="RUN|hf:NAME")] = None,
+    reference_model: Annotated[Utf8 | None, arg(metavar="RUN|hf:NAME")] = None,
     entropy_floor: Share = ENTROPY_FLOOR,
-    throughput: Annotated[float | None, arg(metavar="TOKENS")] = None,
+    throughput: TokensPerSecond | None = None,
     budget: Flops | None = None,
     alone: bool = False,
     out: Folder | None = None,
-    workers: Number | None = None,
+    workers: Workers | None = None,
     threads: WorkerThreads = 1,
     device: Device = "cpu",
 ) -> Answer:
@@ -75,7 +79,7 @@ def run(
         steps=list(steps) or None, texts=texts, held_out=held_out, call_seconds=call_seconds
     )
     count = workers or (max(1, num_cores() // threads) if device == "cpu" else 1)
-    with Workers(count, threads, place) as pool:
+    with processes.Workers(count, threads, place) as pool:
         found = measure_frontier(
             runs,
             place,

@@ -9,7 +9,7 @@ from typing import get_args
 from tyro import _arguments, _errors
 
 from isodiff.cli.verb import Commands
-from isodiff.errors import nearest
+from isodiff.errors import nearest, shown
 
 
 def refusal(
@@ -41,12 +41,19 @@ def refusal(
         case _errors.InstantiationFailure() if event.argument is not None:
             wanted, first = _kind(event.argument), event.message.partition("\n")[0]
             given = re.findall(r"'([^']*)'", first)
-            got = f", got {given[-1]!r}" if given else f": {first}"
+            got = f", got {shown(given[-1])}" if given else f": {first}"
+            if "int_max_str_digits" in first:
+                got = ", got one of thousands of digits"
             return f"{_named(event.argument)} takes {wanted}{got}"
         case _errors.InstantiationFailure():
             return event.message.partition("\n")[0]
         case _:
             return "this command line is not understood; --help shows what is"
+
+
+def flag_of(name: str) -> str:
+    """The option for a parameter."""
+    return "--" + name.replace("_", "-")
 
 
 def nearest_option(wrong: str, known: Iterable[str]) -> str:

@@ -8,18 +8,41 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
+from isodiff.bounds import (
+    Count,
+    DeviceName,
+    FewTimes,
+    FlopCount,
+    Fraction,
+    Interval,
+    Positive,
+    SeedNumber,
+    Several,
+    ThreadCount,
+    ThreadCountOrNone,
+    TimesOrNone,
+    TokenCount,
+    Utf8,
+    Whole,
+)
+
 if TYPE_CHECKING:
     from isodiff.runs.build import Trained
     from isodiff.study.study import Study
 
-Flops = Annotated[float, arg(metavar="FLOPS")]
-Seconds = Annotated[float, arg(metavar="SECONDS")]
-Minutes = Annotated[float, arg(metavar="MINUTES")]
-Number = Annotated[int, arg(metavar="N")]
-NumTokens = Annotated[int, arg(metavar="TOKENS")]
-Share = Annotated[float, arg(metavar="SHARE")]
-Name = Annotated[str, arg(metavar="NAME")]
-Text = Annotated[str, arg(metavar="TEXT")]
+Flops = Annotated[FlopCount, arg(metavar="FLOPS")]
+Seconds = Annotated[Interval, arg(metavar="SECONDS")]
+Minutes = Annotated[Positive, arg(metavar="MINUTES")]
+Number = Annotated[Count, arg(metavar="N")]
+AtLeastTwo = Annotated[Several, arg(metavar="N")]
+NumberOrNone = Annotated[Whole, arg(metavar="N")]
+NumReplicates = Annotated[TimesOrNone, arg(metavar="N")]
+NumDraws = Annotated[FewTimes, arg(metavar="N")]
+NumTokens = Annotated[TokenCount, arg(metavar="TOKENS")]
+TokensPerSecond = Annotated[Positive, arg(metavar="TOKENS")]
+Share = Annotated[Fraction, arg(metavar="SHARE")]
+Name = Annotated[Utf8, arg(metavar="NAME")]
+Text = Annotated[Utf8, arg(metavar="TEXT")]
 File = Annotated[Path, arg(metavar="FILE")]
 Folder = Annotated[Path, arg(metavar="FOLDER")]
 
@@ -28,24 +51,26 @@ StudyFile = Annotated[Path, Positional, arg(metavar="STUDY.yaml", help="The stud
 
 Corpus = Annotated[Path, arg(metavar="FOLDER", help="The run's corpus, if it has moved.")]
 Device = Annotated[
-    str, arg(metavar="DEVICE", help="What the network runs on: cpu, cuda, cuda:1, ...")
+    DeviceName, arg(metavar="DEVICE", help="What the network runs on: cpu, cuda, cuda:1, ...")
 ]
 Seed = Annotated[
-    int, arg(metavar="SEED", help="Of all random draws: the same seed gives the same result.")
+    SeedNumber,
+    arg(metavar="SEED", help="Of all random draws: the same seed gives the same result."),
 ]
 Threads = Annotated[
-    int, arg(metavar="N", help="CPU threads of the process; 0 leaves the machine's default.")
+    ThreadCountOrNone,
+    arg(metavar="N", help="CPU threads of the process; 0 leaves the machine's default."),
 ]
-WorkerThreads = Annotated[int, arg(metavar="N", help="CPU threads of each worker.")]
+WorkerThreads = Annotated[ThreadCount, arg(metavar="N", help="CPU threads of each worker.")]
 Workers = Annotated[
-    int,
+    ThreadCount,
     arg(metavar="N", help="Runs trained at the same time; by default as many as cores allow."),
 ]
 Shape = Annotated[
-    str, arg(metavar="SHAPE", help="A name of the ladder (25k, 113M), or DEPTHxWIDTHxHEADS.")
+    Utf8, arg(metavar="SHAPE", help="A name of the ladder (25k, 113M), or DEPTHxWIDTHxHEADS.")
 ]
 Json = Annotated[bool, arg(help="Print one JSON object on stdout, and everything else on stderr.")]
-Source = Annotated[str, arg(metavar="SOURCE")]
+Source = Annotated[Utf8, arg(metavar="SOURCE")]
 RunFolders = Annotated[Path, arg(metavar="RUN")]
 
 

@@ -12,7 +12,7 @@ import importlib
 import inspect
 import io
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -26,16 +26,18 @@ from typing import (
     Union,
     get_args,
     get_origin,
+    is_typeddict,
 )
 from typing import get_type_hints as type_hints
 
 import docstring_parser
 import tyro
 from tyro import _errors  # experimental in tyro: pyproject.toml bounds its version
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 from tyro.extras import SubcommandApp
 
-from isodiff.cli.messages import refusal
+from isodiff.bounds import check
+from isodiff.cli.messages import flag_of, refusal
 from isodiff.cli.options import Json
 from isodiff.cli.verb import Answer, Commands
 from isodiff.errors import InputError
@@ -125,9 +127,8 @@ def option(hint: Any, default: Any, *, help_text: str | None = None, absent: boo
     optional = get_origin(hint) in (Union, UnionType) and type(None) in get_args(hint)
     if optional:
         inner = [one for one in get_args(hint) if one is not type(None)]
-        plain = [get_args(one)[0] if get_origin(one) is Annotated else one for one in inner]
-        marks = [mark for one in inner for mark in _marks(one)] + marks
-        hint = Union[(*plain, None)]
+        marks = [mark for one in inner for mark in _marks(one) if _for_help(mark)] + marks
+        hint = Union[(*map(_without_help, inner), None)]
     metavar = _metavar(hint, marks, Positional in marks and default == ())
     if metavar and optional and default is not None:
         metavar += "|None"
@@ -148,6 +149,16 @@ def option(hint: Any, default: Any, *, help_text: str | None = None, absent: boo
 
 def _marks(hint: Any) -> list[Any]:
     return list(get_args(hint)[1:]) if get_origin(hint) is Annotated else []
+
+
+def _for_help(mark: Any) -> bool:
+    return hasattr(mark, "metavar")
+
+
+def _without_help(hint: Any) -> Any:
+    """The type with its bounds only."""
+    bounds = [mark for mark in _marks(hint) if not _for_help(mark)]
+    return Annotated[(_plain(hint), *bounds)] if bounds else _plain(hint)  # type: ignore[misc]
 
 
 def _metavar(hint: Any, marks: Sequence[Any], may_be_none: bool = False) -> str | None:
@@ -187,9 +198,11 @@ def _bound(function: Callable[..., Answer]) -> Callable[..., _Call]:
         parameters.append(inspect.Parameter(name, kind, default=default, annotation=hint))
 
     def bind(*, json: bool, **given: Any) -> _Call:
+        _check_bounds(hints_given, given)
         given |= {name: make(given[name]) for name, make in made.items()}
         return functools.partial(function, **given), json
 
+    hints_given = {one.name: one.annotation for one in parameters}
     kind = inspect.Parameter.KEYWORD_ONLY
     as_json = inspect.Parameter("json", kind, default=False, annotation=option(Json, False))
     parameters.append(as_json)
@@ -197,6 +210,30 @@ def _bound(function: Callable[..., Answer]) -> Callable[..., _Call]:
     bind.__annotations__ = {one.name: one.annotation for one in parameters}
     bind.__name__, bind.__doc__ = function.__name__, (function.__doc__ or "").partition("Args:")[0]
     return bind
+
+
+def _check_bounds(
+    hints: Mapping[str, Any], given: Mapping[str, Any], group: str = "", *, bare: bool = False
+) -> None:
+    """That options are within bounds; a group's name stands before those of its options, unless `bare`."""
+    for name, value in given.items():
+        marks, hint = _marks(hints[name]), _plain(hints[name])
+        if is_typeddict(hint):
+            nameless = any(getattr(mark, "name", None) == "" for mark in marks)
+            inner = f"{group}{name}." if not nameless else group
+            options = type_hints(hint, include_extras=True)
+            _check_bounds(options, value, inner, bare=bare or OmitArgPrefixes in marks)
+        else:
+            flag = flag_of(name if bare else group + name)
+            kind = get_args(hints[name])[0] if get_origin(hints[name]) is Required else hints[name]
+            check(kind, value, _metavar(hint, marks) or flag if Positional in marks else flag)
+
+
+def _plain(hint: Any) -> Any:
+    """Without what it is annotated with."""
+    while get_origin(hint) in (Annotated, Required):
+        hint = get_args(hint)[0]
+    return hint
 
 
 def _make(cls: type, given: dict[str, Any]) -> Any:

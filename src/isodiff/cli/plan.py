@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
+from isodiff.bounds import Positive, SomeFraction, Utf8
 from isodiff.cli.options import (
     Flops,
     Folder,
     Number,
+    NumDraws,
     NumTokens,
-    Share,
     Source,
     StudyFile,
     StudyPlace,
+    TokensPerSecond,
 )
 from isodiff.cli.verb import Answer, Commands
 from isodiff.errors import InputError
@@ -51,14 +53,14 @@ def _study(study: StudyFile, place: StudyPlace) -> Answer:
 def _budget(
     budget: Annotated[Flops, Positional],
     *,
-    law: Annotated[str, arg(metavar="LAW")],
-    data_limit: Annotated[float | None, arg(metavar="TOKENS")] = None,
-    device: Annotated[str | None, arg(metavar="DEVICE")] = None,
-    throughput: Annotated[float | None, arg(metavar="TOKENS")] = None,
-    utilization: Share | None = None,
+    law: Annotated[Utf8, arg(metavar="LAW")],
+    data_limit: Annotated[Positive | None, arg(metavar="TOKENS")] = None,
+    device: Annotated[Utf8 | None, arg(metavar="DEVICE")] = None,
+    throughput: TokensPerSecond | None = None,
+    utilization: Annotated[SomeFraction | None, arg(metavar="SHARE")] = None,
     length: NumTokens | None = None,
-    vocab_size: Number | None = None,
-    sampler_steps: Number | None = None,
+    vocab_size: NumTokens | None = None,
+    sampler_steps: NumDraws | None = None,
 ) -> Answer:
     """By known laws: per family the best size, tokens, loss, hours, memory and speed; and which to train.
 

@@ -62,8 +62,6 @@ def run(
     sampler_options: SamplerOptions,
 ) -> Answer:
     """Draw texts from a run. Which of the sampler's options apply is decided by the run's family."""
-    if options.num < 1 or options.batch_size < 1:
-        raise InputError("num and batch_size must be at least 1")
     if options.trace is not None:
         _make_room(options.trace)
     trained = opening.load(folder)

@@ -17,7 +17,7 @@ from typing import (
 
 from tyro.conf import OmitArgPrefixes, arg
 
-from isodiff.cli.messages import nearest_option
+from isodiff.cli.messages import flag_of, nearest_option
 from isodiff.cli.parsing import Parsed, documented, option
 from isodiff.errors import InputError
 from isodiff.families import FAMILIES, Family
@@ -46,9 +46,9 @@ def sampler_settings(
     """
     known = _fields_of(family)
     for name, value in given.items():
-        flag = _flag(name)
+        flag = flag_of(name)
         if name not in known:
-            flags = [_flag(one) for one in known]
+            flags = [flag_of(one) for one in known]
             raise InputError(
                 f"{family.name} has no option {flag}{nearest_option(flag, flags)}; "
                 f"its sampler has {', '.join(flags)}"
@@ -61,12 +61,8 @@ def sampler_settings(
     return {**{name: defaults.get(name, field.default) for name, field in known.items()}, **given}
 
 
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
 def _fields_of(family: type[Family]) -> dict[str, _Field]:
-    hints, said = get_type_hints(family.sampler), documented(family.sampler)
+    hints, said = get_type_hints(family.sampler, include_extras=True), documented(family.sampler)
     return {
         field.name: _Field(hints[field.name], field.default, said[field.name])
         for field in dataclasses.fields(family.sampler)

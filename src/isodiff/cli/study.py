@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from isodiff.cli.options import Number, StudyFile, StudyPlace
+from isodiff.cli.options import NumReplicates, StudyFile, StudyPlace
 from isodiff.cli.verb import Answer, resumable
 from isodiff.report.page import build_report
 from isodiff.serialization import to_json
@@ -14,7 +14,7 @@ from isodiff.units import clock
 
 
 @resumable
-def run(study: StudyFile, place: StudyPlace, *, bootstrap: Number = 1000) -> Answer:
+def run(study: StudyFile, place: StudyPlace, *, bootstrap: NumReplicates = 1000) -> Answer:
     """Run a study: families x budgets x sizes at matched compute, then fit and report.
 
     Runs that are done are skipped; the same command goes on after an interruption.

@@ -32,7 +32,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from scipy.stats import t as student
 
-from isodiff.errors import InputError
+from isodiff.bounds import Checked, FewTimes, PartFraction
 
 ItemOption = tuple[int, int]
 """An item and one of its options."""
@@ -41,7 +41,7 @@ DrawScores = Callable[[Sequence[ItemOption], range], Float[ndarray, "C P D"]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StoppingRule:
+class StoppingRule(Checked):
     """When an option is dropped, and when a test ends.
 
     Attributes:
@@ -49,14 +49,8 @@ class StoppingRule:
         most: draws after which what is not decided stays undecided.
     """
 
-    error: float = 0.05
-    most: int = 128
-
-    def __post_init__(self) -> None:
-        if not 0 < self.error < 1:
-            raise InputError(f"error must lie in (0, 1), got {self.error}")
-        if self.most < 1:
-            raise InputError(f"draws must be at least 1, got {self.most}")
+    error: PartFraction = 0.05
+    most: FewTimes = 128
 
     @property
     def looks(self) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from isodiff.bounds import Checked, Count, FewTimes, PartFraction, SeedNumber, TokenCount
 from isodiff.data.documents import documents
 from isodiff.errors import InputError, nearest
 from isodiff.evaluate.choices import choice_result, choose
@@ -31,7 +32,7 @@ from isodiff.task_results import ChoiceResult, ClozeResult, TaskResult, TextLike
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TaskSettings:
+class TaskSettings(Checked):
     """How a task is scored.
 
     Attributes:
@@ -45,20 +46,13 @@ class TaskSettings:
         batch_tokens: most tokens of a batch.
     """
 
-    error: float = 0.05
-    draws: int | None = None
-    steps: int = 64
+    error: PartFraction = 0.05
+    draws: FewTimes | None = None
+    steps: FewTimes = 64
     pmi: bool = False
-    seed: int = 0
-    limit: int | None = None
-    batch_tokens: int = 2**14
-
-    def __post_init__(self) -> None:
-        for name in ("draws", "steps", "batch_tokens", "limit"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} must be at least 1, got {value}")
-        _ = self.rule  # its own limits
+    seed: SeedNumber = 0
+    limit: Count | None = None
+    batch_tokens: TokenCount = 2**14
 
     @property
     def rule(self) -> StoppingRule:

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import torch
 
+from isodiff.bounds import VocabularySize, Whole
 from isodiff.cost.sampling import SamplingCost, shown_one_by_one
 from isodiff.errors import InputError
 from isodiff.families.base import UNDECIDED, Family, Likelihood, Sampler, SampleState, meta
@@ -34,7 +35,7 @@ class AutoregressiveSampler(Sampler):
     """
 
     examples: ClassVar = ({"stop": 3},)
-    stop: int | None = None
+    stop: Whole | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ class Autoregressive(
   year = {2019},
 }
 """  # noqa: E501
-    vocab_size: int
+    vocab_size: VocabularySize
 
     @property
     def num_states(self) -> int:

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from isodiff.bounds import Checked, FewTimes, VocabularySize, Whole
 from isodiff.categorical import Truncation
 from isodiff.cost.sampling import SamplingCost
 from isodiff.errors import InputError, nearest
@@ -52,12 +53,7 @@ class Stepped(Sampler):
         steps: T; None for the limit of many steps, where each network evaluation decides one token.
     """
 
-    steps: int | None = 128
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.steps is not None and self.steps < 1:
-            raise InputError(f"steps must be at least 1, got {self.steps}")
+    steps: FewTimes | None = 128
 
 
 class SampleState(NamedTuple):
@@ -67,7 +63,7 @@ class SampleState(NamedTuple):
     evaluated: Bool[Tensor, " B"]
 
 
-class Family(ABC):
+class Family(Checked, ABC):
     """A way to turn a denoiser into a distribution over sequences.
 
     Subclasses are frozen dataclasses whose fields are the family's options; `vocab_size` is filled
@@ -95,8 +91,8 @@ class Family(ABC):
     examples: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     sampler: ClassVar[type[Sampler]] = Sampler
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"plain": {}}
-    vocab_size: int
-    adapt_every: int = 0
+    vocab_size: VocabularySize
+    adapt_every: Whole = 0
 
     def __init_subclass__(cls, *, name: str, nickname: str, reference: str, kind: Kind) -> None:
         super().__init_subclass__()
@@ -104,6 +100,7 @@ class Family(ABC):
             if label in (taken := {n for f in FAMILIES.values() for n in (f.name, f.nickname)}):
                 raise TypeError(f"family {label!r} is already defined; taken: {sorted(taken)}")
         cls.name, cls.nickname, cls.reference, cls.usual_kind = name, nickname, reference, kind
+        cls.called = f"family {name}"
         FAMILIES[name] = cls
 
     @property

@@ -41,6 +41,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from isodiff.bounds import Count, Fraction, NonNegative, VocabularySize, Whole
 from isodiff.categorical import draw
 from isodiff.cost.sampling import SamplingCost, expected_events, shown_by_block
 from isodiff.errors import InputError
@@ -77,16 +78,10 @@ class BlockSampler(Ordered):
     """
 
     examples: ClassVar = ({"steps": None}, {"window": 8}, {"order": "margin"})
-    window: int | None = None
-    stop: int | None = None
-    repetition: float | None = None
-    span: int = 256
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, value in (("span", self.span), ("window", self.window)):
-            if value is not None and value < 1:
-                raise InputError(f"{name} must be at least 1, got {value}")
+    window: Count | None = None
+    stop: Whole | None = None
+    repetition: NonNegative | None = None
+    span: Count = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,20 +114,17 @@ class BlockDiffusion(
         "Arriola, Marianne and Gokaslan, Aaron and Chiu, Justin T. and Yang, Zhihan and Qi, Zhixuan and "
         "Han, Jiaqi and Sahoo, Subham Sekhar and Kuleshov, Volodymyr",
     )
-    vocab_size: int
-    block_size: int = 16
+    vocab_size: VocabularySize
+    block_size: Count = 16
     objective: Literal["nelbo", "low_variance"] = "low_variance"
-    low: float = 0.0
-    high: float = 1.0
-    adapt_every: int = 0
+    low: Fraction = 0.0
+    high: Fraction = 1.0
+    adapt_every: Whole = 0
 
     def __post_init__(self) -> None:
-        if self.block_size < 1:
-            raise InputError(f"block_size must be at least 1, got {self.block_size}")
-        if not 0 <= self.low < self.high <= 1:
-            raise InputError(f"0 <= low < high <= 1 is needed, got {self.low} and {self.high}")
-        if self.adapt_every < 0:
-            raise InputError(f"adapt_every must not be negative, got {self.adapt_every}")
+        super().__post_init__()
+        if not self.low < self.high:
+            raise InputError(f"low must be less than high, got {self.low} and {self.high}")
 
     @property
     def process(self) -> Absorbing:

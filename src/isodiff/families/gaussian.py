@@ -40,6 +40,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import embedding
 
+from isodiff.bounds import Count, DividingTemperature, NonNegative, VocabularySize
 from isodiff.cost.sampling import SamplingCost, shown_whole
 from isodiff.errors import InputError
 from isodiff.families.base import UNDECIDED, Family, Likelihood, SampleState, Stepped
@@ -73,18 +74,14 @@ class GaussianSampler(Stepped):
     """
 
     method: Literal["ancestral", "ddim", "dpm"] = "ancestral"
-    score_temperature: float = 1.0
+    score_temperature: DividingTemperature = 1.0
     condition: Literal["guidance", "clamp"] = "guidance"
-    guidance: float = 1.0
+    guidance: NonNegative = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.steps is None:
             raise InputError("gaussian noise needs a number of steps")
-        if self.score_temperature <= 0:
-            raise InputError(f"score_temperature must be positive, got {self.score_temperature}")
-        if self.guidance < 0:
-            raise InputError(f"guidance must not be negative, got {self.guidance}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,16 +112,12 @@ class Gaussian(
         "Likelihood-Based Diffusion Language Models",
         "Gulrajani, Ishaan and Hashimoto, Tatsunori B.",
     )
-    vocab_size: int
-    embedding_width: int = 16
+    vocab_size: VocabularySize
+    embedding_width: Count = 16
     self_conditioning: bool = True
     output_prior: bool = True
     learned_schedule: bool = True
     learned_embeddings: bool = True
-
-    def __post_init__(self) -> None:
-        if self.embedding_width < 1:
-            raise InputError(f"embedding_width must be at least 1, got {self.embedding_width}")
 
     @property
     def num_states(self) -> int:

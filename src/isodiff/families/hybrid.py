@@ -44,6 +44,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from isodiff.bounds import Count, Finite, Fraction, PartFraction, Temperature, VocabularySize, Whole
 from isodiff.categorical import Truncation, draw, pick
 from isodiff.cost.sampling import SamplingCost, shown_where_due
 from isodiff.errors import InputError
@@ -79,22 +80,16 @@ class HybridSampler(Stepped):
     """
 
     examples: ClassVar = ({"corrections": 4},)
-    corrections: int = 0
-    correction_temperature: float = 0.1
-    correction_noise: float = 0.01
-    changes: int = 1
-    patience: int = 32
+    corrections: Whole = 0
+    correction_temperature: Temperature = 0.1
+    correction_noise: PartFraction = 0.01
+    changes: Count = 1
+    patience: Whole = 32
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.steps is None:
             raise InputError("hybrid noise needs a number of steps")
-        if min(self.corrections, self.patience) < 0 or self.changes < 1:
-            raise InputError("corrections and patience must not be negative, changes at least 1")
-        if (temperature := self.correction_temperature) < 0:
-            raise InputError(f"correction_temperature must not be negative, got {temperature}")
-        if not 0 < self.correction_noise < 1:
-            raise InputError(f"correction_noise must lie in (0, 1), got {self.correction_noise}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,20 +125,19 @@ class Hybrid(
         r"von R{\"u}tte, Dimitri and Fluri, Janis and Pooladzandi, Omead and Sch{\"o}lkopf, Bernhard and "
         r"Hofmann, Thomas and Orvieto, Antonio",
     )
-    vocab_size: int
-    p_u: float | None = None
-    shift: float | None = None
+    vocab_size: VocabularySize
+    p_u: Fraction | None = None
+    shift: Finite | None = None
     weighting: Weighting = "dynamic"
-    independent_noise: float = 0.0
+    independent_noise: Fraction = 0.0
     show_time: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.shift is not None and self.weighting == "dynamic_as_released":
             raise InputError(
                 "dynamic_as_released is a weight of the p_u form; with shift use dynamic"
             )
-        if not 0 <= self.independent_noise <= 1:
-            raise InputError(f"independent_noise must lie in [0, 1], got {self.independent_noise}")
         if self.independent_noise and self.show_time:
             raise InputError(
                 "independent_noise has no one noise level to show; set show_time: false"

@@ -29,6 +29,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from isodiff.bounds import Count, Fraction, VocabularySize
 from isodiff.cost.sampling import SamplingCost, expected_events, shown_twice
 from isodiff.errors import InputError
 from isodiff.families.base import UNDECIDED, Family, Likelihood, SampleState, Stepped, meta
@@ -67,16 +68,9 @@ class InterpolatingSampler(Stepped):
         *({"order": "strided", "block": 5, "alpha_0": 0.6}, {"order": "anchored", "alpha_0": 0.6}),
         *({"steps": None, "alpha_0": 0.6}, {"block": 5}),
     )
-    alpha_0: float | None = None
+    alpha_0: Fraction | None = None
     order: Literal["random", "strided", "anchored"] = "random"
-    block: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.alpha_0 is not None and not 0 <= self.alpha_0 <= 1:
-            raise InputError(f"alpha_0 must lie in [0, 1], got {self.alpha_0}")
-        if self.block is not None and self.block < 1:
-            raise InputError(f"block must be at least 1, got {self.block}")
+    block: Count | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,14 +106,10 @@ class Interpolating(
         "Sahoo, Subham Sekhar and Yang, Zhihan and Akhauri, Yash and Liu, Johnna and Singh, Deepansha and "
         "Cheng, Zhoujun and Liu, Zhengzhong and Xing, Eric and Thickstun, John and Vahdat, Arash",
     )
-    vocab_size: int
-    alpha_0: float = 1.0
+    vocab_size: VocabularySize
+    alpha_0: Fraction = 1.0
     variant: Literal["A", "B"] = "B"
     objective: Literal["nelbo", "low_variance"] = "low_variance"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.alpha_0 <= 1:
-            raise InputError(f"alpha_0 must lie in [0, 1], got {self.alpha_0}")
 
     @property
     def process(self) -> Absorbing:

@@ -38,6 +38,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from isodiff.bounds import Count, Fraction, VocabularySize
 from isodiff.categorical import pick
 from isodiff.cost.sampling import SamplingCost, expected_events, shown_whole
 from isodiff.errors import InputError
@@ -75,15 +76,11 @@ class MaskedSampler(Ordered):
         *({"order": "margin"}, {"order": "entropy", "block": 4}, {"block": 5}),
         *({"remask": 0.3}, {"steps": None}),
     )
-    block: int | None = None
-    remask: float = 0.0
+    block: Count | None = None
+    remask: Fraction = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.block is not None and self.block < 1:
-            raise InputError(f"block must be at least 1, got {self.block}")
-        if not 0 <= self.remask <= 1:
-            raise InputError(f"remask must lie in [0, 1], got {self.remask}")
         if self.remask and (self.steps is None or self.order != "random" or self.block):
             raise InputError("remask needs steps, the random order and no blocks")
 
@@ -123,13 +120,9 @@ class Masked(
         "Sahoo, Subham Sekhar and Arriola, Marianne and Schiff, Yair and Gokaslan, Aaron and "
         "Marroquin, Edgar and Chiu, Justin T. and Rush, Alexander and Kuleshov, Volodymyr",
     )
-    vocab_size: int
+    vocab_size: VocabularySize
     objective: Literal["nelbo", "low_variance", "d3pm", "sedd"] = "low_variance"
-    d3pm_steps: int = 1000
-
-    def __post_init__(self) -> None:
-        if self.d3pm_steps < 1:
-            raise InputError(f"d3pm_steps must be at least 1, got {self.d3pm_steps}")
+    d3pm_steps: Count = 1000
 
     @property
     def process(self) -> Absorbing:

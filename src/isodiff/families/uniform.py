@@ -38,6 +38,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from isodiff.bounds import Decay, Fraction, VocabularySize
 from isodiff.categorical import draw, pick
 from isodiff.cost.sampling import SamplingCost, shown_where_due
 from isodiff.errors import InputError
@@ -83,14 +84,12 @@ class UniformSampler(Stepped):
 
     examples: ClassVar = ({"kappa": 0.5}, {"tail": "x_hat"})
     tail: Literal["draw", "posterior", "x_hat"] = "draw"
-    kappa: float = 1.0
+    kappa: Fraction = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.steps is None:
             raise InputError("uniform noise needs a number of steps")
-        if not 0 <= self.kappa <= 1:
-            raise InputError(f"kappa must lie in [0, 1], got {self.kappa}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +120,8 @@ class Uniform(
         "Dalla-Torre, Hugo and de Almeida, Bernardo P. and Rush, Alexander and Pierrot, Thomas and "
         "Kuleshov, Volodymyr",
     )
-    vocab_size: int
-    alpha_end: float = 0.0
+    vocab_size: VocabularySize
+    alpha_end: Decay = 0.0
     show_time: bool = True
 
     @property

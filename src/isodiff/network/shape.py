@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from isodiff.bounds import Checked, Count, RotaryBase, ShapeCount, Whole
 from isodiff.errors import InputError, nearest
 
 LAPTOP = {
@@ -67,16 +68,16 @@ LADDER = {**LAPTOP, **PAPER}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Shape:
+class Shape(Checked):
     """Depth, width and number of attention heads. All else follows from them."""
 
-    depth: int
-    width: int
-    heads: int
+    called: ClassVar = "shape"
+    depth: ShapeCount
+    width: ShapeCount
+    heads: ShapeCount
 
     def __post_init__(self) -> None:
-        if min(self.depth, self.width, self.heads) < 1:
-            raise InputError(f"shape {self} needs depth, width and heads of at least 1")
+        Checked.__post_init__(self)
         if self.width % self.heads or self.width // self.heads % 2:
             raise InputError(
                 f"shape {self}: width {self.width} must be an even multiple of heads {self.heads}"
@@ -88,7 +89,7 @@ class Shape:
         if text in LADDER:
             depth, width, heads = LADDER[text]
             return cls(depth=depth, width=width, heads=heads)
-        match = re.fullmatch(r"(\d+)x(\d+)x(\d+)", text)
+        match = re.fullmatch(r"(\d{1,9})x(\d{1,9})x(\d{1,9})", text, re.ASCII)
         if match is None:
             raise InputError(
                 f"no shape {text!r}{nearest(text, LADDER)}; "
@@ -107,7 +108,7 @@ class Shape:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Backbone:
+class Backbone(Checked):
     """Everything about the network that is not its size.
 
     Attributes:
@@ -124,15 +125,16 @@ class Backbone:
             as in the paper. With 8, small networks leave the unigram plateau at once (docs/study.md).
     """
 
+    called: ClassVar = "backbone"
     norm: Literal["layer", "rms"] = "layer"
     mlp: Literal["gelu", "gelu_tanh", "swiglu"] = "gelu"
     qk_norm: bool = False
     tied: bool = False
     adaln: bool = False
-    rotary_base: float = 10_000.0
-    condition_width: int = 128
+    rotary_base: RotaryBase = 10_000.0
+    condition_width: Count = 128
     # Came after specs had been hashed, so their JSON mentions it only where it is set.
-    relative_bias: Annotated[int, Field(ge=0, le=1024, exclude_if=lambda reach: reach == 0)] = 0
+    relative_bias: Annotated[Whole, Field(le=1024, exclude_if=lambda reach: reach == 0)] = 0
 
     def mlp_width(self, width: int) -> int:
         """Hidden width of the MLP: 4 d, or the multiple of 8 nearest 8 d / 3 for SwiGLU."""

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
+from isodiff.bounds import check_fields
 from isodiff.cost.flops import conventions, training_flops
 from isodiff.data.tokens import Corpus
-from isodiff.errors import InputError, nearest
+from isodiff.errors import InputError, nearest, shown
 from isodiff.families import Family, family_named
 from isodiff.network.transformer import Transformer
 from isodiff.rng import stream
@@ -24,16 +25,17 @@ from isodiff.runs.spec import CorpusIdentity, RunSpec, num_steps
 def make_family(description: dict[str, Any], vocab_size: int) -> Family:
     """The family of a spec: {"name": ..., option: value, ...}."""
     options = {key: value for key, value in description.items() if key != "name"}
-    if "name" not in description:
-        raise InputError(f"family {description} lacks a name")
-    cls = family_named(description["name"])
+    if not isinstance(name := description.get("name"), str):
+        raise InputError(f"family {shown(description)} lacks a name")
+    cls = family_named(name)
     known = [f.name for f in fields(cls) if f.name != "vocab_size"]  # type: ignore[arg-type]
     for key in options:
         if key not in known:
             raise InputError(
-                f"family {cls.name} has no option {key!r}{nearest(key, known)}; "
+                f"family {cls.name} has no option {shown(key)}{nearest(str(key), known)}; "
                 f"options: {', '.join(known) or 'none'}"
             )
+    check_fields(cls, options)
     return cls(vocab_size=vocab_size, **options)  # type: ignore[call-arg]
 
 

@@ -9,10 +9,25 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter
 
+from isodiff.bounds import (
+    Checked,
+    Count,
+    Decay,
+    FewTimes,
+    Finite,
+    FlopCount,
+    Fraction,
+    LearningRate,
+    NonNegative,
+    Positive,
+    SeedNumber,
+    TokenCount,
+    Whole,
+)
 from isodiff.errors import InputError
 from isodiff.network.shape import Backbone, Shape
 from isodiff.record import WeightsSource, identity
@@ -24,7 +39,7 @@ Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(Checked):
     """How weights are optimized: AdamW (arXiv 1711.05101) or Muon, with a schedule of the learning rate.
 
     Attributes:
@@ -53,35 +68,34 @@ class Recipe:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    batch_size: int = 16
-    micro_batch_size: int | None = None
-    learning_rate: float = 5e-3
-    width_power: float = 0.5
+    called: ClassVar = "recipe"
+    batch_size: Count = 16
+    micro_batch_size: Count | None = None
+    learning_rate: LearningRate = 5e-3
+    width_power: Finite = 0.5
     schedule: Literal["cosine", "wsd"] = "cosine"
-    warmup: float = 0.05
-    cooldown: float = 0.2
-    final: float = 0.1
-    beta1: float = 0.9
-    beta2: float = 0.95
-    weight_decay: float = 0.1
-    clip: float = 1.0
-    ema: float | None = None
+    warmup: Fraction = 0.05
+    cooldown: Fraction = 0.2
+    final: Fraction = 0.1
+    beta1: Decay = 0.9
+    beta2: Decay = 0.95
+    weight_decay: NonNegative = 0.1
+    clip: Positive = 1.0
+    ema: Decay | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
     # These came after specs had been hashed, so their JSON mentions them only where they are set.
     parametrization: Annotated[
         Literal["standard", "complete_p"], Field(exclude_if=lambda value: value == "standard")
     ] = "standard"
-    warmup_steps: IfAny[int] = None
+    warmup_steps: IfAny[Count] = None
     optimizer: Annotated[
         Literal["adamw", "muon"], Field(exclude_if=lambda value: value == "adamw")
     ] = "adamw"
-    muon_rate: Annotated[float, Field(exclude_if=lambda value: value == 0.02)] = 0.02
+    muon_rate: Annotated[LearningRate, Field(exclude_if=lambda value: value == 0.02)] = 0.02
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "learning_rate", "clip"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"recipe: {name} must be positive, got {getattr(self, name)}")
+        super().__post_init__()
         if self.micro_batch_size is not None and self.batch_size % self.micro_batch_size:
             raise InputError(
                 f"recipe: micro_batch_size {self.micro_batch_size} does not divide "
@@ -91,8 +105,6 @@ class Recipe:
             raise InputError(
                 "recipe: complete_p is of AdamW, and Muon's rate needs none; set parametrization to standard"
             )
-        if self.warmup_steps is not None and self.warmup_steps < 1:
-            raise InputError(f"recipe: warmup_steps must be at least 1, got {self.warmup_steps}")
 
     def peak(self, width: int) -> float:
         """Peak learning rate at this width; under complete_p that of parameters without a width."""
@@ -122,7 +134,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Validation:
+class Validation(Checked):
     """Fixed windows of the validation split under fixed noise, so that runs differ only in weights.
 
     Attributes:
@@ -134,10 +146,11 @@ class Validation:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    windows: int = 512
-    draws: int = 2
-    curve_points: int = 4
-    curve_windows: int = 64
+    called: ClassVar = "validation"
+    windows: Count = 512
+    draws: FewTimes = 2
+    curve_points: Whole = 4
+    curve_windows: Count = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +165,7 @@ class CorpusIdentity:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSpec:
+class RunSpec(Checked):
     """One run. `family` is its name and options.
 
     `init` identifies the weights of another run that this one is initialized with; None for random ones.
@@ -163,10 +176,10 @@ class RunSpec:
 
     family: dict[str, Any]
     shape: Shape
-    budget: float
-    length: int
+    budget: FlopCount
+    length: TokenCount
     corpus: CorpusIdentity
-    seed: int = 0
+    seed: SeedNumber = 0
     backbone: Backbone = field(default_factory=Backbone)
     recipe: Recipe = field(default_factory=Recipe)
     validation: Validation = field(default_factory=Validation)

@@ -15,56 +15,92 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
-import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
-from isodiff.errors import InputError, nearest
-from isodiff.files import regular
+from isodiff.bounds import (
+    Checked,
+    FewTimes,
+    FlopCount,
+    FolderName,
+    Positive,
+    SeedNumber,
+    Several,
+    Some,
+    TokenCount,
+    Utf8,
+    Whole,
+    first_wrong,
+)
+from isodiff.errors import InputError, nearest, shown
 from isodiff.network.shape import Backbone, Shape
 from isodiff.runs.spec import Recipe, Validation
 from isodiff.serialization import to_json
+from isodiff.study.yaml_file import read_yaml
+
+
+def _sources(given: object) -> object:
+    for one in given if isinstance(given, list) else [given]:
+        if not isinstance(one, str | None):
+            raise ValueError(f"must be a source, or a list of them; got {shown(one)}")
+    if given in ("", []):
+        raise ValueError("must not be empty")
+    return given
 
 
 @dataclass(frozen=True, kw_only=True)
-class CorpusSource:
+class CorpusSource(Checked):
     """Where the text comes from: sources to prepare, or the folder of a prepared corpus."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    source: str | list[str] | None = None
-    tokenizer: str = "bytes"
-    separator: str | None = None
-    prepared: str | None = None
+    called: ClassVar = "corpus"
+    source: Annotated[str | list[str] | None, BeforeValidator(_sources)] = None
+    tokenizer: Utf8 = "bytes"
+    separator: Utf8 | None = None
+    prepared: Utf8 | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if (self.source is None) == (self.prepared is None):
             raise InputError("corpus: give either a source to prepare or a prepared folder")
 
 
+def _sizes(shapes: list[str]) -> list[str]:
+    sizes = [Shape.parse(shape) for shape in shapes]
+    for number, size in enumerate(sizes):
+        if size in sizes[:number]:
+            raise ValueError(
+                f"has {size} twice, as {shapes[sizes.index(size)]} and {shapes[number]}"
+            )
+    return shapes
+
+
 @dataclass(frozen=True, kw_only=True)
-class Budget:
+class Budget(Checked):
     """One IsoFLOP curve: training FLOPs (convention: exact) and the sizes that try it."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    flops: float
-    shapes: list[str]
+    called: ClassVar = "budget"
+    flops: FlopCount
+    shapes: Annotated[Some[Utf8], AfterValidator(_sizes)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sampling:
+class Sampling(Checked):
     """Texts drawn from each family's best run, for the report."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    texts: int = 3
-    steps: int = 128
+    called: ClassVar = "sampling"
+    texts: Whole = 3
+    steps: FewTimes = 128
 
 
 @dataclass(frozen=True, kw_only=True)
-class FrontierSettings:
+class FrontierSettings(Checked):
     """How speed and quality of samplers are measured.
 
     Attributes:
@@ -76,48 +112,49 @@ class FrontierSettings:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    steps: list[int] | None = None
-    texts: int = 128
-    held_out: int = 256
-    call_seconds: float = 1.0
+    called: ClassVar = "frontier"
+    steps: Some[FewTimes] | None = None
+    texts: Several = 128
+    held_out: Several = 256
+    call_seconds: Positive = 1.0
 
-    def __post_init__(self) -> None:
-        if self.steps is not None and (not self.steps or min(self.steps) < 1):
-            raise InputError(f"frontier: steps must be positive numbers, got {self.steps}")
-        if min(self.texts, self.held_out) < 2 or self.call_seconds <= 0:
-            raise InputError("frontier: needs two texts or more, and a positive call_seconds")
+
+def _named(families: list[Any]) -> list[str | dict[str, Any]]:
+    for family in families:
+        name = family.get("name") if isinstance(family, dict) else family
+        if not isinstance(name, str):
+            raise ValueError(
+                f"must be names, or mappings with a name and options; got {shown(family)}"
+            )
+    return families
+
+
+def _apart(budgets: list[Budget]) -> list[Budget]:
+    flops = [budget.flops for budget in budgets]
+    for number, one in enumerate(flops):
+        if one in flops[:number]:
+            raise ValueError(f"has {one:g} FLOPs twice; list its shapes together")
+    return budgets
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
+class Study(Checked):
     """Families compared at matched training compute."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    name: str
+    name: FolderName
     corpus: CorpusSource
-    families: list[str | dict[str, Any]]
-    budgets: list[Budget]
-    length: int = 128
-    seeds: list[int] = field(default_factory=lambda: [0])
-    description: str = ""
+    families: Annotated[Some[Any], AfterValidator(_named)]
+    budgets: Annotated[Some[Budget], AfterValidator(_apart)]
+    length: TokenCount = 128
+    seeds: Some[SeedNumber] = field(default_factory=lambda: [0])
+    description: Utf8 = ""
     recipe: Recipe = field(default_factory=Recipe)
     backbone: Backbone = field(default_factory=Backbone)
     validation: Validation = field(default_factory=Validation)
     sampling: Sampling = field(default_factory=Sampling)
     frontier: FrontierSettings | None = field(default_factory=FrontierSettings)
-
-    def __post_init__(self) -> None:
-        for name in ("families", "budgets", "seeds"):
-            if not getattr(self, name):
-                raise InputError(f"study {self.name!r}: {name} is empty")
-        for budget in self.budgets:
-            if budget.flops <= 0:
-                raise InputError(
-                    f"study {self.name!r}: a budget must be positive, got {budget.flops}"
-                )
-            for shape in budget.shapes:
-                Shape.parse(shape)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, every default written out."""
@@ -156,10 +193,7 @@ def read_study(path: Path) -> Study:
     Raises:
         InputError: not YAML, an unknown key (the nearest known one is offered), a missing or wrong value.
     """
-    try:
-        value = yaml.safe_load(regular(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    value = read_yaml(path)
     if not isinstance(value, dict):
         raise InputError(f"{path} must hold a mapping with name, corpus, families and budgets")
     try:
@@ -170,21 +204,15 @@ def read_study(path: Path) -> Study:
 
 def _explain(error: ValidationError) -> str:
     """The first problem of a validation, in one line; a misspelled key before the key it leaves missing."""
-    problems = error.errors()
-    strange = [p for p in problems if p["type"] == "unexpected_keyword_argument"]
-    first = (strange or problems)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "unexpected_keyword_argument":
-        *path, key = first["loc"]
-        known = _keys_at(path)
-        place = ".".join(str(part) for part in path) or "the study"
-        return f"unknown key {key!r} in {place}{nearest(str(key), known)}; keys: {', '.join(known)}"
-    if first["type"] == "missing":
-        return f"{where} is missing"
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "value_error":
-        return message
-    return f"{where}: {message}, got {first['input']!r}"
+    strange = [p for p in error.errors() if p["type"] == "unexpected_keyword_argument"]
+    if not strange:
+        return first_wrong(error)
+    *path, key = strange[0]["loc"]
+    known = _keys_at(path)
+    place = ".".join(str(part) for part in path) or "the study"
+    return (
+        f"unknown key {shown(key)} in {place}{nearest(str(key), known)}; keys: {', '.join(known)}"
+    )
 
 
 _SECTIONS = {
