@@ -20,7 +20,7 @@ from isodiff.evaluate.documents import (
     evaluate_documents,
     window_jobs,
 )
-from isodiff.evaluate.likelihood import likelihood
+from isodiff.evaluate.likelihood import LikelihoodEstimate, likelihood
 from isodiff.network.shape import Shape
 from isodiff.rng import Rows, stream
 from isodiff.runs.build import Trained, make_family, make_network
@@ -170,3 +170,17 @@ def test_the_context_of_a_run_is_the_longest_window(run: Trained) -> None:
     longer = replace(run, spec=replace(run.spec, length=32))
     short, long = (evaluate_documents(r, docs(TEXT)).protocol for r in (run, longer))
     assert "at most 16 tokens" in short and "at most 32 tokens" in long
+
+
+def test_a_text_that_a_sampler_never_writes_is_named(
+    run: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Infinite nats are no number for a file of results."""
+
+    def infinite(run: object, x: torch.Tensor, **options: object) -> LikelihoodEstimate:
+        nats = torch.full((len(x),), math.inf, dtype=torch.float64)
+        return LikelihoodEstimate(nats, torch.zeros_like(nats), torch.ones(len(x)), "exact", "")
+
+    monkeypatch.setattr("isodiff.evaluate.documents.likelihood", infinite)
+    with pytest.raises(InputError, match="by method confidence a window has probability 0"):
+        evaluate_documents(run, [Document("a.txt", TEXT)], method="confidence")

@@ -175,6 +175,11 @@ def evaluate_documents(
             keys=[job.key for job in some],
             batch_size=batch_size,
         )
+        if not bool(estimate.nats.isfinite().all()):
+            raise InputError(
+                f"by method {method} a window has probability 0, and so infinite nats: "
+                "its sampler never writes that; take another method"
+            )
         return to_json(
             _Scored(
                 nats=tuple(estimate.nats.tolist()),
