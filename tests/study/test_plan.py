@@ -1,5 +1,6 @@
 """Budgets, steps and time of a plan."""
 
+import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from isodiff.families import FAMILIES
 from isodiff.network.shape import LAPTOP, Backbone, Shape
 from isodiff.runs.build import describe, make_family, measure
 from isodiff.runs.spec import CorpusIdentity, Recipe, RunSpec
+from isodiff.serialization import read_result, write_result
 from isodiff.study import plan
 from isodiff.study.jobs import PlannedRun, StepSeconds
 from isodiff.study.plan import SLACK, fit_to, makespan, speed_key
@@ -65,6 +67,34 @@ def planned(budget: float, steps: float) -> PlannedRun:
     more = {"step_flops": 1e6, "step_positions": 512}
     spec = spec_of(budget)
     return PlannedRun(id=spec.id, spec=spec, steps=steps, **counts, **more)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"spec": {"seed": 1}}, "runs.0: run .* has the spec of run "),
+        ({"spec": {"budget": 2e9}}, "runs.0: run .* has the spec of run "),
+        ({"steps": 0}, "runs.0.steps"),
+        ({"step_flops": -1.0}, "runs.0.step_flops"),
+        ({"start": -1}, "runs.0.start"),
+        ({"precision": "float16"}, "runs.0.precision"),
+    ],
+)
+def test_a_plan_that_was_changed_by_hand_is_refused(change, said, tmp_path):
+    """Another seed would be trained into the folder of the run that was planned."""
+    file = tmp_path / "plan.json"
+    write_result(file, plan.StudyPlan(id="x", runs=(planned(1e9, 100),)))
+    assert read_result(plan.StudyPlan, file).runs == (planned(1e9, 100),)
+    value = json.loads(file.read_text())
+    run = value["runs"][0]
+    run |= {**change, "spec": run["spec"] | change.get("spec", {})}
+    file.write_text(json.dumps(value))
+    with pytest.raises(InputError, match=r"plan.json was altered: its checksum does not fit"):
+        read_result(plan.StudyPlan, file)
+    del value["checksum"]
+    file.write_text(json.dumps(value))
+    with pytest.raises(InputError, match=said):
+        read_result(plan.StudyPlan, file)
 
 
 def test_a_spec_is_the_same_after_a_round_trip():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from isodiff.cost.memory import activation_bytes
 from isodiff.errors import InputError
@@ -50,16 +50,16 @@ class PlannedRun:
 
     id: str
     spec: AnySpec
-    steps: int | float
-    step_flops: float
+    steps: Annotated[int | float, Field(gt=0)]
+    step_flops: PositiveFloat
     tokens: int | float
     epochs: float
     parameters: int
     weight_bytes: float
     step_positions: int
-    seconds: float = 0.0
+    seconds: NonNegativeFloat = 0.0
     prefix_of: Annotated[str | None, Field(alias="trunk")] = None
-    prefix_steps: Annotated[int, Field(alias="start")] = 0
+    prefix_steps: Annotated[int, Field(alias="start", ge=0)] = 0
     precision: IfAny[Precision] = None
 
     def __post_init__(self) -> None:
