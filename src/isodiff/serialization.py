@@ -85,9 +85,13 @@ def read_result(kind: type[T], path: Path, mend: str = _MEND) -> T:
 
 
 def write_result(path: Path, result: Any) -> None:
-    """Write a result as JSON with its checksum, in one step."""
+    """Write a result as JSON with its checksum, in one step; results by name with a checksum each."""
     value = to_json(result)
-    write_json(path, value | {_CHECKSUM: _digest(value)} if isinstance(value, dict) else value)
+    if isinstance(result, dict) and result and all(map(dataclasses.is_dataclass, result.values())):
+        value = {name: entry | {_CHECKSUM: _digest({name: entry})} for name, entry in value.items()}
+    elif isinstance(value, dict):
+        value |= {_CHECKSUM: _digest(value)}
+    write_json(path, value)
 
 
 def read_sealed(path: Path, mend: str = _MEND) -> Any:
@@ -97,10 +101,14 @@ def read_sealed(path: Path, mend: str = _MEND) -> Any:
         InputError: no such file, damaged, or altered since it was written.
     """
     value = read_json(path)
-    if isinstance(value, dict) and _CHECKSUM in value:
-        checksum = value.pop(_CHECKSUM)
+    if not isinstance(value, dict):
+        return value
+    sealed = [(value, value)] if _CHECKSUM in value else []
+    entries = [(entry, {name: entry}) for name, entry in value.items() if isinstance(entry, dict)]
+    for holder, whole in sealed or [one for one in entries if _CHECKSUM in one[0]]:
+        checksum = holder.pop(_CHECKSUM)
         try:
-            fits = checksum == _digest(value)
+            fits = checksum == _digest(whole)
         except RecursionError:
             raise InputError(f"{path} is nested too deeply{mend}") from None
         if not fits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -44,6 +45,21 @@ def test_json_has_aliases_nulls_and_no_empty_reasons() -> None:
 def test_there_and_back(tmp_path: Path) -> None:
     write_result(tmp_path / "whole.json", WHOLE)
     assert read_result(Whole, tmp_path / "whole.json") == WHOLE
+
+
+def test_results_by_name_have_a_checksum_each(tmp_path: Path) -> None:
+    """So that who reads such a file finds results under all names."""
+    file, both = tmp_path / "parts.json", {"a": Part(value=1.0), "b": Part(value=None)}
+    write_result(file, both)
+    assert read_result(dict[str, Part], file) == both
+    text = file.read_text()
+    assert set(json.loads(text)) == {"a", "b"}
+    for old, new in (('"a"', '"c"'), ("1.0", "1.5")):
+        file.write_text(text.replace(old, new))
+        with pytest.raises(InputError, match=r"parts.json was altered: its checksum does not fit"):
+            read_result(dict[str, Part], file)
+    write_result(file, {})
+    assert read_result(dict[str, Part], file) == {}
 
 
 def test_keys_of_later_versions_are_ignored() -> None:

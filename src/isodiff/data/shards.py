@@ -100,7 +100,7 @@ class ShardReader:
 
     def __init__(self, path: Path, shard: Shard, dtype: str, vocab_size: int) -> None:
         self.path, self.shard, self.vocab_size = path, shard, vocab_size
-        self.ids = np.memmap(path, dtype, "r")
+        self.ids = np.memmap(path, dtype, "r").view(np.ndarray)  # a memmap is slow to slice
         self.block = BLOCK_BYTES // self.ids.itemsize
         self.unchecked = set(range(-(-len(self.ids) // self.block)))
         if shard.blocks is not None and len(shard.blocks) != len(self.unchecked):
