@@ -89,7 +89,7 @@ def write_result(path: Path, result: Any) -> None:
     value = to_json(result)
     if isinstance(result, dict) and result and all(map(dataclasses.is_dataclass, result.values())):
         value = {name: entry | {_CHECKSUM: _digest({name: entry})} for name, entry in value.items()}
-    elif isinstance(value, dict):
+    elif isinstance(value, dict) and value:
         value |= {_CHECKSUM: _digest(value)}
     write_json(path, value)
 

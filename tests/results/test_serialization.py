@@ -59,6 +59,7 @@ def test_results_by_name_have_a_checksum_each(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"parts.json was altered: its checksum does not fit"):
             read_result(dict[str, Part], file)
     write_result(file, {})
+    assert file.read_text() == "{}\n"
     assert read_result(dict[str, Part], file) == {}
 
 
