@@ -27,6 +27,7 @@ from isodiff.record import Convention, read_records
 from isodiff.scaling.points import Parameters, Point, Points, record_points
 from isodiff.scaling.table_files import is_table
 from isodiff.scaling.tables import lowest_losses, table_points
+from isodiff.scaling.units_check import checked_units
 
 PUBLISHED_FAMILIES = {
     "ar": "autoregressive",
@@ -76,7 +77,7 @@ def read_points(
         raise InputError("--columns is for tables of points; leave it out")
     if tables:
         found = table_points(list(map(Path, tables)), flops, parameters, columns, best_of_sweep)
-        return _with_known_families(found)
+        return checked_units(_with_known_families(found))
     if published:
         found = published_points(sources[0], flops, parameters)
     else:
