@@ -247,6 +247,9 @@ def test_any_usual_names_in_any_order_and_format(
         ("PFLOPs,N,loss", "1000,1e8,3", (1e18, 1e8, 1e18 / 6e8)),
         ("compute (PF-days),N,loss", "1,1e8,3", (8.64e19, 1e8, 8.64e19 / 6e8)),
         ("total_gflops,D,loss", "1e9,1e9,3", (1e18, 1e18 / 6e9, 1e9)),
+        ("N [M params],D (tokens),Loss (nats/token)", "70,1e9,3", (6 * 7e7 * 1e9, 7e7, 1e9)),
+        ("C (1e18 FLOPs),numParams,valLoss", "0.6,1e8,3", (6e17, 1e8, 1e9)),
+        ("Training compute (FLOP),D (B tokens),evalLoss", "6e17,1,3", (6e17, 1e8, 1e9)),
         ("N,n,D,loss", "1e8,7,1e9,3", (6e17, 1e8, 1e9)),
         ("train/loss,val/loss,N,D", "9,3,1e8,1e9", (6e17, 1e8, 1e9)),
         ("loss,tokens/params,D,C", "3,20,1e9,6e17", (6e17, 1e8, 1e9)),
@@ -277,7 +280,7 @@ def test_columns_are_chosen_scaled_multiplied_and_fixed(tmp_path: Path) -> None:
     [
         ("compute_budget,params,loss", "C=compute_bugdet", "did you mean 'compute_budget'?"),
         ("C,N,loss", "C=zzz", "no column 'zzz' for budget; there are 'C', 'N', 'loss'"),
-        ("C,N,loss", "familly=C", "--columns knows no field 'familly'; did you mean 'family'?"),
+        ("C,N,loss", "famil=C", "--columns knows no field 'famil'; did you mean 'family'?"),
         ("C,N,loss", "C", "--columns takes C=COLUMN,N=COLUMN,..., got 'C'"),
         ("C,N,loss", "", "--columns takes C=COLUMN,N=COLUMN,..., got ''"),
         ("C,N,loss", "C=C,budget=N", "--columns gives budget twice"),

@@ -47,6 +47,14 @@ _SCALES = {
 }
 _FLOPS = {"g": 1e9, "t": 1e12, "p": 1e15, "e": 1e18, "z": 1e21, "y": 1e24}
 _PF_DAY = 1e15 * 86400
+_SCALED = (*COUNTS, "unique_tokens")
+_UNITS = {
+    "budget": ("flops", "flop"),
+    "parameters": ("params", "parameters"),
+    "tokens": ("tokens",),
+    "unique_tokens": ("tokens",),
+    "nats": ("nats", "per", "token"),
+}
 _WHOLE = ("kind", "id", "step", "state")
 """Fields whose column must be called so in full, path and all."""
 
@@ -62,29 +70,30 @@ def alias_of(field: str, name: str) -> tuple[str, float]:
 
 
 def unit_of(field: str, plain: str) -> tuple[str, float]:
-    """The plain name without its unit, and what the unit multiplies."""
-    if field not in (*COUNTS, "unique_tokens"):
-        return plain, 1.0
-    words = plain.split()
+    """The plain name without its unit, and what the unit multiplies: `d b tokens` is d, 1e9."""
+    if re.search(r"\b(pf|pfs|petaflops?|pflops?)( s)? ?days?$", plain):
+        return "compute", _PF_DAY
+    words, scale = plain.split(), 1.0
     if field == "budget":
-        if re.search(r"\b(pf|pfs|petaflops?|pflops?)( s)? days?$", plain):
-            return "compute", _PF_DAY
         for i, word in enumerate(words):
-            match = re.fullmatch(r"([gtpezy]|giga|tera|peta|exa|zetta|yotta)(flops?)", word)
-            if match:
-                words[i] = match[2]
-                return " ".join(words), _FLOPS[match[1][0]]
-        return plain, 1.0
-    if len(words) > 1 and words[-1] in _SCALES:
-        return " ".join(words[:-1]), _SCALES[words[-1]]
+            if match := re.fullmatch(r"([gtpezy]|giga|tera|peta|exa|zetta|yotta)(flops?)", word):
+                words[i], scale = match[2], _FLOPS[match[1][0]]
     if words and (match := re.fullmatch(r"([mbg])(params|parameters|tokens)", words[0])):
-        return " ".join([match[2], *words[1:]]), _SCALES[match[1]]
-    return plain, 1.0
+        words[0], scale = match[2], _SCALES[match[1]]
+    while len(words) > 1 and " ".join(words) not in ALIASES[field]:
+        if words[-1] in _SCALES and field in _SCALED:
+            scale *= _SCALES[words[-1]]
+        elif re.fullmatch(r"1e\d\d?", words[-1]) and field in _SCALED:
+            scale *= float(words[-1])
+        elif words[-1] not in _UNITS.get(field, ()):
+            break
+        words.pop()
+    return " ".join(words), scale
 
 
 def words_of(name: str) -> str:
-    """Lower case, words parted by one space."""
-    return " ".join(re.findall(r"[a-z0-9]+", name.lower()))
+    """Lower case, words parted by one space: `valLoss`, `val_loss` and `Val. loss` are alike."""
+    return " ".join(re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()))
 
 
 def last_part(name: str) -> str:

@@ -135,7 +135,7 @@ def find_columns(
     return found
 
 
-def misspelt(table: TableFile, found: Mapping[str, FieldSource]) -> list[str]:
+def misspelled(table: TableFile, found: Mapping[str, FieldSource]) -> list[str]:
     """Words about columns that are left unread, yet look like a field that is not there."""
     read = {name for column in found.values() for name in column.factors}
     said = []
@@ -258,5 +258,5 @@ def _missing(field: str, header: Sequence[str], taken: Any) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name[:60]) for name in names[:6])
-    return shown + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    shown = ", ".join(repr(name[:60]) for name in names[:4])
+    return shown + (f" and {len(names) - 4} more" if len(names) > 4 else "")

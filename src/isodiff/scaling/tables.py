@@ -15,7 +15,7 @@ from typing import Any
 from isodiff.errors import InputError
 from isodiff.record import Convention
 from isodiff.scaling.column_names import as_number
-from isodiff.scaling.columns import FieldSource, find_columns, misspelt
+from isodiff.scaling.columns import FieldSource, find_columns, misspelled
 from isodiff.scaling.laws.law import REFERENCE
 from isodiff.scaling.points import Parameters, Point, Points
 from isodiff.scaling.table_files import Cells, TableFile, load_table
@@ -127,7 +127,7 @@ def _points(
 ) -> tuple[list[tuple[str, Point]], list[str], str | None]:
     """The points with their places, what is to be said of the table, and which count was derived."""
     derived = next((name for name in _DERIVED if name not in columns), None)
-    said = misspelt(table, columns)
+    said = misspelled(table, columns)
     if reading := _reading(columns, derived):
         said.append(reading)
     rows = _finished(table, columns, said)
