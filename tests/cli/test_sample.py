@@ -78,7 +78,7 @@ def runs(tmp_path_factory) -> dict[str, str]:
         ),
         ("uniform", ["--order", "margin"], "uniform has no option --order; its sampler has"),
         ("autoregressive", ["--steps", "3"], "autoregressive has no option --steps"),
-        ("masked", ["--order", "strided"], "--order of masked is one of random, confidence"),
+        ("masked", ["--order", "strided"], "--order of masked is one of random, left_to_right"),
         ("interpolating", ["--order", "margin"], "--order of interpolating is one of random"),
         ("masked", ["--remsk", "0.1"], "no option --remsk; did you mean '--remask'?"),
     ],

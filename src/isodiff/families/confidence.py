@@ -32,7 +32,7 @@ class Ordered(Stepped):
 
     Attributes:
         order: "random" is the ancestral sampler, "left_to_right" takes the masks from the left; "confidence",
-            "probability", "margin" and "entropy" those where the network is surest (`sureness`).
+            "probability", "margin" and "entropy" those where the network is surest.
     """
 
     order: _Order = "random"
