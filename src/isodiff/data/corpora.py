@@ -140,11 +140,18 @@ def _write(
     exact = token_bytes is not None
     rows = zip(read_again(source, hashes, "tokenizing"), hashes.num_bytes, split, strict=True)
     for group in _grouped(rows):
-        encoded = tokenizer.encode_batch([document.text for document, _, _ in group])
-        for (_, num_bytes, where), ids in zip(group, encoded, strict=True):
-            exact = exact and token_bytes is not None and token_bytes[ids].sum() == num_bytes
-            writers[int(where)].append(np.append(ids, tokenizer.eos), int(num_bytes))
-    return bool(exact)
+        documents, sizes, places = zip(*group, strict=True)
+        num_bytes, where = np.array(sizes), np.array(places)
+        encoded = list(tokenizer.encode_batch([document.text for document in documents]))
+        if token_bytes is not None:
+            ends = np.cumsum([0, *map(len, encoded)])
+            sums = np.append(0, np.cumsum(token_bytes[np.concatenate(encoded)]))[ends]
+            exact = exact and bool((np.diff(sums) == num_bytes).all())
+        for number in np.unique(where):
+            mine = np.flatnonzero(where == number)
+            chosen = [encoded[i] for i in mine]
+            writers[number].append(chosen, tokenizer.eos, num_bytes[mine])
+    return exact
 
 
 _Row = tuple[Document, np.int64, np.int8]

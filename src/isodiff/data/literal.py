@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, pairwise
+from collections.abc import Sequence
+from itertools import chain, groupby, pairwise
 from typing import Any
 
 import numpy as np
@@ -99,13 +99,18 @@ class LiteralEncoder:
             )
         return ids
 
-    def encode_batch(self, texts: Sequence[str]) -> Iterator[np.ndarray]:
+    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
         """`encode` for several texts, on all cores."""
         begun = [self.prefix + text if text else text for text in texts]
-        encodings: Iterable[Any] = self.inner.encode_batch_fast(begun, add_special_tokens=False)
-        for text, encoding in zip(texts, encodings, strict=True):
-            ids = np.array(encoding.ids, np.int64)
-            yield self.encode(text) if self._suspect[ids].any() else ids
+        encodings = self.inner.encode_batch_fast(begun, add_special_tokens=False)
+        found = [encoding.ids for encoding in encodings]
+        ends = np.cumsum([len(ids) for ids in found])
+        flat = np.fromiter(chain.from_iterable(found), np.int64, ends[-1] if found else 0)
+        parts = np.split(flat, ends[:-1])
+        if not self._suspect[flat].any():
+            return parts
+        pairs = zip(texts, parts, strict=True)
+        return [self.encode(text) if self._suspect[ids].any() else ids for text, ids in pairs]
 
     def _cuts(self, encoding: Any) -> list[int]:
         """Where to cut a text so that no word of it is the name of a token.

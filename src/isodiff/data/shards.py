@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -45,12 +46,14 @@ class ShardWriter:
             with suppress(OSError):
                 self.file.close()
 
-    def append(self, ids: np.ndarray, num_bytes: int) -> None:
-        """Add one document: its ids with the end of document, and its UTF-8 bytes."""
-        self.index.extend((self.num_tokens, num_bytes))
-        self.num_tokens += len(ids)
-        self.num_bytes += num_bytes
-        ids = ids.astype(self.dtype)
+    def append(self, documents: Sequence[np.ndarray], eos: int, num_bytes: np.ndarray) -> None:
+        """Add documents: their ids, to each of which `eos` is added, and their UTF-8 bytes."""
+        ends = np.cumsum([0, *(len(ids) + 1 for ids in documents)]) + self.num_tokens
+        self.index.extend(np.stack([ends[:-1], num_bytes], 1).ravel().tolist())
+        self.num_tokens = int(ends[-1])
+        self.num_bytes += int(num_bytes.sum())
+        end = np.array([eos], np.int64)
+        ids = np.concatenate([part for one in documents for part in (one, end)]).astype(self.dtype)
         while len(ids):
             if self.file is None:
                 self.file = (self.folder / self.next_name()).open("wb")

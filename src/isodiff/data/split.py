@@ -81,16 +81,18 @@ def _piece_length(num_bytes: int, validation: float, test: float) -> int:
 
 def pieces(document: Document, cut: Cut | None, length: int) -> Iterator[Document]:
     """`document` in pieces of at least `length` characters, but for the last; whole without a cut."""
+    if cut is None:
+        yield document
+        return
     text, origin = document
     start, last = 0, len(text.rstrip())
-    if cut is not None:
-        for place in CUTS[cut].finditer(text):
-            if place.end() - start < length or place.end() >= last:
-                continue
-            # Every piece holds something visible.
-            if not (piece := text[start : place.end()]).isspace():
-                yield Document(piece, f"{origin}, from character {start}")
-                start = place.end()
+    for place in CUTS[cut].finditer(text):
+        if place.end() - start < length or place.end() >= last:
+            continue
+        # Every piece holds something visible.
+        if not (piece := text[start : place.end()]).isspace():
+            yield Document(piece, f"{origin}, from character {start}")
+            start = place.end()
     yield Document(text[start:], f"{origin}, from character {start}" if start else origin)
 
 
