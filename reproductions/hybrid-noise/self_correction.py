@@ -53,9 +53,7 @@ def drawn(run: Trained, reference: str, texts: int, **options: Any) -> dict[str,
 def scored(run: Trained, reference: str, ids: np.ndarray) -> dict[str, np.ndarray]:
     """Entropy and the reference model's nats per token of every text."""
     said = as_texts(ids, run.corpus.tokenizer)
-    scores = reference_model_named(reference, run.corpus.tokenizer, "cpu").score(
-        [one.ids for one in said], [one.text for one in said]
-    )
+    scores = reference_model_named(reference, run.corpus.tokenizer, "cpu").score(said)
     return {
         "entropy": np.array([entropy(one.ids) for one in said]),
         "nats": scores.nats / scores.num_tokens,

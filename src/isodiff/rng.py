@@ -36,12 +36,15 @@ class Noise(ABC):
         """Number of rows."""
 
     @abstractmethod
-    def uniform(self, *shape: int) -> Float[Tensor, "B ..."]:
-        """Independent numbers, a block of `shape` for each row, in float64."""
+    def uniform(self, *shape: int, along: int = 0) -> Float[Tensor, "B ..."]:
+        """Independent numbers, a block of `shape` for each row, in float64.
 
-    def normal(self, *shape: int) -> Float[Tensor, "B ..."]:
+        Positions run `along` this axis of the shape; noise that counts them from a start of its own asks.
+        """
+
+    def normal(self, *shape: int, along: int = 0) -> Float[Tensor, "B ..."]:
         """Independent standard normal numbers, by inverse CDF; a uniform 0 stands for half a grid step."""
-        return torch.special.ndtri(self.uniform(*shape).clamp_min(2.0**-54))
+        return torch.special.ndtri(self.uniform(*shape, along=along).clamp_min(2.0**-54))
 
     def permutation(self, length: int) -> Int[Tensor, "B {length}"]:
         """One uniformly random order of `length` items per row."""
@@ -76,7 +79,7 @@ class Streams(Noise):
     def __len__(self) -> int:
         return len(self.generators)
 
-    def uniform(self, *shape: int) -> Float[Tensor, "B ..."]:
+    def uniform(self, *shape: int, along: int = 0) -> Float[Tensor, "B ..."]:
         """The next numbers of every stream."""
         need = math.prod(shape)
         while self.waiting.shape[1] < need:
@@ -139,7 +142,7 @@ class Spread(Rows):
     def __len__(self) -> int:
         return len(self.index)
 
-    def uniform(self, *shape: int) -> Float[Tensor, "B ..."]:
+    def uniform(self, *shape: int, along: int = 0) -> Float[Tensor, "B ..."]:
         """Independent numbers in [0, 1), a block of `shape` for each row."""
         block = torch.rand(self.total, *shape, generator=self.generator, dtype=torch.float64)
         return block[self.index].to(self.device)
@@ -201,7 +204,7 @@ class Placed(Rows):
     def __len__(self) -> int:
         return self.total
 
-    def uniform(self, *shape: int) -> Float[Tensor, "B ..."]:
+    def uniform(self, *shape: int, along: int = 0) -> Float[Tensor, "B ..."]:
         """The next numbers of every row's stream."""
         rows = [torch.rand(shape, generator=g, dtype=torch.float64) for g in self.generators]
         return torch.stack(rows).to(self.device)

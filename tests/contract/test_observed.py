@@ -42,7 +42,7 @@ class Cut(Rows):
     def __len__(self) -> int:
         return len(self.index)
 
-    def uniform(self, *shape: int) -> Tensor:
+    def uniform(self, *shape: int, along: int = 0) -> Tensor:
         generator = stream(0, "cut", next(self.calls))
         wide = torch.rand(TOTAL, *[16] * len(shape), generator=generator, dtype=torch.float64)
         return wide[(self.index, *(slice(size) for size in shape))]

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
+from isodiff.data.tokenizer import Bytes
 from isodiff.errors import InputError
 from isodiff.evaluate.generation import (
     REPEATED,
-    TokenizedText,
     distinct,
     entropy,
     exponential,
@@ -16,7 +16,7 @@ from isodiff.evaluate.generation import (
     quality,
     repeated_share,
 )
-from isodiff.evaluate.reference_model import TextNats
+from isodiff.evaluate.reference_model import TextNats, TokenizedText
 from isodiff.record import Mean
 
 
@@ -25,13 +25,17 @@ class Fixed:
 
     name = "fixed"
 
-    def score(self, ids, texts):
-        sizes = np.array([float(len(one)) for one in ids])
+    def score(self, texts):
+        sizes = np.array([float(len(one.ids)) for one in texts])
         return TextNats(sizes * math.log(8), sizes, sizes)
 
 
-def text(said: str) -> TokenizedText:
-    return TokenizedText(np.frombuffer(said.encode(), np.uint8).astype(np.int64), said)
+def text(*documents: str) -> TokenizedText:
+    """In bytes, an end of document between two of them."""
+    ids = [*documents[0].encode()]
+    for one in documents[1:]:
+        ids += [Bytes.eos, *one.encode()]
+    return TokenizedText(np.array(ids, np.int64), documents)
 
 
 def test_values_by_hand():
@@ -39,17 +43,33 @@ def test_values_by_hand():
     assert entropy(np.array([1, 2, 3, 4])) == pytest.approx(math.log(4))
     assert entropy(np.array([1, 1, 2, 3])) == pytest.approx(1.5 * math.log(2))
     assert entropy(np.zeros(0, np.int64)) == 0
-    assert distinct("a b a b", 1) == 0.5
-    assert distinct("a b a b", 2) == pytest.approx(2 / 3)
-    assert distinct("one", 2) == 0
+    assert distinct(["a b a b"], 1) == 0.5
+    assert distinct(["a b a b"], 2) == pytest.approx(2 / 3)
+    assert distinct(["one"], 2) == 0
     once = b"abcdefghijklmnopqrstuvwxyz"
-    assert repeated_share(once) == 0
-    assert repeated_share(once[:REPEATED] + b"!" + once[:REPEATED]) == pytest.approx(
+    assert repeated_share([once]) == 0
+    assert repeated_share([once[:REPEATED] + b"!" + once[:REPEATED]]) == pytest.approx(
         2 * REPEATED / (2 * REPEATED + 1)
     )
-    assert repeated_share(once[: REPEATED - 1] + b"!?" + once[: REPEATED - 1]) == 0
-    assert repeated_share(b"") == 0
-    assert repeated_share(b"a" * (REPEATED + 1)) == 1
+    assert repeated_share([once[: REPEATED - 1] + b"!?" + once[: REPEATED - 1]]) == 0
+    assert repeated_share([b""]) == 0
+    assert repeated_share([b"a" * (REPEATED + 1)]) == 1
+
+
+def test_an_end_of_document_is_no_text():
+    """It counts no bytes, joins no words and ends what is repeated."""
+    assert distinct(["a b", "a b"], 1) == 0.5
+    assert distinct(["a", "b", "a"], 2) == 0
+    half, once = REPEATED // 2, b"abcdefghijklmnopqrstuvwxyz"
+    assert repeated_share([once[:half], once[half:REPEATED], once[:REPEATED]]) == 0
+    assert repeated_share([once[:REPEATED], b"", once[:REPEATED]]) == 1
+    one, two, none = text("the state", "of the union"), text("the state of", "the union"), text("")
+    found = quality([one, two], [none, none], Fixed())
+    assert found.bits_per_byte.value == pytest.approx(3) and found.divergence.value > 0
+    same = [text("a" * 9, "b" * 9), text("a" * 9, "b" * 9)]
+    glued = [text("a" * 9 + "b" * 9), text("a" * 9 + "b" * 9)]
+    assert quality(same, same, Fixed()).divergence.value == pytest.approx(0, abs=1e-12)
+    assert quality(same, glued, Fixed()).divergence.value > 0.01
 
 
 def test_a_ratio_s_standard_error_is_honest():

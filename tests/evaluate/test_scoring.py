@@ -32,11 +32,13 @@ def test_numbers_count_from_the_start_whatever_the_length():
     """The third call too, and along the positions of any shape."""
     short, long = rows([("a", 1)], [2], 8), rows([("a", 1)], [11], 40)
     for shape in ((8,), (2, 8), (8, 3), (2, 8, 3)):
+        along = shape.index(8)
         longer = tuple(40 if size == 8 else size for size in shape)
-        few, many = short.uniform(*shape), long.uniform(*longer)
+        few, many = short.uniform(*shape, along=along), long.uniform(*longer, along=along)
         assert few.shape == (1, *shape) and many.shape == (1, *longer)
-        axis = 1 + shape.index(8)
-        torch.testing.assert_close(few.narrow(axis, 2, 6), many.narrow(axis, 11, 6), rtol=0, atol=0)
+        torch.testing.assert_close(
+            few.narrow(1 + along, 2, 6), many.narrow(1 + along, 11, 6), rtol=0, atol=0
+        )
     assert torch.equal(short.uniform(), long.uniform())
     assert not torch.equal(short.uniform(8), short.uniform(8))
 
@@ -120,6 +122,24 @@ def test_a_score_does_not_depend_on_its_batch(name):
     alone = [scored([one], [key])[0] for one, key in zip(made, keys, strict=True)]
     np.testing.assert_allclose(together, alone, rtol=2e-5, atol=2e-4)
     np.testing.assert_allclose(scored(made, keys, batch_tokens=30), alone, rtol=2e-5, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("known", [0, 1])
+def test_a_score_does_not_depend_on_sizes_that_coincide(name, known):
+    """Beside texts of 1, 2, 3, .. tokens: as many as there are copies, rows or numbers in a vector."""
+    family = FAMILIES[name]
+    scorer = Scorer(family, tiny(family))
+    (one,) = targets((known, 1))
+
+    def scored(*made: Target) -> np.ndarray:
+        keys = [("item", i) for i in range(len(made))]
+        return TargetScores(scorer, made, keys).draw([0], range(2))[0]
+
+    alone = scored(one)
+    for size in range(known + 1, 9):
+        (other,) = targets((0, size))
+        np.testing.assert_allclose(scored(one, other), alone, rtol=2e-5, atol=2e-4, err_msg=size)
 
 
 def test_some_targets_alone_are_asked_about():

@@ -25,10 +25,10 @@ class Scripted(Rows):
     def __len__(self) -> int:
         return self.total
 
-    def uniform(self, *shape: int) -> Tensor:
+    def uniform(self, *shape: int, along: int = 0) -> Tensor:
         return self.answer("uniform", *shape)
 
-    def normal(self, *shape: int) -> Tensor:
+    def normal(self, *shape: int, along: int = 0) -> Tensor:
         return self.answer("normal", *shape)
 
     def strata(self) -> Tensor:

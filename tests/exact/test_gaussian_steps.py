@@ -33,7 +33,7 @@ class Given(Noise):
     def __len__(self) -> int:
         return len(self.u)
 
-    def uniform(self, *shape: int) -> Tensor:
+    def uniform(self, *shape: int, along: int = 0) -> Tensor:
         return self.u
 
 

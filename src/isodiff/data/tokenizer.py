@@ -71,19 +71,19 @@ class Tokenizer(ABC):
         `eos` is shown as `<|endoftext|>`, an integer outside 0..V-1 and a broken UTF-8 sequence
         as U+FFFD.
         """
+        return END_MARK.join(self.decode_documents(ids))
+
+    def decode_documents(self, ids: Iterable[int] | np.ndarray) -> list[str]:
+        """The texts before, between and behind all `eos`: one more than there are of those."""
         ids = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids), dtype=np.int64)
-        special = (ids < 0) | (ids >= self.vocab_size) | (ids == self.eos)
-        parts: list[str] = []
-        start = 0
-        for stop in [*np.flatnonzero(special), len(ids)]:
-            if stop > start:
-                begins = not start or ids[start - 1] == self.eos
-                decode = self._decode_plain if begins else self._decode_within
-                parts.append(decode(ids[start:stop]))
-            if stop < len(ids):
-                parts.append(END_MARK if ids[stop] == self.eos else NO_TOKEN_MARK)
-            start = stop + 1
-        return "".join(parts)
+        documents = _between(ids, ids == self.eos)
+        return [self._decode_document(one) for one in documents]
+
+    def _decode_document(self, ids: np.ndarray) -> str:
+        first, *others = _between(ids, (ids < 0) | (ids >= self.vocab_size))
+        parts = [self._decode_plain(first) if len(first) else ""]
+        parts += [self._decode_within(part) if len(part) else "" for part in others]
+        return NO_TOKEN_MARK.join(parts)
 
     @abstractmethod
     def _decode_plain(self, ids: np.ndarray) -> str:
@@ -167,6 +167,12 @@ class Text8(Tokenizer):
 
     def _plain_spelling(self, index: int) -> bytes:
         return self._decode_plain(np.array([index])).encode()
+
+
+def _between(ids: np.ndarray, cut: np.ndarray) -> list[np.ndarray]:
+    """The ids before, between and behind those where `cut` holds."""
+    where = np.flatnonzero(cut)
+    return [ids[i:j] for i, j in zip([0, *(where + 1)], [*where, len(ids)], strict=True)]
 
 
 def plain_tokenizer(name: str) -> Tokenizer | None:

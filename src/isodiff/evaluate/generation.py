@@ -7,8 +7,10 @@ r"""Quality of generated text, each number with a standard error.
     repetition              share of a text's bytes in strings of 16 bytes that it holds twice
     divergence              unbiased distance of n-gram ngram_features from held-out text       (ngram_mmd.py)
 
-Standard errors are over texts. No text is dropped; empty ones are counted. The same statistics of held-out
-text of the same length stand beside them: good samples match those, they do not beat them.
+An end of document counts no bytes; words and repeated strings do not reach across it, and to the divergence
+it is a symbol of its own. Standard errors are over texts. No text is dropped; empty ones are counted. The
+same statistics of held-out text of the same length stand beside them: good samples match those, they do not
+beat them.
 """
 
 from __future__ import annotations
@@ -22,25 +24,13 @@ from numpy.typing import NDArray
 
 from isodiff.errors import InputError
 from isodiff.evaluate.ngram_mmd import ngram_features, squared_mmd
-from isodiff.evaluate.reference_model import ReferenceModel
+from isodiff.evaluate.reference_model import ReferenceModel, TokenizedText
 from isodiff.record import Mean
 from isodiff.runs.validation import mean
 
 REPEATED = 16  # bytes; held-out English hardly ever says 16 bytes twice within a few hundred
 _WORDS = (1, 2, 3)
-
-
-@dataclass(frozen=True, slots=True)
-class TokenizedText:
-    """A text as token ids and as what they say."""
-
-    ids: NDArray[np.int64]
-    text: str
-
-    @property
-    def raw(self) -> bytes:
-        """UTF-8; what is not UTF-8 stands as U+FFFD."""
-        return self.text.encode()
+_END = b"\xff"  # of a document: no byte of UTF-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +63,7 @@ def quality(
         raise InputError(
             f"{len(texts)} generated and {len(held_out)} held-out texts; quality needs two or more"
         )
-    scores = reference_model.score([one.ids for one in texts], [one.text for one in texts])
+    scores = reference_model.score(texts)
     if not scores.num_tokens.sum():
         raise InputError("every generated text is empty; nothing can be scored")
     nats = per(scores.nats, scores.num_tokens)
@@ -86,11 +76,13 @@ def quality(
         generative_perplexity=exponential(nats),
         bits_per_byte=bits,
         entropy=_over(texts, lambda one: entropy(one.ids)),
-        distinct={str(n): _over(texts, lambda one, n=n: distinct(one.text, n)) for n in _WORDS},
+        distinct={
+            str(n): _over(texts, lambda one, n=n: distinct(one.documents, n)) for n in _WORDS
+        },
         repetition=_over(texts, lambda one: repeated_share(one.raw)),
         divergence=squared_mmd(
-            ngram_features([one.raw for one in texts]),
-            ngram_features([one.raw for one in held_out]),
+            ngram_features([_END.join(one.raw) for one in texts]),
+            ngram_features([_END.join(one.raw) for one in held_out]),
         ),
     )
 
@@ -122,19 +114,22 @@ def entropy(ids: NDArray[np.int64]) -> float:
     return float(-(share * np.log(share)).sum())
 
 
-def distinct(text: str, n: int) -> float:
+def distinct(documents: Sequence[str], n: int) -> float:
     """Different n-grams of words over all of them; 0 where there is none."""
-    words = text.split()
-    grams = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+    lines = [document.split() for document in documents]
+    grams = [tuple(words[i : i + n]) for words in lines for i in range(len(words) - n + 1)]
     return len(set(grams)) / len(grams) if grams else 0.0
 
 
-def repeated_share(text: bytes) -> float:
+def repeated_share(documents: Sequence[bytes]) -> float:
     """Share of bytes covered by strings of `REPEATED` bytes that occur more than once."""
     first: dict[bytes, int] = {}
-    covered = np.zeros(len(text), bool)
-    for start in range(len(text) - REPEATED + 1):
-        before = first.setdefault(text[start : start + REPEATED], start)
-        if before != start:
-            covered[before : before + REPEATED] = covered[start : start + REPEATED] = True
+    text = b"".join(documents)
+    covered, begin = np.zeros(len(text), bool), 0
+    for document in documents:
+        for start in range(begin, begin + len(document) - REPEATED + 1):
+            before = first.setdefault(text[start : start + REPEATED], start)
+            if before != start:
+                covered[before : before + REPEATED] = covered[start : start + REPEATED] = True
+        begin += len(document)
     return float(covered.mean()) if len(text) else 0.0

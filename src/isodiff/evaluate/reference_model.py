@@ -3,12 +3,13 @@
 It must have an exact likelihood; a bound would reward texts for which it happens to be tight. Texts longer
 than its context are cut into pieces of that length, each scored from its beginning. A reference model with
 the tokenizer of the run scores the tokens as drawn; another one reads the decoded text, and then only
-bits per byte compare runs.
+bits per byte compare runs. There an end of document is the model's own token for it, and stands for no bytes;
+a model without one reads each document from its beginning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,6 +34,19 @@ HUGGING_FACE = "hf:"
 
 
 @dataclass(frozen=True, slots=True)
+class TokenizedText:
+    """A text as token ids and as what they say: its documents, one more than it has ends of document."""
+
+    ids: Ids
+    documents: tuple[str, ...]
+
+    @property
+    def raw(self) -> list[bytes]:
+        """UTF-8 of each document; what is not UTF-8 stands as U+FFFD."""
+        return [document.encode() for document in self.documents]
+
+
+@dataclass(frozen=True, slots=True)
 class TextNats:
     """Of each text: nats under the reference model, tokens it was scored on, bytes of the text."""
 
@@ -49,8 +63,8 @@ class ReferenceModel(Protocol):
         """As protocols call it."""
         ...
 
-    def score(self, ids: Sequence[Ids], texts: Sequence[str]) -> TextNats:
-        """Nats of every text, given as token ids and as what they say."""
+    def score(self, texts: Sequence[TokenizedText]) -> TextNats:
+        """Nats of every text."""
         ...
 
 
@@ -84,15 +98,10 @@ class RunReference:
         """Family and run."""
         return f"{self.family.name} run {self.run}"
 
-    def score(self, ids: Sequence[Ids], texts: Sequence[str]) -> TextNats:
+    def score(self, texts: Sequence[TokenizedText]) -> TextNats:
         """-log p of every text, piece by piece."""
-        if not self.own:
-            ids = [self.tokenizer.encode(self.tokenizer.normalize(text)) for text in texts]
-        pieces = [
-            (row, one[start : start + self.context])
-            for row, one in enumerate(ids)
-            for start in range(0, len(one), self.context)
-        ]
+        ids = [text.ids if self.own else self.read(text.documents) for text in texts]
+        pieces = _pieces(enumerate(ids), self.context)
         nats = np.zeros(len(ids))
         for numbers in same_shape([len(piece) for _, piece in pieces], lambda _: _BATCH):
             group = [pieces[number] for number in numbers]
@@ -101,18 +110,39 @@ class RunReference:
             with torch.no_grad():
                 found = self.family.nelbo(self.denoiser, x, rng=rng).nats
             np.add.at(nats, [row for row, _ in group], found.double().cpu().numpy())
-        return TextNats(nats, np.array([float(len(one)) for one in ids]), self.sizes(ids, texts))
+        return TextNats(nats, np.array([float(len(one)) for one in ids]), self.sizes(texts))
 
-    def sizes(self, ids: Sequence[Ids], texts: Sequence[str]) -> NDArray[np.float64]:
+    def read(self, documents: Sequence[str]) -> Ids:
+        """The documents in the model's own tokens, its end of document between them."""
+        tokenizer = self.tokenizer
+        encoded = [tokenizer.encode(tokenizer.normalize(document)) for document in documents]
+        return _joined(encoded, tokenizer.eos)
+
+    def sizes(self, texts: Sequence[TokenizedText]) -> NDArray[np.float64]:
         """Bytes of each text, of its tokens where they have fixed ones."""
         known = self.tokenizer.token_bytes
         if known is None or not self.own:
             return _num_bytes(texts)
-        return np.array([float(known[one].sum()) for one in ids])
+        return np.array([float(known[text.ids].sum()) for text in texts])
 
 
-def _num_bytes(texts: Sequence[str]) -> NDArray[np.float64]:
-    return np.array([float(len(text.encode())) for text in texts])
+def _num_bytes(texts: Sequence[TokenizedText]) -> NDArray[np.float64]:
+    return np.array([float(sum(map(len, text.raw))) for text in texts])
+
+
+def _joined(documents: Sequence[Ids], end: int) -> Ids:
+    """One after the other, `end` between them."""
+    first, *others = documents
+    return np.concatenate([first, *(part for one in others for part in ([end], one))])
+
+
+def _pieces(texts: Iterable[tuple[int, Ids]], context: int) -> list[tuple[int, Ids]]:
+    """At most `context` tokens in each, with the number of their text."""
+    return [
+        (row, ids[start : start + context])
+        for row, ids in texts
+        for start in range(0, len(ids), context)
+    ]
 
 
 @dataclass(frozen=True)
@@ -120,12 +150,16 @@ class HuggingFaceReference:
     """A causal language model of the `transformers` library, on the text as it reads.
 
     Texts begin after the model's beginning-of-sequence token; without one the first token is not scored.
+
+    Attributes:
+        first, end: ids of its beginning of sequence and end of document.
     """
 
     name: str
     model: Any
     encode: Callable[[str], list[int]]
     first: int | None
+    end: int | None
     context: int
     device: torch.device | str = "cpu"
 
@@ -153,25 +187,28 @@ class HuggingFaceReference:
         length = getattr(model.config, "max_position_embeddings", None) or _CONTEXT
 
         def encode(text: str) -> list[int]:
-            return tokenizer(text, add_special_tokens=False)["input_ids"]
+            # What is written in a text stays text, also where it spells a special token.
+            return tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
         return cls(
             name=f"{HUGGING_FACE}{Path(name).name}",
             model=model.to(device).eval(),
             encode=encode,
             first=tokenizer.bos_token_id,
+            end=tokenizer.eos_token_id,
             context=length - 1,
             device=device,
         )
 
-    def score(self, ids: Sequence[Ids], texts: Sequence[str]) -> TextNats:
+    def read(self, documents: Sequence[str]) -> list[Ids]:
+        """The documents in the model's own tokens, its end of document between them, or apart without one."""
+        encoded = [np.array(self.encode(document), np.int64) for document in documents]
+        return encoded if self.end is None else [_joined(encoded, self.end)]
+
+    def score(self, texts: Sequence[TokenizedText]) -> TextNats:
         """-log p of every text under the model's own tokens."""
-        encoded = [np.array(self.encode(text), np.int64) for text in texts]
-        pieces = [
-            (row, one[start : start + self.context])
-            for row, one in enumerate(encoded)
-            for start in range(0, len(one), self.context)
-        ]
+        read = ((row, ids) for row, text in enumerate(texts) for ids in self.read(text.documents))
+        pieces = _pieces(read, self.context)
         nats, scored = np.zeros(len(texts)), np.zeros(len(texts))
         for numbers in same_shape([len(piece) for _, piece in pieces], lambda _: _BATCH):
             group = [pieces[number] for number in numbers]

@@ -44,7 +44,7 @@ _AT_ONCE = 1024
 
 
 class FromStart(Placed):
-    """Rows that count random numbers from a position of their own, `starts`, along an axis of `length`.
+    """Rows that count random numbers from a position of their own, `starts`, along the axis of positions.
 
     Every call has a stream of its own, so what a position meets depends neither on `length` nor on how much
     earlier calls asked for.
@@ -65,15 +65,15 @@ class FromStart(Placed):
         self.length = length
         self.order = (torch.arange(length) - torch.tensor(starts)[:, None]) % length
 
-    def uniform(self, *shape: int) -> Float[Tensor, "B ..."]:
+    def uniform(self, *shape: int, along: int = 0) -> Float[Tensor, "B ..."]:
         """Fresh numbers in [0, 1); along positions, each row's from its start on, then round about."""
         generators = [stream(self.seed, "from start", self.calls, *key) for key in self.keys]
         self.calls += 1
-        along = shape.index(self.length) if self.length in shape else None
-        if along is None:
-            rows = [torch.rand(shape, generator=g, dtype=torch.float64) for g in generators]
+        if not shape:
+            rows = [torch.rand((), generator=g, dtype=torch.float64) for g in generators]
             return torch.stack(rows).to(self.device)
-        rest = [size for axis, size in enumerate(shape) if axis != along]
+        length, rest = shape[along], shape[:along] + shape[along + 1 :]
+        assert length == self.length, (shape, along)
         rows = [
             torch.rand(self.length, *rest, generator=g, dtype=torch.float64)[order]
             for g, order in zip(generators, self.order, strict=True)

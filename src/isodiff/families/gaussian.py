@@ -229,7 +229,7 @@ class Gaussian(
         """All three terms for every sequence."""
         observed = torch.zeros_like(x, dtype=torch.bool) if observed is None else observed
         t, row = rng.strata(), torch.arange(len(x), device=x.device).repeat(2)
-        noise = torch.cat(rng.normal(2, x.shape[1], self.embedding_width).unbind(1))
+        noise = torch.cat(rng.normal(2, x.shape[1], self.embedding_width, along=1).unbind(1))
         shown = x[row], torch.cat([torch.zeros_like(t), t]), noise, observed[row]
         nats = self.nats(for_rows(denoiser, row), *shown, twice=self.self_conditioning)
         reconstruction, diffusion = nats.sum(-1).chunk(2)

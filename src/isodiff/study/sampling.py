@@ -10,12 +10,13 @@ import numpy as np
 import torch
 
 from isodiff.data.tokenizer import Tokenizer
-from isodiff.evaluate.generation import Quality, TokenizedText, quality
+from isodiff.evaluate.generation import Quality, quality
 from isodiff.evaluate.reference_model import (
     HUGGING_FACE,
     HuggingFaceReference,
     ReferenceModel,
     RunReference,
+    TokenizedText,
 )
 from isodiff.evaluate.speed import Drawn, measure_speed
 from isodiff.families import family_named, sample, undecided
@@ -148,7 +149,7 @@ def held_out_texts(run: Trained, number: int) -> list[TokenizedText]:
 
 def as_texts(ids: np.ndarray, tokenizer: Tokenizer) -> list[TokenizedText]:
     """Each row as ids and as what it says."""
-    return [TokenizedText(row, tokenizer.decode(row)) for row in ids]
+    return [TokenizedText(row, tuple(tokenizer.decode_documents(row))) for row in ids]
 
 
 def _statistics(found: Quality) -> dict[str, Any]:
