@@ -95,11 +95,16 @@ class ClozeResult(_ItemsResult):
 
 @dataclass(frozen=True, kw_only=True)
 class SplitResult(HeldOutLoss):
-    """Of a split of a run's own corpus; perplexity is exp of the nats."""
+    """Of a split of a run's own corpus; perplexity is exp of the nats.
+
+    Attributes:
+        cached_sampler: the bound of the family's cached sampler, where that is another law.
+    """
 
     run: str
     split: str
     perplexity: float
+    cached_sampler: IfAny[HeldOutLoss] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,10 +122,19 @@ class TextLikelihood:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LawLikelihood(TextLikelihood):
+    """Of a text under a law that the protocol names."""
+
+    kind: Kind
+    protocol: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class TextResult(TextLikelihood, TaskResult):
-    """Of the likelihood of a text."""
+    """Of the likelihood of a text; `cached_sampler` as in `SplitResult`."""
 
     num_documents: int
+    cached_sampler: IfAny[LawLikelihood] = None
 
 
 @dataclass(frozen=True, kw_only=True)

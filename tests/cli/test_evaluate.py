@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def file(place: Path) -> Path:
 
 def test_documents_of_a_file(masked: Path, file: Path) -> None:
     found = answer("evaluate", "text", masked, file, "--separator", "---", "--budget", "17")
-    assert found.keys() >= KEYS
+    assert found.keys() >= KEYS and "cached_sampler" not in found
     assert found["num_documents"] == 2 and found["kind"] == "bound"
     assert found["num_tokens"] == 2 * (len(TEXT) + 1) and found["num_bytes"] == 2 * len(TEXT)
     assert found["num_forwards"] == 2 * 3 * 17  # 94 tokens each, in windows of 32
@@ -72,6 +73,30 @@ def test_the_table(masked: Path, file: Path, capsys: pytest.CaptureFixture[str])
     assert "nats/token" in out[0] and "perplexity" in out[0]
     assert str(file) in out[1] and out[2].endswith("all 1")
     assert "masked, the likelihood itself: windows of at most 32" in out[3]
+
+
+def test_two_laws_have_two_numbers(
+    place: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The paper's two columns, for a split, a text and a benchmark; one where a method is asked for."""
+    run = trained(place, "interpolating", corpus(place))
+    split = answer("evaluate", "split", run, "--windows", "4", "--draws", "1")
+    text = answer("evaluate", "text", run, file)
+    task = answer("evaluate", "task", run, file, "--task", "plain_text")
+    stored = json.loads((run / "tasks" / "plain_text.json").read_text())
+    for found in (split, text, task, stored):
+        assert "bound of the law that shows all masks left" in found["protocol"]
+        cached = found["cached_sampler"]
+        assert "bound of the cached sampler (steps: None)" in cached["protocol"]
+        assert cached["kind"] == "bound" and cached["bits_per_byte"] != found["bits_per_byte"]
+    assert split["cached_sampler"]["nats_per_token"]["num"] == 4
+    assert text["cached_sampler"]["num_tokens"] == text["num_tokens"]
+    one = answer("evaluate", "text", run, file, "--method", "any_order:4", "--budget", "8")
+    assert "cached_sampler" not in one and one["num_forwards"] == 8 * 6
+    assert "4 random orders weighted" in one["protocol"]
+    for words in (["split", run], ["text", run, file], ["task", run, file, "--task", "plain_text"]):
+        assert main(["evaluate", *map(str, words)]) == 0
+        assert "cached sampler" in capsys.readouterr().out
 
 
 def test_without_files_a_split(masked: Path) -> None:

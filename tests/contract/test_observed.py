@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import re
+from types import SimpleNamespace
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from networks import FAMILIES, Recorder, V, infills, samplers_of, tiny, tokens
 from torch import Tensor
 
 from isodiff.errors import InputError
+from isodiff.evaluate.likelihood import likelihood
 from isodiff.families.base import UNDECIDED, Family
 from isodiff.families.gaussian import Gaussian, GaussianSampler
 from isodiff.families.sampling import sample
@@ -19,7 +24,7 @@ from isodiff.network.padding import Padded, Unpadded
 from isodiff.network.shape import Backbone
 from isodiff.network.view import Replaying, View
 from isodiff.process.counts import known_first
-from isodiff.rng import Rows, stream
+from isodiff.rng import Rows, Streams, stream
 
 pytestmark = pytest.mark.usefixtures("float64")
 TOTAL, L = 8, 9
@@ -190,6 +195,22 @@ def test_infilling_is_refused_from_left_to_right(family: str) -> None:
         InputError, match="autoregressive reads left to right: nothing may be given"
     ):
         one.nelbo(tiny(one), tokens(TOTAL, L), rng=rows(), observed=between)
+
+
+@each_family
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.booleans(), min_size=L, max_size=L).filter(lambda given: len({*given}) == 2))
+def test_what_samplers_refuse_likelihoods_refuse(family: Family, observed: list[bool]) -> None:
+    known, x = torch.tensor([observed]), tokens(1, L)
+    run = SimpleNamespace(family=family, network=tiny(family))
+    try:
+        start = x.masked_fill(~known, UNDECIDED)
+        sample(family, run.network, start, family.sampler_with(1), rng=Streams(0, 1))
+    except InputError as refused:
+        with pytest.raises(InputError, match=f"^{re.escape(str(refused))}$"):
+            likelihood(run, x, known)
+        return
+    assert bool(likelihood(run, x, known, budget=64).nats.isfinite().all())
 
 
 def test_given_tokens_come_first_from_left_to_right_and_the_others_in_their_order() -> None:

@@ -18,6 +18,7 @@ from isodiff.evaluate.generation import (
 )
 from isodiff.evaluate.reference_model import TextNats, TokenizedText
 from isodiff.record import Mean
+from isodiff.study.sampling import as_texts
 
 
 class Fixed:
@@ -70,6 +71,14 @@ def test_an_end_of_document_is_no_text():
     glued = [text("a" * 9 + "b" * 9), text("a" * 9 + "b" * 9)]
     assert quality(same, same, Fixed()).divergence.value == pytest.approx(0, abs=1e-12)
     assert quality(same, glued, Fixed()).divergence.value > 0.01
+
+
+def test_what_samplers_write_is_read_as_documents():
+    """Their ends never become characters that a judge would read."""
+    ids = np.array([[Bytes.eos, 104, 105, Bytes.eos], [104, 105, 33, 33]])
+    one, other = as_texts(ids, Bytes())
+    assert one.documents == ("", "hi", "") and other.documents == ("hi!!",)
+    assert one.raw == [b"", b"hi", b""] and one.ids.tolist() == ids[0].tolist()
 
 
 def test_a_ratio_s_standard_error_is_honest():

@@ -10,10 +10,9 @@ from tyro.conf import Positional, arg
 
 from isodiff.bounds import PartFraction, Positive, Utf8
 from isodiff.cli.evaluation_text import (
-    bits_text,
     documents_text,
     harness_text,
-    nats_text,
+    split_text,
     task_text,
 )
 from isodiff.cli.options import (
@@ -34,6 +33,8 @@ from isodiff.data.documents import documents
 from isodiff.errors import InputError
 from isodiff.evaluate.documents import evaluate_documents
 from isodiff.evaluate.tasks import TASKS, TaskSettings, run_task, task_named
+from isodiff.families.base import Family, SamplerLaw
+from isodiff.record import HeldOutLoss
 from isodiff.runs.resumable import Kept
 from isodiff.runs.validation import evaluate
 from isodiff.serialization import to_json
@@ -99,22 +100,27 @@ def _split(
     tokens, length = trained.corpus.split(split), trained.spec.length
     asked = {"split": split, "windows": windows, "draws": draws, "step": trained.step}
     total = min(windows, tokens.num_windows(length))
-    with Kept(split, total, "windows", folder=trained.folder, asked=asked) as pieces:
-        found = evaluate(
-            trained.family,
-            trained.network,
-            tokens,
-            length=length,
-            windows=windows,
-            draws=draws,
-            device=opening.device,
-            pieces=pieces,
-        )
-    perplexity = perplexity_of(found.nats_per_token.value)
-    text = (
-        f"{trained.family.name} on {split} {nats_text(found)}, {bits_text(found)}, "
-        f"perplexity {perplexity:.3g} ({found.protocol})"
-    )
+
+    def measured(law: Family | SamplerLaw) -> HeldOutLoss:
+        key = {**asked, "law": law.law} if law.law else asked
+        with Kept(split, total, "windows", folder=trained.folder, asked=key) as pieces:
+            return evaluate(
+                law,
+                trained.network,
+                tokens,
+                length=length,
+                windows=windows,
+                draws=draws,
+                device=opening.device,
+                pieces=pieces,
+            )
+
+    other = trained.family.cached_sampler if trained.family.kind == "bound" else None
+    cached = None if other is None else measured(other)
+    found = measured(trained.family)
+    text = f"{trained.family.name} on {split} {split_text(found)}"
+    if cached is not None:
+        text += f"\nits cached sampler {split_text(cached)}"
     result = SplitResult(
         run=trained.spec.id,
         split=split,
@@ -122,7 +128,8 @@ def _split(
         nats_per_token=found.nats_per_token,
         bits_per_byte=found.bits_per_byte,
         protocol=found.protocol,
-        perplexity=perplexity,
+        perplexity=perplexity_of(found.nats_per_token.value),
+        cached_sampler=cached,
     )
     return Answer(to_json(result), text)
 

@@ -15,9 +15,11 @@ from isodiff.task_results import (
     TextLikelihood,
     TextResult,
 )
+from isodiff.units import perplexity as perplexity_of
 from isodiff.units import short
 
 _SHOWN = 20  # documents in the table
+_MEANS = {"exact": "the likelihood itself", "bound": "an upper bound"}
 
 
 def nats_text(found: HeldOutLoss) -> str:
@@ -32,6 +34,12 @@ def bits_text(found: HeldOutLoss) -> str:
     return f"{bits.value:.4f} +- {bits.standard_error:.4f} bits/byte"
 
 
+def split_text(found: HeldOutLoss) -> str:
+    """Nats, bits, perplexity, protocol."""
+    perplexity = perplexity_of(found.nats_per_token.value)
+    return f"{nats_text(found)}, {bits_text(found)}, perplexity {perplexity:.3g} ({found.protocol})"
+
+
 def documents_text(family: str, found: DocumentsLikelihood) -> str:
     """A line for each document, then all together."""
     rows = [_row(one, one.document) for one in found.documents[:_SHOWN]]
@@ -39,9 +47,12 @@ def documents_text(family: str, found: DocumentsLikelihood) -> str:
         more = f"... and {found.num_documents - _SHOWN} more; --json lists all"
         rows.append(("", "", "", "", "", more))
     rows.append(_row(found, f"all {found.num_documents}"))
+    caption = f"{family}, {_MEANS[found.kind]}: {found.protocol}"
+    if (cached := found.cached_sampler) is not None:
+        rows.append(_row(cached, "all, cached sampler"))
+        caption += f". Cached sampler, {_MEANS[cached.kind]}: {cached.protocol}"
     names = ("nats/token", "bits/byte", "perplexity", "tokens", "forwards", "document")
-    means = {"exact": "the likelihood itself", "bound": "an upper bound"}[found.kind]
-    return terminal(Table.of(names, rows, caption=f"{family}, {means}: {found.protocol}"))
+    return terminal(Table.of(names, rows, caption=caption))
 
 
 def _row(one: TextLikelihood, name: str) -> tuple[object, ...]:
@@ -55,12 +66,10 @@ def task_text(result: TaskResult) -> str:
     mark = "=" if result.kind == "exact" else "<="
     where = f"{result.family} on {result.task}"
     if isinstance(result, TextResult):
-        parts = [
-            f"{mark} {result.nats_per_token:.4f} +- {result.nats_per_token_se:.4f} nats per token",
-            f"{mark} {result.bits_per_byte:.4f} +- {result.bits_per_byte_se:.4f} bits per byte",
-            f"perplexity {mark} {result.perplexity:.4g}",
-        ]
-        return f"{where}: {', '.join(parts)} ({result.protocol})"
+        text = f"{where}: {_text(result, mark)} ({result.protocol})"
+        if (cached := result.cached_sampler) is not None:
+            text += f"\nits cached sampler: {_text(cached, mark)} ({cached.protocol})"
+        return text
     parts = [f"accuracy {_rate(result.accuracy, result.accuracy_interval)}"]
     if result.perplexity is not None:
         parts.append(f"perplexity of a target {mark} {result.perplexity:.4g}")
@@ -74,6 +83,14 @@ def task_text(result: TaskResult) -> str:
     if isinstance(result, ChoiceResult | ClozeResult) and (count := result.num_malformed):
         parts.append(f"{count} malformed line{'s' * (count > 1)} skipped")
     return f"{where}: {'; '.join(parts)} ({result.protocol})"
+
+
+def _text(one: TextLikelihood, mark: str) -> str:
+    return (
+        f"{mark} {one.nats_per_token:.4f} +- {one.nats_per_token_se:.4f} nats per token, "
+        f"{mark} {one.bits_per_byte:.4f} +- {one.bits_per_byte_se:.4f} bits per byte, "
+        f"perplexity {mark} {one.perplexity:.4g}"
+    )
 
 
 def _rate(value: float | None, interval: Interval | None) -> str:

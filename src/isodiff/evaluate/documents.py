@@ -13,7 +13,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -29,8 +29,8 @@ from isodiff.record import Kind
 from isodiff.rng import Key
 from isodiff.runs.build import Trained
 from isodiff.runs.resumable import Kept
-from isodiff.serialization import from_json, to_json
-from isodiff.task_results import TextLikelihood
+from isodiff.serialization import IfAny, from_json, to_json
+from isodiff.task_results import LawLikelihood, TextLikelihood
 from isodiff.units import bits_per_byte, perplexity
 
 
@@ -50,6 +50,7 @@ class DocumentsLikelihood(TextLikelihood):
     protocol: str
     num_documents: int
     documents: tuple[DocumentLikelihood, ...]
+    cached_sampler: IfAny[LawLikelihood] = None
 
 
 class Window(NamedTuple):
@@ -141,7 +142,7 @@ def evaluate_documents(
     batch_size: int = 64,
     device: torch.device | str = "cpu",
 ) -> DocumentsLikelihood:
-    """Nats of every document.
+    """Nats of every document; with "auto" also those of the family's cached sampler, if it has another law.
 
     Args:
         target_se: of nats per token over all documents; each window gets its share.
@@ -152,11 +153,36 @@ def evaluate_documents(
     Raises:
         InputError: no document, or a stride that the context does not allow.
     """
+    texts = [encode_document(run.corpus.tokenizer, document, end) for document in documents]
+    limits = {"target_se": target_se, "budget": budget, "stride": stride}
+    how = {"end": end, "seed": seed, "batch_size": batch_size, "device": device}
+    by = partial(_by_method, run, texts, **limits, **how)
+    if method != "auto" or run.family.kind == "exact" or run.family.cached_sampler is None:
+        return by(method)
+    cached = by(
+        "any_order"
+    )  # first: it is quick, and an interruption keeps the parts of one method
+    own = {name: getattr(cached, name) for name in LawLikelihood.__dataclass_fields__}
+    return replace(by(method), cached_sampler=LawLikelihood(**own))
+
+
+def _by_method(
+    run: Trained,
+    texts: Sequence[_Encoded],
+    method: str,
+    *,
+    target_se: float | None,
+    budget: int | None,
+    stride: int | None,
+    end: bool,
+    seed: int,
+    batch_size: int,
+    device: torch.device | str,
+) -> DocumentsLikelihood:
     context = run.spec.length
     stride = context if stride is None else stride
     if not 1 <= stride <= context:
         raise InputError(f"stride must lie in 1..{context}, the run's context; got {stride}")
-    texts = [encode_document(run.corpus.tokenizer, document, end) for document in documents]
     if not texts:
         raise InputError("there is no document with visible text; give files that have some")
     total = sum(len(text.ids) for text in texts)

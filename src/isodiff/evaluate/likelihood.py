@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from isodiff.errors import InputError, nearest
+from isodiff.evaluate.estimators.any_order import any_order
 from isodiff.evaluate.estimators.chain import GROUPS, STATE_DEPENDENT, block_chain, left_to_right
 from isodiff.evaluate.estimators.enumeration import all_orders, enumeration, most_confident
 from isodiff.evaluate.estimators.mask_counts import mask_counts
@@ -42,7 +43,8 @@ ANY_ORDER: dict[str, _Estimator] = {
     **STATE_DEPENDENT,
 }
 _AFFORD = 127  # subsets that "auto" asks for rather than draw: those of 7 tokens
-_METHODS = ("auto", "exact", "noise_level", *ANY_ORDER)
+_METHODS = ("auto", "exact", "noise_level", "any_order", *ANY_ORDER)
+_NUMBERED = ("any_order", "block_chain")
 
 
 class LikelihoodEstimate(NamedTuple):
@@ -96,8 +98,8 @@ def likelihood(
         batch_size: texts shown to the network at a time.
 
     Raises:
-        InputError: nothing to score, tokens that the run does not know, a text longer than its context, or
-            a method that does not suit the family.
+        InputError: nothing to score, tokens that the run does not know, a text longer than its context,
+            given tokens that its samplers refuse too, or a method that does not suit the family.
     """
     x = torch.as_tensor(x)
     length = getattr(getattr(run, "spec", None), "length", None)
@@ -145,12 +147,15 @@ def _check(family: Family, x: Tokens, target: Chosen, length: int | None) -> Non
         raise InputError(
             f"tokens must lie in 0..{family.vocab_size - 1}, got {int(x.min())} to {int(x.max())}"
         )
+    family.check_given(target)
 
 
 def _estimator(family: Family, method: str, target: Chosen, limits: Limits) -> _Estimator:
-    """Called `method`; `block_chain:N` has N groups."""
-    name, _, number = method.partition(":")
-    if name not in _METHODS or (number and (name != "block_chain" or not number.isdigit())):
+    """Called `method`; `block_chain:N` has N groups, `any_order:K` K orders."""
+    name, colon, number = method.partition(":")
+    if name not in _METHODS or (
+        colon and not (name in _NUMBERED and number.isdecimal() and len(number) < 9)
+    ):
         raise InputError(
             f"no method {method!r}{nearest(name, _METHODS)}; methods: {', '.join(_METHODS)}"
         )
@@ -165,6 +170,8 @@ def _estimator(family: Family, method: str, target: Chosen, limits: Limits) -> _
         return one_pass
     if name == "noise_level":
         return noise_level
+    if name == "any_order":
+        return partial(any_order, orders=int(number or 1))
     if not isinstance(family, AnyOrder):
         raise InputError(
             f"method {name} needs a family that fills masks in any order; for {family.name} use auto"

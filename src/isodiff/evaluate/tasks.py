@@ -24,6 +24,7 @@ from isodiff.evaluate.documents import evaluate_documents
 from isodiff.evaluate.items import read_items, tokenize_items
 from isodiff.evaluate.scoring import Scorer
 from isodiff.evaluate.sequential_test import StoppingRule
+from isodiff.families.base import kind_and_law
 from isodiff.provenance import provenance
 from isodiff.runs.build import Trained
 from isodiff.runs.resumable import Kept
@@ -131,8 +132,8 @@ def score_items(file: TaskFile) -> ChoiceResult | ClozeResult:
     how = (
         "exact, one forward per option"
         if run.family.kind == "exact"
-        else f"bound, at most {settings.rule.most} draws per option under common noise, sequential test at "
-        f"error {settings.error:g}, seed {settings.seed}"
+        else f"{kind_and_law(run.family)}, at most {settings.rule.most} draws per option under common noise, "
+        f"sequential test at error {settings.error:g}, seed {settings.seed}"
     )
     found = choice_result(ready, decisions, forwards)
     return replace(found, kind=run.family.kind, protocol=how, **left_out)
@@ -156,6 +157,7 @@ def _score_text(file: TaskFile) -> TextResult:
         kind=found.kind,
         protocol=f"detokenization {rules}; {found.protocol}",
         num_documents=found.num_documents,
+        cached_sampler=found.cached_sampler,
         **{name: getattr(found, name) for name in TextLikelihood.__dataclass_fields__},
     )
 

@@ -99,6 +99,14 @@ class Autoregressive(
             )
         return Likelihood(self.loss(denoiser, x, rng=rng, observed=observed).sum(-1), "exact")
 
+    def check_given(self, undecided: Chosen) -> None:
+        """Only what comes before all that is undecided."""
+        if bool((undecided[:, :-1] & ~undecided[:, 1:]).any()):
+            raise InputError(
+                f"{self.name} writes from left to right: nothing may be given after a blank; "
+                "infilling needs a masked or uniform family"
+            )
+
     def sampling_cost(self, length: int, steps: int) -> SamplingCost:
         """One position at a time."""
         return shown_one_by_one(length)
@@ -107,13 +115,7 @@ class Autoregressive(
         self, denoiser: Denoiser, prompt: Tokens, sampler: AutoregressiveSampler, *, rng: Noise
     ) -> Iterator[SampleState]:
         """One token at a time after the prompt; a row ends with the token `stop`, which then fills it."""
-        undecided = prompt == UNDECIDED
-        if bool((undecided[:, :-1] & ~undecided[:, 1:]).any()):
-            raise InputError(
-                f"{self.name} writes from left to right: nothing may be given after a blank; "
-                "infilling needs a masked or uniform family"
-            )
-        (batch, length), x = prompt.shape, prompt
+        (batch, length), x, undecided = prompt.shape, prompt, prompt == UNDECIDED
         model = caching(denoiser, prompt.device)
         cache = model.cache(batch, length)
         running = torch.ones(batch, dtype=torch.bool, device=prompt.device)

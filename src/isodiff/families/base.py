@@ -63,6 +63,26 @@ class SampleState(NamedTuple):
     evaluated: Bool[Tensor, " B"]
 
 
+@runtime_checkable
+class Bound(Protocol):
+    """An unbiased estimate of -log p(x), or of a bound on it, from a draw of the noise for each row."""
+
+    def __call__(
+        self, denoiser: Denoiser, x: Tokens, *, rng: Rows, observed: Chosen | None = None
+    ) -> Likelihood:
+        """Of the tokens that are not observed, given those."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SamplerLaw:
+    """The law of a sampler that is not the family's `nelbo`; `law` says whose it is, for protocols."""
+
+    nelbo: Bound
+    law: str
+    kind: Kind
+
+
 class Family(Checked, ABC):
     """A way to turn a denoiser into a distribution over sequences.
 
@@ -152,6 +172,25 @@ class Family(Checked, ABC):
         With tokens that are `observed`: of -log p(the others | those), where those are shown as they are.
         """
 
+    @property
+    def law(self) -> str:
+        """Whose `nelbo` is, in words for protocols, where the family's samplers have another law."""
+        return ""
+
+    @property
+    def cached_sampler(self) -> SamplerLaw | None:
+        """Of a sampler that decides one token at a time, in an order that its bound draws: -log p(x | order).
+
+        None where that is no law of its own, or an order takes more than one network evaluation.
+        """
+        return None
+
+    def check_given(self, undecided: Chosen) -> None:
+        """`InputError` where the family cannot condition on the other tokens; it can on any, unless it says.
+
+        Its samplers refuse the same prompts as its likelihoods.
+        """
+
     @classmethod
     def sampler_with(cls, steps: int, **options: Any) -> Sampler:
         """The family's sampler, with so many steps where it has that dial."""
@@ -176,6 +215,11 @@ class Family(Checked, ABC):
         `sampler` is of the class `self.sampler`. Row i may depend on the other rows neither through its draws
         nor through how many of them it uses.
         """
+
+
+def kind_and_law(law: Family | SamplerLaw) -> str:
+    """What protocols say of its numbers: exact, or bound, and whose where that is not plain."""
+    return f"{law.kind} {law.law}".rstrip()
 
 
 @runtime_checkable

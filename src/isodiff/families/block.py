@@ -234,6 +234,16 @@ class BlockDiffusion(
             found[low, high] = float((share * (loss - mean).square()).sum() / share.sum())
         return found
 
+    def check_given(self, undecided: Chosen) -> None:
+        """What comes before all that is undecided, or stands in the first block that is."""
+        block = self.block(undecided.shape[1], undecided.device)
+        first = block.where(undecided, len(block)).amin(-1, keepdim=True)
+        if bool((~undecided & (block > first)).any()):
+            raise InputError(
+                f"{self.name} writes blocks of {self.block_size} tokens from left to right: "
+                "nothing may be given in a block after one with a blank"
+            )
+
     def sampling_cost(self, length: int, steps: int) -> SamplingCost:
         """The block at hand at each of its events."""
         blocks = block_sizes(length, self.block_size)
@@ -242,11 +252,7 @@ class BlockDiffusion(
     def denoise(
         self, denoiser: Denoiser, prompt: Tokens, sampler: BlockSampler, *, rng: Noise
     ) -> Iterator[SampleState]:
-        """Block after block. An evaluation is shown what the cache lacks, up to the end of the row's block.
-
-        Raises:
-            InputError: something is given in a block after one with an undecided position.
-        """
+        """Block after block: an evaluation is shown what the cache lacks, to the end of the row's block."""
         (batch, length), x, size = prompt.shape, prompt, self.block_size
         undecided, place = prompt == UNDECIDED, torch.arange(length, device=x.device)
         pattern = BlockCausal(size, sampler.window and max(1, sampler.window // size))
@@ -283,10 +289,4 @@ class BlockDiffusion(
     def _events(self, prompt: Tokens, sampler: BlockSampler, rng: Noise) -> Event:
         """The network evaluation that decides each position: T steps in every block, empty ones left out."""
         undecided, block = prompt == UNDECIDED, self.block(prompt.shape[1], prompt.device)
-        first = block.where(undecided, len(block)).amin(-1, keepdim=True)
-        if bool((~undecided & (block > first)).any()):
-            raise InputError(
-                f"{self.name} writes blocks of {self.block_size} tokens from left to right: "
-                "nothing may be given in a block after one with a blank"
-            )
         return sampler.events(block.expand(prompt.shape), undecided, sampler.steps, rng)

@@ -14,6 +14,15 @@ The first phase reads the masks of [z]. The second reads the noisy half of [z_0 
 `TwoStream(1)`: each mask sees the true values of everything before it. That is variant B. In variant A
 clean tokens see each other both ways; each new one changes them all, so only the second phase is cached.
 
+*Two laws.* The bound's masks also see the masks before them in the order; the cached sampler is shown no mask
+but those it decides. So the bound is that of another law, which shows all masks left, in random order, and
+decides one of them at a time. The cached sampler (variant B, `steps: None`) has a likelihood for each order o
+that it may take, and the second phase's view of all tokens in that order finds it in one pass:
+
+    -log p(x) <= E [ -log (1/K) sum_k p(x | o_k) ],   which falls in K                                (1)
+
+(the paper's any-order estimate, and importance weighting, arXiv 1509.00519). For evaluation only.
+
 In training every second row takes the diffusion term, the rest the sequential term, each
 normalized by its share of rows, so that the mean over the batch estimates the sum of both.
 """
@@ -29,17 +38,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from isodiff.bounds import Count, Fraction, VocabularySize
+from isodiff.bounds import Fraction, VocabularySize
 from isodiff.cost.sampling import SamplingCost, expected_events, shown_twice
 from isodiff.errors import InputError
-from isodiff.families.base import UNDECIDED, Family, Likelihood, SampleState, Stepped, meta
-from isodiff.families.reveal_times import (
-    Event,
-    draw_steps,
-    event_sizes,
-    rank_within_block,
-    stride_steps,
-)
+from isodiff.families.base import UNDECIDED, Family, Likelihood, SamplerLaw, SampleState, meta
+from isodiff.families.interpolating_order import InterpolatingSampler, Order, reveal_schedule
+from isodiff.families.reveal_times import event_sizes
 from isodiff.network.attention import Attention, BidirectionalPrefix, Causal, TwoStream
 from isodiff.network.view import Denoiser, Prediction, View, caching, for_rows
 from isodiff.process import counts
@@ -47,30 +51,6 @@ from isodiff.process.categorical import Absorbing
 from isodiff.references import arxiv
 from isodiff.rng import Noise, Rows
 from isodiff.types import Chosen, Nats, Tokens
-
-Order = Int[Tensor, "B L"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class InterpolatingSampler(Stepped):
-    """How much is decided in parallel, and in which order.
-
-    Attributes:
-        steps: T of the first phase; None decides one token per evaluation there too.
-        alpha_0: share of the tokens that the first phase decides; None for that of training.
-        order: "random" draws the step of each token (ancestral). "strided" decides tokens that are T apart
-            together, T times in random order. "anchored" goes from left to right through every T-th token,
-            then takes the tokens next to those together, and so on.
-        block: tokens per block, blocks from left to right, `steps` shared among them; None for one block.
-    """
-
-    examples: ClassVar = (
-        *({"order": "strided", "block": 5, "alpha_0": 0.6}, {"order": "anchored", "alpha_0": 0.6}),
-        *({"steps": None, "alpha_0": 0.6}, {"block": 5}),
-    )
-    alpha_0: Fraction | None = None
-    order: Literal["random", "strided", "anchored"] = "random"
-    block: Count | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,9 +132,7 @@ class Interpolating(
     def phase_nats(
         self, denoiser: Denoiser, x: Tokens, order: Order, k: Int[Tensor, " B"], *, first: bool
     ) -> Nats:
-        """-log p(x_i | z), or p(x_i | z_0, x_<i) in the second phase, of the last k tokens in `order`."""
-        if not first:
-            order = counts.tail_left_to_right(order, k)
+        """-log p(x_i | z) of the last k in `order`; in the second phase given the true tokens before each."""
         length = x.shape[1]
         masked = torch.arange(length, device=x.device) >= (length - k)[:, None]
         clean = x.gather(1, order)
@@ -180,6 +158,7 @@ class Interpolating(
         if self.alpha_0 < 1:  # k_0 masks are left by the first
             k = counts.leftover_counts(rng, length, 1 - self.alpha_0, observed)
             order = counts.known_first(rng.permutation(length), observed)
+            order = counts.tail_left_to_right(order, k)
             yield False, k, order, torch.ones(len(rng), dtype=torch.float64, device=rng.device)
 
     def loss(
@@ -209,6 +188,29 @@ class Interpolating(
             total = total + weight.to(nats.dtype) * nats.sum(-1)
         return Likelihood(total, self.kind)
 
+    @property
+    def law(self) -> str:
+        """Not that of the cached sampler, unless there is no first phase."""
+        return "of the law that shows all masks left" if self.alpha_0 else ""
+
+    @property
+    def cached_sampler(self) -> SamplerLaw | None:
+        """In variant A an order takes a pass for each token of the first phase: not offered."""
+        if self.variant == "A" and self.alpha_0:
+            return None
+        law = "of the cached sampler (steps: None)"
+        return SamplerLaw(nelbo=self._in_random_order, law=law, kind=self.kind)
+
+    def _in_random_order(
+        self, denoiser: Denoiser, x: Tokens, *, rng: Noise, observed: Chosen | None = None
+    ) -> Likelihood:
+        """-log p(x | order), in an order as the cached sampler draws it: Eq. (1) with K = 1."""
+        shown = torch.zeros_like(x, dtype=torch.bool) if observed is None else observed
+        prompt, sampler = x.masked_fill(~shown, UNDECIDED), InterpolatingSampler(steps=None)
+        order, _, _ = reveal_schedule(prompt, sampler, self.alpha_0, rng)
+        nats = self.phase_nats(denoiser, x, order, (~shown).sum(-1), first=False)
+        return Likelihood(nats.sum(-1), self.kind)
+
     def sampling_cost(self, length: int, steps: int) -> SamplingCost | None:
         """Each token twice; variant A, whose first phase is not cached, is not counted."""
         events = expected_events(steps, length, self.alpha_0)
@@ -223,7 +225,7 @@ class Interpolating(
         else; in the first phase of variant A it is shown all that is known.
         """
         x, undecided, u = prompt, prompt == UNDECIDED, rng.uniform(prompt.shape[1])
-        order, event, later = self._schedule(prompt, sampler, rng)
+        order, event, later = reveal_schedule(prompt, sampler, self.alpha_0, rng)
         shown, done = torch.zeros_like(x[:, 0]), (~undecided).sum(-1)
         if self.variant == "A":
             for count in event_sizes(event, undecided & ~later).unbind(-1):
@@ -264,27 +266,3 @@ class Interpolating(
         row, column = now.nonzero(as_tuple=True)
         place = place[row, column]
         return x.index_put((row, place), prediction.draw(u[row, place], sampler))
-
-    def _schedule(
-        self, prompt: Tokens, sampler: InterpolatingSampler, rng: Noise
-    ) -> tuple[Order, Event, Chosen]:
-        """The order of the tokens, the event that decides each, and which are left to the second phase."""
-        length, undecided = prompt.shape[1], prompt == UNDECIDED
-        alpha_0 = self.alpha_0 if sampler.alpha_0 is None else sampler.alpha_0
-        size = sampler.block or length
-        place = torch.arange(length, device=prompt.device).expand(prompt.shape)
-        block = place // size
-        steps = sampler.steps and max(1, sampler.steps // -(-length // size))
-        if sampler.order == "random":
-            alphas = torch.linspace(0, alpha_0, steps + 1, dtype=torch.float64) if steps else None
-            step = draw_steps(undecided, alphas, rng)
-            later = step >= steps if steps else rng.uniform(length) >= alpha_0
-        else:
-            rank = rank_within_block(block, undecided)
-            step, later = stride_steps(rank, steps or size, size, alpha_0, sampler.order, rng)
-        later = later & undecided
-        per_block = 2 * size + (steps or length)
-        event = torch.where(later, length * per_block + place, block * per_block + step)
-        # Prompt first, then event after event, in random order within each.
-        key = (event + 1) * length + rng.permutation(length).argsort(-1)
-        return torch.where(undecided, key, place).argsort(-1), event, later

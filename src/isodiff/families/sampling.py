@@ -58,6 +58,7 @@ def sample(
             f"a prompt holds token numbers below {family.vocab_size}, and {UNDECIDED} where a token is "
             f"undecided; got {int(prompt.min())} to {int(prompt.max())}"
         )
+    family.check_given(prompt == UNDECIDED)
     tokens, nfe = prompt, torch.zeros(len(prompt), dtype=torch.long, device=prompt.device)
     with torch.no_grad():
         for state in family.denoise(denoiser, prompt, sampler, rng=rng):

@@ -29,7 +29,7 @@ from isodiff.evaluate.cloze import predicted, target_nats
 from isodiff.evaluate.items import Target, boundary
 from isodiff.evaluate.scoring import Scorer
 from isodiff.evaluate.tasks import TaskSettings
-from isodiff.families.base import UNDECIDED, Sampler
+from isodiff.families.base import UNDECIDED, Sampler, kind_and_law
 from isodiff.families.sampling import sample
 from isodiff.intervals import SuccessRate
 from isodiff.provenance import provenance
@@ -246,7 +246,8 @@ def run_harness(
         if isinstance(value, float) and np.isfinite(value)
     }
     num_items = int(found.get("n-samples", {}).get(task, {}).get("effective", 0))
-    how = "exact" if run.family.kind == "exact" else f"bound, {model.draws} draws per request"
+    draws = "" if run.family.kind == "exact" else f", {model.draws} draws per request"
+    how = kind_and_law(run.family) + draws
     result = HarnessResult(
         task=task,
         run=run.spec.id,

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isodiff.data.tokens import Tokens as TokenStream
-from isodiff.families.base import Family
+from isodiff.families.base import Family, SamplerLaw, kind_and_law
 from isodiff.network.view import Denoiser
 from isodiff.record import HeldOutLoss, Mean
 from isodiff.rng import Rows, stream
@@ -27,7 +27,7 @@ _SEED = 0  # of the choice of windows and of the noise: the same for every run
 
 
 def evaluate(
-    family: Family,
+    family: Family | SamplerLaw,
     denoiser: Denoiser,
     tokens: TokenStream,
     *,
@@ -58,7 +58,7 @@ def evaluate(
 
 
 def mean_nats(
-    family: Family,
+    family: Family | SamplerLaw,
     denoiser: Denoiser,
     x: Tokens,
     *,
@@ -78,16 +78,22 @@ def mean_nats(
 
 
 def held_out_loss(
-    family: Family, nats: np.ndarray, num_bytes: float, length: int, texts: str, draws: int
+    family: Family | SamplerLaw,
+    nats: np.ndarray,
+    num_bytes: float,
+    length: int,
+    texts: str,
+    draws: int,
 ) -> HeldOutLoss:
     """The loss from the nats of texts of `length` scored tokens, which stand for `num_bytes` in all."""
     per_token, num = mean(nats / length), len(nats)
     scale = float(length * num / num_bytes / math.log(2))
+    law = f"; {kind_and_law(family)}" if family.law else ""
     return HeldOutLoss(
         kind=family.kind,
         nats_per_token=per_token,
         bits_per_byte=Mean(per_token.value * scale, per_token.standard_error * scale, num),
-        protocol=f"{num} {texts} of {length} tokens, {draws} noise draws each, seed {_SEED}",
+        protocol=f"{num} {texts} of {length} tokens, {draws} noise draws each, seed {_SEED}{law}",
     )
 
 

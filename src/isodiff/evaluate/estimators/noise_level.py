@@ -13,6 +13,7 @@ from torch import Tensor
 
 from isodiff.evaluate.estimators.queries import Estimate, Limits, Queries, TextRows
 from isodiff.evaluate.estimators.stratified import KNOTS, integrate
+from isodiff.families.base import kind_and_law
 from isodiff.rng import Key
 
 
@@ -34,6 +35,8 @@ def noise_level(queries: Queries, limits: Limits) -> Estimate:
     """The bound by stratified noise levels."""
     mean, se, rounds = integrate(queries, _Bound(queries), queries.all_rows, limits)
     how = f"{rounds} rounds of 16 noise levels in 8 strata"
+    if queries.family.law:
+        how = f"{kind_and_law(queries.family)}: {how}"
     return Estimate(mean, se, queries.family.kind, how)
 
 

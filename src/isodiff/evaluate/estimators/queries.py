@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from isodiff.errors import InputError
-from isodiff.families.base import AnyOrder, Family
+from isodiff.families.base import AnyOrder, Bound, Family
 from isodiff.network.view import Denoiser, Latent, Prediction, View
 from isodiff.record import Kind
 from isodiff.rng import Key, Placed, Rows, stream
@@ -164,15 +164,19 @@ class Queries:
 
     def nelbo(self, rows: TextRows, keys: Sequence[Key], levels: Float[Tensor, " Q"]) -> Tensor:
         """The integrand of the family's bound at these noise levels."""
+        return self.bound(self.family.nelbo, rows, keys, levels)
+
+    def bound(
+        self, bound: Bound, rows: TextRows, keys: Sequence[Key], levels: Float[Tensor, " Q"]
+    ) -> Tensor:
+        """Draws of a bound at these noise levels."""
         observed = None if bool(self.target.all()) else ~self.target
 
         def answer(batch: TextRows) -> Tensor:
             some = rows[batch]
             rng = self.noise([keys[q] for q in batch.tolist()], levels[batch], some)
             known = None if observed is None else observed[some]
-            return self.family.nelbo(
-                self.denoiser(some), self.x[some], rng=rng, observed=known
-            ).nats
+            return bound(self.denoiser(some), self.x[some], rng=rng, observed=known).nats
 
         return self.run(rows, answer)
 
