@@ -8,13 +8,16 @@ returns an `Answer`. Nothing heavy is imported before a verb is chosen, so `isod
 from __future__ import annotations
 
 import ast
+import contextlib
 import errno
+import io
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from isodiff.cli.verb import WorkFailed
 from isodiff.errors import InputError, nearest, one_line, printable
@@ -39,6 +42,8 @@ def verbs() -> dict[str, str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code (0 done, 1 the work failed, 2 the input was bad)."""
     code = 0
+    for stream in ("stdout", "stderr"):
+        _always_there(stream)
     try:
         try:
             code, said = _outcome(list(sys.argv[1:] if argv is None else argv))
@@ -47,8 +52,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:  # the reader of stdout, `head` say, has seen enough: that is no error
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _to_nowhere(sys.stdout)
+    except (
+        OSError
+    ) as error:  # stdout is full or closed; what is still to be flushed would fail again
+        _to_nowhere(sys.stdout)
+        return _failed(2, "", f"the answer cannot be written to stdout: {_explained(error)}")[0]
     return code
+
+
+def _always_there(name: str) -> None:
+    """A stream that was closed before the start swallows; one of any encoding takes every character."""
+    stream = getattr(sys, name)
+    if stream is None:
+        stream = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+        setattr(sys, name, stream)
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+
+
+def _to_nowhere(stream: TextIO) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _outcome(argv: list[str]) -> tuple[int, str]:
@@ -84,6 +108,10 @@ def _outcome(argv: list[str]) -> tuple[int, str]:
         if call is None:  # of the help, whose reader has left
             raise
         return _failed(2, verb, _explained(error))
+    except Exception as error:
+        if (known_failure := _resources(error)) is None:
+            raise
+        return _failed(2, verb, known_failure)
     except KeyboardInterrupt:
         goes_on = call is not None and getattr(call.func, "resumable", False)
         then = "the same command goes on from here" if goes_on else "nothing was written"
@@ -93,7 +121,10 @@ def _outcome(argv: list[str]) -> tuple[int, str]:
 
 
 def _failed(code: int, verb: str, why: object) -> tuple[int, str]:
-    print(one_line(f"isodiff {verb}".strip() + f": {why}"), file=sys.stderr)
+    with contextlib.suppress(
+        OSError
+    ):  # a full stderr has no room for it, and the code says as much
+        print(one_line(f"isodiff {verb}".strip() + f": {why}"), file=sys.stderr, flush=True)
     return code, ""
 
 
@@ -115,9 +146,22 @@ def _usage() -> str:
     )
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 def _explained(error: OSError) -> str:
     """An operating-system error as what to do about it."""
     where = f" {error.filename}" if error.filename else ""
-    if error.errno == errno.ENOSPC:
+    if error.errno in _FULL:
         return f"no space left on the disk while writing{where}; free some and run it again"
     return f"{error.strerror or error}{where}"
+
+
+def _resources(error: Exception) -> str | None:
+    """What the machine lacked, where that is what a library's error says; None where it is another error."""
+    said = str(error)
+    if isinstance(error, MemoryError) or re.search("not enough memory|out of memory", said, re.I):
+        return "out of memory; give a smaller batch, length or shape, or a larger machine"
+    if number := re.search(r"os error (\d+)", said):
+        return _explained(OSError(int(number[1]), os.strerror(int(number[1]))))
+    return None

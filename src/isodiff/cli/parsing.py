@@ -179,7 +179,7 @@ def _metavar(hint: Any, marks: Sequence[Any], may_be_none: bool = False) -> str 
     return _METAVARS.get(hint)
 
 
-def _bound(function: Callable[..., Answer]) -> Callable[..., _Call]:
+def deferred(function: Callable[..., Answer]) -> Callable[..., _Call]:
     """The function with `--json`, which is not called yet when its options are parsed."""
     parameters, made = [], {}
     hints, said = type_hints(function, include_extras=True), _parameters(function.__doc__)
@@ -245,11 +245,11 @@ def _command_line(verb: str) -> tuple[Commands | None, Callable[..., _Call] | Su
     module = importlib.import_module(f"isodiff.cli.{verb}")
     commands: Commands | None = getattr(module, "COMMANDS", None)
     if commands is None:
-        return None, _bound(module.run)
+        return None, deferred(module.run)
     app = SubcommandApp()
     app.__doc__ = module.__doc__
     for name, function in commands.functions.items():
-        bound: Any = _bound(function)
+        bound: Any = deferred(function)
         app.command(bound, name=name, aliases=commands.aliases.get(name))
     return commands, app
 
