@@ -86,7 +86,7 @@ FewTimes = Annotated[_Int, Field(ge=1, le=10**6)]
 VocabularySize = Annotated[_Int, Field(ge=1, le=10**8)]
 ShapeCount = Annotated[_Int, Field(ge=1, le=10**6)]
 TimesOrNone = Annotated[_Int, Field(ge=0, le=10**6)]
-TokenCount = Annotated[_Int, Field(ge=1, le=10**7)]
+TokenCount = Annotated[_Int, Field(ge=1, le=10**6)]
 """Of what a network reads at a time."""
 SeedNumber = Annotated[_Int, Field(ge=0, lt=2**63)]
 ThreadCount = Annotated[_Int, Field(ge=1, le=1024)]

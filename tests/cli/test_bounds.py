@@ -23,9 +23,11 @@ from isodiff.cli.parsing import deferred
 from isodiff.errors import InputError
 from isodiff.families import FAMILIES
 from isodiff.network.shape import Backbone, Shape
-from isodiff.runs.build import make_family
-from isodiff.runs.spec import Recipe, Validation
+from isodiff.runs.build import make_family, measure
+from isodiff.runs.device import check_device
+from isodiff.runs.spec import CorpusIdentity, Recipe, RunSpec, Validation
 from isodiff.study.study import Budget, FrontierSettings, Sampling, Study, read_study
+from isodiff.train.memory import check_memory
 
 HUGE = "9" * 5000
 BAD = {int: ["-1", "1.5", "nan", "x", "", "10000000000000000000", HUGE]}
@@ -307,3 +309,26 @@ def test_whatever_a_study_holds_it_is_a_study_or_refused_in_one_line(tmp_path_fa
         assert "\n" not in str(error)
     else:
         assert isinstance(study, Study) and study.drafts()
+
+
+@pytest.mark.parametrize("device", ["cuda:9999", "mps", "xpu:3", "meta", "gpu", "CPU", ""])
+def test_a_device_that_is_not_there(device):
+    with pytest.raises(InputError) as error:
+        check_device(device)
+    assert ("\n" not in str(error.value) and "device" in str(error.value)) or "there is no" in str(
+        error.value
+    )
+
+
+def test_a_run_that_cannot_fit_says_what_it_would_need():
+    spec = RunSpec(
+        family={"name": "masked"},
+        shape=Shape(depth=1000, width=2**17, heads=1),
+        budget=1e30,
+        length=128,
+        corpus=CorpusIdentity(hash="0", vocab_size=257, tokenizer="bytes"),
+    )
+    with pytest.raises(
+        InputError, match=r"needs about [\d,]+ GiB .* this machine has [\d,]+; give a smaller"
+    ):
+        check_memory(spec, measure(spec, 257), "cpu")

@@ -16,6 +16,7 @@ from isodiff.families import Family, family_named
 from isodiff.network.transformer import Transformer
 from isodiff.rng import stream
 from isodiff.runs import checkpoint
+from isodiff.runs.device import check_device
 from isodiff.runs.ema import AveragedWeights
 from isodiff.runs.location import corpus_of
 from isodiff.runs.parametrization import initialize, query_scale
@@ -147,6 +148,7 @@ def load(folder: Path, *, corpus: Path | None = None, device: str = "cpu") -> Tr
     Raises:
         InputError: no run or no whole checkpoint there, or a corpus of another tokenizer.
     """
+    check_device(device)
     spec = RunSpec.read(folder)
     place = corpus_of(folder) if corpus is None else corpus
     text = Corpus.open(place)

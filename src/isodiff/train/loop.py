@@ -27,12 +27,14 @@ from isodiff.record import (
     ValidationPoint,
 )
 from isodiff.runs.build import check_corpus, measure
+from isodiff.runs.device import check_device
 from isodiff.runs.location import write_location
 from isodiff.runs.metrics import AdaptRow, LossRow, Metrics, ValidationRow, read_metrics
 from isodiff.runs.spec import Precision, RunSpec
 from isodiff.serialization import from_json, read_result, write_result
 from isodiff.train.branching import branches_of
 from isodiff.train.initialization import Initialization
+from isodiff.train.memory import check_memory
 from isodiff.train.muon import optimizer_flops
 from isodiff.train.precision import device_name
 from isodiff.train.run import TrainingRun
@@ -75,6 +77,7 @@ def train(
         InputError: the corpus or the task is another one, the budget is too small, or the folder is in use,
             another run's, or damaged.
     """
+    check_device(device)
     check_corpus(spec, corpus, corpus.folder)
     source = Windows(spec, corpus) if source is None else source
     if source.task != spec.task:
@@ -82,6 +85,7 @@ def train(
             f"run {spec.id} learns from {spec.task or 'its corpus'}, not {source.task}"
         )
     size = measure(spec, corpus.vocab_size)
+    check_memory(spec, size, device)
     steps = size.steps(spec)
     leaving = branches_of(spec, branches, folder.parent, size)
     with exclusive(folder, wait_seconds):
