@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import os
 import re
 from collections.abc import Iterator
@@ -60,12 +59,10 @@ def parse_json(data: bytes, where: str | Path) -> Any:
     """The JSON value that `data` is.
 
     Raises:
-        InputError: it is damaged, nested too deeply, or holds NaN, infinity or half of a surrogate pair.
+        InputError: it is damaged, nested too deeply, or holds NaN or half of a surrogate pair.
     """
     try:
-        value = json.loads(
-            data.decode("utf-8-sig"), parse_constant=_not_finite, parse_float=_finite
-        )
+        value = json.loads(data.decode("utf-8-sig"), parse_constant=_not_finite)
         if _HALF_PAIR.search(data):
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
@@ -88,13 +85,6 @@ class _NotFinite(Exception):
 
 def _not_finite(constant: str) -> None:
     raise _NotFinite(constant)
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if math.isinf(value):
-        raise _NotFinite(text[:20])
-    return value
 
 
 @contextmanager

@@ -4,8 +4,8 @@ A result is a frozen dataclass whose fields are numbers, text, None, and tuples,
 such. Its JSON has the fields' names, or their aliases (`Annotated[float, Field(alias="N^2/3")]`). Keys that
 this version does not know are ignored, so that later files stay readable.
 
-A file ends with the key `checksum`, the SHA-256 of the canonical JSON of all its other keys, so that a byte
-that changed on a disk is noticed. Files without one (of earlier versions, or made by hand) are read too.
+A file ends with the key `checksum`, the SHA-256 of all its other keys without blanks, so that a byte that
+changed on a disk is noticed. Files without one (of earlier versions, or made by hand) are read too.
 """
 
 from __future__ import annotations
@@ -67,10 +67,8 @@ def from_json(
     """
     try:
         if strict:
-            return _adapter(kind).validate_json(json.dumps(value), strict=True)
+            return _adapter(kind).validate_json(_text(value, where, mend), strict=True)
         return _adapter(kind).validate_python(value)
-    except RecursionError:
-        raise InputError(f"{where} is nested too deeply{mend}") from None
     except ValidationError as error:
         raise InputError(f"{where}: {first_error(error)}{mend}") from None
 
@@ -81,16 +79,22 @@ def read_result(kind: type[T], path: Path, mend: str = _MEND) -> T:
     Raises:
         InputError: no such file, not the JSON of a `kind`, or altered since it was written.
     """
-    return from_json(kind, read_sealed(path, mend), path, mend, strict=True)
+    try:
+        return _adapter(kind).validate_json(_unsealed(path, mend)[1], strict=True)
+    except ValidationError as error:
+        raise InputError(f"{path}: {first_error(error)}{mend}") from None
 
 
 def write_result(path: Path, result: Any) -> None:
     """Write a result as JSON with its checksum, in one step; results by name with a checksum each."""
     value = to_json(result)
     if isinstance(result, dict) and result and all(map(dataclasses.is_dataclass, result.values())):
-        value = {name: entry | {_CHECKSUM: _digest({name: entry})} for name, entry in value.items()}
+        value = {
+            name: entry | {_CHECKSUM: _digest(_compact({name: entry}))}
+            for name, entry in value.items()
+        }
     elif isinstance(value, dict) and value:
-        value |= {_CHECKSUM: _digest(value)}
+        value |= {_CHECKSUM: _digest(_compact(value))}
     write_json(path, value)
 
 
@@ -100,20 +104,36 @@ def read_sealed(path: Path, mend: str = _MEND) -> Any:
     Raises:
         InputError: no such file, damaged, or altered since it was written.
     """
+    return _unsealed(path, mend)[0]
+
+
+def _unsealed(path: Path, mend: str) -> tuple[Any, str]:
+    """That value and its text."""
     value = read_json(path)
-    if not isinstance(value, dict):
-        return value
-    sealed = [(value, value)] if _CHECKSUM in value else []
-    entries = [(entry, {name: entry}) for name, entry in value.items() if isinstance(entry, dict)]
-    for holder, whole in sealed or [one for one in entries if _CHECKSUM in one[0]]:
-        checksum = holder.pop(_CHECKSUM)
-        try:
-            fits = checksum == _digest(whole)
-        except RecursionError:
-            raise InputError(f"{path} is nested too deeply{mend}") from None
-        if not fits:
-            raise InputError(f"{path} was altered: its checksum does not fit{mend}")
-    return value
+    checksum = value.pop(_CHECKSUM, None) if isinstance(value, dict) else None
+    entries = value.items() if isinstance(value, dict) and checksum is None else ()
+    own = {
+        name: entry.pop(_CHECKSUM)
+        for name, entry in entries
+        if isinstance(entry, dict) and _CHECKSUM in entry
+    }
+    text = _text(value, path, mend)
+    whole = checksum in (None, _digest(text))
+    if not whole or any(
+        checksum != _digest(_compact({name: value[name]})) for name, checksum in own.items()
+    ):
+        raise InputError(f"{path} was altered: its checksum does not fit{mend}")
+    return value, text
+
+
+def _text(value: Any, where: str | Path, mend: str = _MEND) -> str:
+    """`_compact` of what a file holds; `InputError` where it is too deep or a number is not finite."""
+    try:
+        return _compact(value)
+    except RecursionError:
+        raise InputError(f"{where} is nested too deeply{mend}") from None
+    except ValueError:
+        raise InputError(f"{where} holds a number that is not finite{mend}") from None
 
 
 def first_error(error: ValidationError) -> str:
@@ -132,8 +152,13 @@ def _shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _digest(value: Any) -> str:
-    return hashlib.sha256(canonical(value).encode()).hexdigest()
+def _compact(value: Any) -> str:
+    """The form of a JSON value that checksums are of: without blanks, keys in their order."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @functools.cache
