@@ -12,6 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from isodiff.errors import one_line
 from isodiff.units import clock, short
 
 TERMINAL_SECONDS, LOG_SECONDS = 0.5, 30.0
@@ -55,7 +56,7 @@ class ProgressLine:
     def print(self, text: str) -> None:
         """A line that stays, above the progress line."""
         self._bar.clear()
-        print(text, file=sys.stderr)
+        print(one_line(text), file=sys.stderr)
 
     def close(self, *, leave: bool = False) -> None:
         """Take the line off a terminal; or leave the last state there and in a log."""

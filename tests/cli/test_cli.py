@@ -234,3 +234,57 @@ def test_a_full_disk_is_one_line(monkeypatch, capsys):
         "isodiff families: no space left on the disk while writing runs/x/metrics.jsonl; "
         "free some and run it again\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("redirections", "code", "lines"),
+    [("> /dev/full", 2, 1), ("2>&-", 0, 0), ("2> /dev/full", 0, 0), (">&- 2>&-", 0, 0)],
+)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_streams_that_take_nothing(redirections, code, lines):
+    command = f"{sys.executable} -m isodiff.cli --version {redirections}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (code, lines)
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_what_a_terminal_would_obey_is_written_out(monkeypatch, capsys):
+    import isodiff.cli.families as verb
+
+    text = "a\x1b[31mred\r\u202egnirts\udc80\x85\ttab\nnext"
+
+    def run() -> Answer:
+        return Answer({"text": text}, text)
+
+    monkeypatch.setattr(verb, "run", run)
+    assert main(["families"]) == 0
+    assert capsys.readouterr().out == ("a\\x1b[31mred\\r\\u202egnirts\\udc80\\x85\ttab\nnext\n")
+    assert main(["families", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"text": text}
+    assert main(["sample", "\x1b]0;owned\x07\n" + "x" * 10_000]) == 2
+    said = capsys.readouterr().err
+    assert len(said) <= 501 and said.count("\n") == 1 and said.strip().isprintable()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 7 bytes."),
+        RuntimeError("CUDA out of memory. Tried to allocate"),
+        ValueError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        OSError(27, "File too large", "x"),
+    ],
+    ids=str,
+)
+def test_a_machine_that_has_not_enough_is_one_line(error, monkeypatch, capsys):
+    import isodiff.cli.families as verb
+
+    def run() -> Answer:
+        raise error
+
+    monkeypatch.setattr(verb, "run", run)
+    assert main(["families"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "out of memory" in said or "no space left on the disk" in said

@@ -30,7 +30,7 @@ from isodiff.cli.options import (
 )
 from isodiff.cli.verb import Answer, Commands, resumable
 from isodiff.data.documents import documents
-from isodiff.errors import InputError
+from isodiff.errors import InputError, one_line
 from isodiff.evaluate.documents import evaluate_documents
 from isodiff.evaluate.tasks import TASKS, TaskSettings, run_task, task_named
 from isodiff.families.base import Family, SamplerLaw
@@ -214,7 +214,8 @@ def _task(
     )
     if isinstance(result, ChoiceResult | ClozeResult):
         for one in result.malformed:
-            print(f"isodiff evaluate: {file} line {one.line}: {one.reason}", file=sys.stderr)
+            said = one_line(f"isodiff evaluate: {file} line {one.line}: {one.reason}")
+            print(said, file=sys.stderr)
     return Answer(to_json(result), task_text(result))
 
 

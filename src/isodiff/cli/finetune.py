@@ -19,6 +19,7 @@ from isodiff.cli.training import TrainingOptions
 from isodiff.cli.verb import Answer, resumable
 from isodiff.data.qa_format import QuestionAnswer, read_questions, tokenize_questions
 from isodiff.data.tokens import Corpus
+from isodiff.errors import one_line
 from isodiff.evaluate.answers import evaluate_answers
 from isodiff.families import family_named
 from isodiff.record import WeightsSource
@@ -121,7 +122,7 @@ def _questions(path: Path) -> list[QuestionAnswer]:
     """Those of a file; malformed lines are reported."""
     found, malformed = read_questions(path)
     for one in malformed:
-        print(f"{path}, line {one.line} is left out: {one.reason}", file=sys.stderr)
+        print(one_line(f"{path}, line {one.line} is left out: {one.reason}"), file=sys.stderr)
     return found
 
 

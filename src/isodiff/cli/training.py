@@ -12,6 +12,7 @@ from isodiff.cli.evaluation_text import bits_text, nats_text
 from isodiff.cli.options import Device, Folder, Seconds, Seed, Threads
 from isodiff.cli.verb import WorkFailed
 from isodiff.data.tokens import Corpus
+from isodiff.errors import printable
 from isodiff.progress import TrainingLine
 from isodiff.record import Record
 from isodiff.runs.spec import RunSpec
@@ -58,7 +59,7 @@ class TrainingOptions:
             WorkFailed: it stopped.
         """
         folder, family = self.out / spec.id, spec.family["name"]
-        print(f"{summary}\n{folder}", file=sys.stderr)
+        print(printable(f"{summary}\n{folder}"), file=sys.stderr)
         record = train(
             spec,
             folder,

@@ -31,7 +31,7 @@ from isodiff.data.split import (
 from isodiff.data.subword import UntrainedBPE, tokenizer_for
 from isodiff.data.tokenizer import Tokenizer
 from isodiff.data.tokens import Corpus
-from isodiff.errors import InputError
+from isodiff.errors import InputError, printable
 from isodiff.files import write_text
 
 _SHARD_TOKENS = 2**27
@@ -77,7 +77,7 @@ def prepare(
     source, hashes, split = split_documents(whole, validation, test)
     if existing:
         _check_same(existing, out, untrained, source, hashes, (validation, test))
-        print(f"{out} is already prepared", file=sys.stderr)
+        print(printable(f"{out} is already prepared"), file=sys.stderr)
         return Corpus.open(out)
     with _draft_of(out) as draft, ExitStack() as stack:
         if isinstance(untrained, UntrainedBPE):

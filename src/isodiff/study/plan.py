@@ -87,7 +87,15 @@ def plan_study(
 
 def described(study: Study, corpus: Path, workers: Workers, *, loose: bool) -> list[PlannedRun]:
     """Every run with its counts but without its time; `loose` lets budgets be too small."""
-    return workers.ask(DescribeRuns(corpus=corpus, drafts=study.drafts(), loose=loose))
+    runs = workers.ask(DescribeRuns(corpus=corpus, drafts=study.drafts(), loose=loose))
+    first: dict[str, PlannedRun] = {}
+    for run in runs:
+        if first.setdefault(run.id, run) is not run:
+            raise InputError(
+                f"the study has run {run.id} ({run.spec.family['name']} {run.spec.shape}) twice; "
+                "name each family with its options once"
+            )
+    return runs
 
 
 def speed_key(spec: RunSpec) -> str:
