@@ -13,7 +13,7 @@ from surfaces import ALPHA, BETA, A, B, E, planted_surface
 from isodiff.cli.plan_text import next_text
 from isodiff.errors import InputError
 from isodiff.network.shape import Shape
-from isodiff.scaling import Point, fit_parametric
+from isodiff.scaling import Point, fit_isoflop, fit_parametric, published_points
 from isodiff.scaling.fitting.newton import minimize
 from isodiff.scaling.laws.loss_surface import SIX, Surface
 from isodiff.scaling.laws.parametric import Runs
@@ -165,6 +165,18 @@ def test_runs_go_to_the_family_that_is_known_least() -> None:
 def surface_loss(*, C: float, times: float = 1.0) -> float:
     one = np.array([[np.log(times * A), ALPHA, np.log(times * B), BETA, np.log(E)]])
     return float(Surface.of(one).optimum(np.log([C]), SIX).nats[0, 0])
+
+
+@pytest.mark.parametrize("target", [None, 3e20])
+def test_the_multiplier_is_that_of_the_fit(target: float | None) -> None:
+    points = published_points("published:2602.15014")
+    found = next_runs(points, 1, verdict="multiplier", target=target, bootstrap=40)
+    at = None if target is None else float(np.log(target))
+    wanted = fit_isoflop(points).multiplier(found.families[0], at)
+    assert found.multiplier == wanted
+    assert np.exp(found.value) == pytest.approx(wanted.value)
+    assert 0 < found.error_after < found.error
+    assert f"{wanted.value:.3g} [{wanted.low:.3g}, {wanted.high:.3g}] times" in next_text(found)
 
 
 def test_the_multiplier_is_a_verdict_too() -> None:

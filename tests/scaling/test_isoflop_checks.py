@@ -112,6 +112,16 @@ def test_hubers_regression_is_the_minimum_of_its_sum() -> None:
         assert c == pytest.approx(best.x, abs=1e-4)
 
 
+def test_variances_of_minima_are_those_of_replicates(planted: Planted) -> None:
+    """To first order, off center, where the bend of the parabola matters too."""
+    (curve,) = curves(planted({"x": 1.0}, budgets=[1e19], sizes=7, off_center=0.7))
+    rng, noise = np.random.default_rng(0), 1e-4
+    nats = curve.nats + noise * rng.standard_normal((20_000, 7))
+    log_n, lowest, _ = curve.minima(nats)
+    found = np.var(log_n) / noise**2, np.var(lowest) / noise**2
+    assert found == pytest.approx(curve.variances, rel=0.05)
+
+
 def test_the_threshold_is_that_of_normal_noise() -> None:
     rng = np.random.default_rng(0)
     x = np.stack([np.ones(9), np.linspace(-1, 1, 9), np.linspace(-1, 1, 9) ** 2], axis=1)

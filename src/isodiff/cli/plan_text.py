@@ -146,7 +146,9 @@ def _known(found: Proposal) -> str:
     where = f"At {found.target:.3g} FLOPs {first}"
     if found.verdict == "multiplier":
         factor, either_way = math.exp(found.value), math.exp(found.error)
-        known = f"{factor:.3g} times (a factor of {either_way:.3g} either way)"
+        known = f"{factor:.3g} times (a factor of {either_way:.3g} either way, by parametric laws)"
+        if (stated := found.multiplier) is not None:
+            known = f"{spread(stated.value, (stated.low, stated.high), '.3g')} times"
         return f"{where} needs the compute of {second} for equal loss {known}."
     known = f"{found.value:.4f} ± {found.error:.4f} nats per token"
     said = f"{where} is ahead of {second} by {known}: {found.confidence:.1%} sure."

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from statistics import NormalDist
 from typing import Literal
 
@@ -29,10 +29,11 @@ import numpy as np
 from scipy.optimize import elementwise
 
 from isodiff.errors import InputError
-from isodiff.scaling.fitting.bootstrap import FEWEST
+from isodiff.scaling.fitting.bootstrap import FEWEST, LEVEL, Quantity
 from isodiff.scaling.fitting.huber import DELTA
 from isodiff.scaling.fitting.newton import NAMES
 from isodiff.scaling.fitting.power_law import Array, Index
+from isodiff.scaling.laws.isoflop import fit_isoflop
 from isodiff.scaling.laws.law import REFERENCE
 from isodiff.scaling.laws.loss_surface import Surface
 from isodiff.scaling.laws.parametric import ParametricFamilyFit, fit_parametric
@@ -45,6 +46,7 @@ from isodiff.scaling.planning.candidate_runs import (
     ratios,
 )
 from isodiff.scaling.points import Point, Points, by_family
+from isodiff.serialization import IfAny
 
 Verdict = Literal["lead", "multiplier"]
 _REPLICATES = 1000
@@ -109,7 +111,11 @@ def log_compute(fit: ParametricFamilyFit, nats: Array, target: float) -> Array:
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """Runs to train next, in order of importance; q before them, and its standard error before and after."""
+    """Runs to train next, in order of importance; q before them, and its standard error before and after.
+
+    `multiplier` is that of the isoflop law, as `isodiff fit` gives it; q and its error are then those of its
+    logarithm, and the parametric laws say by which share the runs lower the error.
+    """
 
     verdict: Verdict
     families: tuple[str, str]
@@ -129,6 +135,7 @@ class Proposal:
     flops_convention: str
     parameters_convention: str
     warnings: tuple[str, ...]
+    multiplier: IfAny[Quantity] = None
 
 
 def _confidence(value: float, error: float) -> float:
@@ -157,7 +164,7 @@ def next_runs(
     """
     data, named = by_family(points)
     largest = max(point.budget for point in data.points)
-    target = largest if target is None else target
+    at, target = target, largest if target is None else target
     allowance = num * largest if allowance is None else allowance
     _check(num, target, allowance, bootstrap)
     fits, warnings = _fitted(data, named, bootstrap, seed)
@@ -185,6 +192,12 @@ def next_runs(
     runs = best_runs(np.cov(rows), sigma, tried, num, allowance)
     value, error = float(asked.samples[0]), _error(rows[0])
     after = runs[-1].error_after if runs else error
+    stated = None
+    if verdict == "multiplier" and (stated := _stated_multiplier(data, asked.first, at, seed)):
+        value = float(np.log(stated.value or 1.0))
+        share = _log_error(stated) / error if error else 1.0
+        runs = tuple(replace(run, error_after=run.error_after * share) for run in runs)
+        error, after = error * share, after * share
     return Proposal(
         verdict=verdict,
         families=(asked.first, asked.second),
@@ -204,7 +217,23 @@ def next_runs(
         flops_convention=data.flops,
         parameters_convention=data.parameters,
         warnings=(*data.warnings, *warnings),
+        multiplier=stated,
     )
+
+
+def _stated_multiplier(
+    data: Points, family: str, target: float | None, seed: int
+) -> Quantity | None:
+    """The multiplier of `isodiff fit`, at a target or at the family's largest budget; None without."""
+    fit = fit_isoflop(data, seed=seed)
+    found = fit.multiplier(family, None if target is None else float(np.log(target)))
+    return None if found.value is None or found.low is None else found
+
+
+def _log_error(found: Quantity) -> float:
+    """Standard error of ln of a quantity, of the width of its interval."""
+    low, high = (float(end or 1.0) for end in (found.low, found.high))
+    return float(np.log(high / low)) / (2 * NormalDist().inv_cdf((1 + LEVEL) / 2))
 
 
 def _check(num: int, target: float, allowance: float, bootstrap: int) -> None:
