@@ -9,7 +9,7 @@ PAGES := README.md CONTRIBUTING.md CHANGELOG.md docs reproductions benchmarks
 .PHONY: demo test check docs format clean
 
 demo: $(VENV)/.installed
-	$(BIN)/isodiff study studies/demo.yaml --minutes $(MINUTES) --out runs/demo
+	$(BIN)/isodiff study demo --minutes $(MINUTES) --out runs/demo
 
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto

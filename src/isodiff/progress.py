@@ -8,12 +8,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tqdm import tqdm
 
 from isodiff.errors import one_line
-from isodiff.units import clock, short
+from isodiff.units import by_name, clock, short
 
 TERMINAL_SECONDS, LOG_SECONDS = 0.5, 30.0
 
@@ -107,11 +107,18 @@ class _Bar(tqdm):  # type: ignore[type-arg]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingProgress:
-    """Where a run stands after `step` of `steps` steps."""
+    """Where a run stands after `step` of `steps` steps.
+
+    Attributes:
+        objective: what training minimizes, smoothed over batches, nats per token; it may be reweighted.
+        held_out: the likelihood or its bound (`kind`) of held-out text when last measured, nats per token.
+    """
 
     step: int
     steps: int
-    nats_per_token: float
+    objective: float
+    held_out: float | None = None
+    kind: Literal["exact", "bound"]
     tokens_per_second: float
     flops_left: float
 
@@ -136,8 +143,12 @@ class TrainingLine:
 
     def _describe(self, line: ProgressLine) -> str:
         last = self._last
+        measured = (
+            "" if last.held_out is None else f", {by_name(last.kind, f'{last.held_out:.3f}')}"
+        )
         return (
-            f"{self._name}  step {last.step}/{last.steps}  loss {last.nats_per_token:.3f} nats/token  "
+            f"{self._name}  step {last.step}/{last.steps}  "
+            f"objective {last.objective:.3f}{measured} nats/token  "
             f"{short(last.tokens_per_second)} tokens/s  {short(last.flops_left, 'FLOP')} left  "
             f"ETA {line.eta}"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 
 def bits_per_byte(nats: float, num_bytes: float) -> float:
@@ -13,6 +14,11 @@ def bits_per_byte(nats: float, num_bytes: float) -> float:
 def perplexity(nats_per_token: float) -> float:
     """exp of nats per token; only ever derived."""
     return math.exp(nats_per_token)
+
+
+def by_name(kind: Literal["exact", "bound"], value: str) -> str:
+    """A loss as what it is: `exact = 1.234`, or `bound <= 1.234`."""
+    return f"{'exact =' if kind == 'exact' else 'bound <='} {value}"
 
 
 def short(value: float, unit: str = "") -> str:

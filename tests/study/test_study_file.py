@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from isodiff.cli.options import STUDIES
 from isodiff.errors import InputError
 from isodiff.runs.build import describe, make_family
 from isodiff.study.study import read_study
-
-STUDIES = Path(__file__).parents[2] / "studies"
 
 GOOD = """
 name: tiny
@@ -80,7 +79,7 @@ def test_mistakes_are_named(tmp_path, old, new, message):
 
 
 def test_the_shipped_studies_are_valid():
-    files = sorted(Path(__file__).parents[2].glob("studies/*.yaml"))
+    files = sorted(STUDIES.glob("*.yaml"))
     assert files
     for file in files:
         assert read_study(file).name == file.stem

@@ -118,9 +118,9 @@ def _split(
     other = trained.family.cached_sampler if trained.family.kind == "bound" else None
     cached = None if other is None else measured(other)
     found = measured(trained.family)
-    text = f"{trained.family.name} on {split} {split_text(found)}"
+    text = f"{trained.family.name} on {split}: {split_text(found)}"
     if cached is not None:
-        text += f"\nits cached sampler {split_text(cached)}"
+        text += f"\nits cached sampler: {split_text(cached)}"
     result = SplitResult(
         run=trained.spec.id,
         split=split,

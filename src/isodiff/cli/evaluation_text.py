@@ -15,17 +15,17 @@ from isodiff.task_results import (
     TextLikelihood,
     TextResult,
 )
+from isodiff.units import by_name, short
 from isodiff.units import perplexity as perplexity_of
-from isodiff.units import short
 
 _SHOWN = 20  # documents in the table
 _MEANS = {"exact": "the likelihood itself", "bound": "an upper bound"}
 
 
 def nats_text(found: HeldOutLoss) -> str:
-    """`= 1.2345 +- 0.0012 nats/token`; `<=` where it is a bound."""
-    mark, nats = "=" if found.kind == "exact" else "<=", found.nats_per_token
-    return f"{mark} {nats.value:.4f} +- {nats.standard_error:.4f} nats/token"
+    """`exact = 1.2345 +- 0.0012 nats/token`, or `bound <= ...`."""
+    nats = found.nats_per_token
+    return by_name(found.kind, f"{nats.value:.4f} +- {nats.standard_error:.4f} nats/token")
 
 
 def bits_text(found: HeldOutLoss) -> str:

@@ -25,6 +25,7 @@ from isodiff.bounds import (
     Utf8,
     Whole,
 )
+from isodiff.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from isodiff.runs.build import Trained
@@ -47,7 +48,11 @@ File = Annotated[Path, arg(metavar="FILE")]
 Folder = Annotated[Path, arg(metavar="FOLDER")]
 
 RunFolder = Annotated[Path, Positional, arg(metavar="RUN", help="The run's folder.")]
-StudyFile = Annotated[Path, Positional, arg(metavar="STUDY.yaml", help="The study's YAML file.")]
+STUDIES = Path(__file__).parents[1] / "studies"
+"""Studies that come along: `demo` is demo.yaml there."""
+_CARRIED = sorted(file.stem for file in STUDIES.glob("*.yaml"))
+_STUDY_HELP = f"The study's YAML file, or one that comes along: {', '.join(_CARRIED)}."
+StudyFile = Annotated[Path, Positional, arg(metavar="STUDY.yaml", help=_STUDY_HELP)]
 
 Corpus = Annotated[Path, arg(metavar="FOLDER", help="The run's corpus, if it has moved.")]
 Device = Annotated[
@@ -108,11 +113,24 @@ class _StudyPlace:
     threads: WorkerThreads = 1
 
     def read(self, file: Path) -> tuple[Study, Path]:
-        """The study of a YAML file, and its folder."""
+        """The study of a YAML file or that comes along, and its folder."""
         from isodiff.study.study import read_study
 
-        study = read_study(file)
+        study = read_study(_study_file(file))
         return study, self.out or Path("runs") / study.name
+
+
+def _study_file(given: Path) -> Path:
+    """The user's file, or a study that comes along, by its name."""
+    name = str(given)
+    if given.is_file() or given.suffix or len(given.parts) > 1:
+        return given
+    if name in _CARRIED:
+        return STUDIES / f"{name}.yaml"
+    raise InputError(
+        f"{name} is no study's YAML file{nearest(name, _CARRIED)}; those that come along: "
+        f"{', '.join(_CARRIED)}"
+    )
 
 
 Opening = Annotated[_Opening, arg(name="")]

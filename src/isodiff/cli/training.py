@@ -75,5 +75,5 @@ class TrainingOptions:
             raise WorkFailed(f"{folder} stopped: {record.message}", to_json(record))
         bits = f", {bits_text(found)}" if with_bits else ""
         after = clock(record.wall_seconds or 0)
-        text = f"{folder}\nvalidation {nats_text(found)}{bits} ({found.protocol}) after {after}"
+        text = f"{folder}\nheld out: {nats_text(found)}{bits} ({found.protocol}) after {after}"
         return folder, record, text

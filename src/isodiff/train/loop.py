@@ -127,6 +127,7 @@ def _train_to_end(run: TrainingRun, report: Reporter, checkpoint_seconds: float)
     limit = _DIVERGED * math.log(run.corpus.vocab_size)
     began = saved = time.monotonic()
     with Metrics(run.folder / "metrics.jsonl", run.restored.metrics_bytes) as metrics:
+        held_out = _last_held_out(run)
         while run.step < run.steps:
             every = run.family.adapt_every
             if every and run.step and run.step % every == 0:
@@ -149,6 +150,7 @@ def _train_to_end(run: TrainingRun, report: Reporter, checkpoint_seconds: float)
             if any(log.validation(done) for log in logs):
                 nats = run.validate(run.spec.validation.curve_windows, 1).nats_per_token
                 metrics.write(ValidationRow(step=done, flops=run.flops, validation=nats))
+                held_out = nats.value
             for branch in run.branches:
                 if done == branch.step:
                     metrics.written()  # flushed: the branch takes its rows from the file
@@ -157,7 +159,9 @@ def _train_to_end(run: TrainingRun, report: Reporter, checkpoint_seconds: float)
                 TrainingProgress(
                     step=done,
                     steps=run.steps,
-                    nats_per_token=smooth,
+                    objective=smooth,
+                    held_out=held_out,
+                    kind=run.family.kind,
                     tokens_per_second=(done - run.restored.step) * run.size.step_tokens / seconds,
                     flops_left=(run.steps - done) * run.size.step_flops,
                 )
@@ -167,6 +171,13 @@ def _train_to_end(run: TrainingRun, report: Reporter, checkpoint_seconds: float)
                 saved = time.monotonic()
             run.step = done
     return None
+
+
+def _last_held_out(run: TrainingRun) -> float | None:
+    """The loss of held-out text when it was last measured before `run` was taken up again."""
+    rows = read_metrics(run.folder / "metrics.jsonl")
+    measured = [row.validation.value for row in rows if isinstance(row, ValidationRow)]
+    return measured[-1] if measured else None
 
 
 def _record_of(run: TrainingRun, message: str | None) -> Record:
