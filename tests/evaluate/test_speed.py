@@ -28,7 +28,12 @@ class Machine:
 
     def measured(self, num_texts: int = 8, call_seconds: float = 1.0):
         return measure_speed(
-            self.draw, length=LENGTH, num_texts=num_texts, call_seconds=call_seconds, device=CPU
+            self.draw,
+            length=LENGTH,
+            num_texts=num_texts,
+            call_seconds=call_seconds,
+            device=CPU,
+            steady=lambda high, low: high <= 1.2 * low,
         )
 
 
@@ -70,6 +75,27 @@ def test_quartiles_are_those_of_the_calls(monkeypatch):
     machine = Machine(monkeypatch, lambda batch, call: [0.1, 0.2, 0.4][call % 3] * batch**2)
     found, _ = machine.measured(num_texts=100)
     assert found.low < found.tokens_per_second < found.high
+
+
+def test_repeats_that_differ_are_made_again_and_the_steady_ones_count(monkeypatch):
+    busy = range(2, 5)  # calls of one text while the machine had other work
+    machine = Machine(monkeypatch, lambda batch, call: 0.1 * (call if call in busy else 1))
+    found, _ = machine.measured()
+    assert found.latency_seconds == found.latency_low == found.latency_high == pytest.approx(0.1)
+    assert found.calls_alone == 3
+
+
+def test_what_stays_unsteady_says_so_after_a_few_rounds(monkeypatch):
+    machine = Machine(monkeypatch, lambda batch, call: [1.0, 2.0, 4.0][call % 3])
+    found, _ = machine.measured(call_seconds=1e-3)
+    assert found.latency_high > 1.2 * found.latency_low and found.high > 1.2 * found.low
+    assert len(machine.calls) < 40
+
+
+def test_the_load_is_that_of_the_system(monkeypatch):
+    monkeypatch.setattr(speed.os, "getloadavg", lambda: (7.25, 1.0, 1.0))
+    found, _ = Machine(monkeypatch, lambda batch, call: 0.1).measured()
+    assert found.load == 7.25
 
 
 def test_the_peak_is_in_bytes():

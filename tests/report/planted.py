@@ -12,7 +12,8 @@ import numpy as np
 
 from isodiff.record import Record, identity
 from isodiff.scaling import fit_isoflop, record_points
-from isodiff.scaling.pareto_result import SamplerPoint, TextStatistics, frontier_result
+from isodiff.scaling.pareto_result import frontier_result
+from isodiff.scaling.sampler_points import SamplerPoint, TextStatistics
 from isodiff.serialization import from_json, to_json
 
 FAMILIES = {"autoregressive": 1.0, "masked": 2.0, "uniform": 2.9, "interpolating": 1.6}

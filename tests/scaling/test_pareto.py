@@ -15,12 +15,8 @@ from scipy.stats import norm
 
 from isodiff.errors import InputError
 from isodiff.scaling.pareto import Frontier, FrontierPoint, at_rate, dominates, staircase_area
-from isodiff.scaling.pareto_result import (
-    FrontierResult,
-    SamplerPoint,
-    TextStatistics,
-    frontier_result,
-)
+from isodiff.scaling.pareto_result import FrontierResult, frontier_result
+from isodiff.scaling.sampler_points import STEADY, SamplerPoint, TextStatistics
 from isodiff.serialization import from_json, to_json
 
 
@@ -196,6 +192,37 @@ def held_out(entropy: float) -> TextStatistics:
         field.name: getattr(measured(1, 1, "a"), field.name) for field in fields(TextStatistics)
     }
     return TextStatistics(**{**shared, "entropy": entropy})
+
+
+ratios = st.floats(1.0, 3.0)
+
+
+@given(st.lists(st.tuples(ratios, ratios), min_size=1, max_size=6))
+def test_a_speed_that_repeats_disagree_on_wins_nothing(spreads):
+    rows = [
+        measured(
+            100.0 * (i + 1),
+            2.0 + 0.1 * i,
+            f"f{i}",
+            tokens_per_second_low=100.0,
+            tokens_per_second_high=100.0 * batch,
+            latency_seconds_low=1.0,
+            latency_seconds_high=1.0 * alone,
+        )
+        for i, (batch, alone) in enumerate(spreads)
+    ]
+    if all(batch > STEADY and alone > STEADY for batch, alone in spreads):
+        with pytest.raises(InputError, match="the machine is busy"):
+            frontier_result(rows, held_out=held_out(3.05), replicates=0)
+        return
+    found = frontier_result(rows, held_out=held_out(3.05), replicates=0)
+    for way, verdict, alone in ((0, found.verdict, False), (1, found.verdict_alone, True)):
+        off = {row.run for row, spread in zip(rows, spreads, strict=True) if spread[way] > STEADY}
+        named = {setting.run for one in verdict for setting in one.settings}
+        on = {one.run for one in found.points if one.on_frontier(alone=alone)}
+        assert named == on and not on & off and bool(on) == (len(off) < len(rows))
+        flag = "unsteady_alone" if alone else "unsteady"
+        assert {one.run for one in found.points if getattr(one, flag)} == off
 
 
 def test_a_result_says_everything_and_travels_by_file():

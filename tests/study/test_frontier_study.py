@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +16,12 @@ from isodiff.families import FAMILIES
 from isodiff.network.shape import Shape
 from isodiff.runs.build import corpus_identity, describe, make_family, measure
 from isodiff.runs.spec import Recipe, RunSpec, Validation
-from isodiff.study.frontier import runs_to_sample
+from isodiff.scaling.sampler_points import MeasuredSampler
+from isodiff.serialization import read_result, write_result
+from isodiff.study.frontier import runs_to_sample, stored_frontier
+from isodiff.study.study import FrontierSettings
 from isodiff.train.loop import train
+from tests.report.planted import write_study
 
 QUICK = ["--steps", "2", "4", "--texts", "8", "--held-out", "16", "--call-seconds", "0.01"]
 POINT_KEYS = {
@@ -80,9 +85,11 @@ def test_every_family_is_measured_and_judged(folder, tmp_path):
     assert found["measure"] == "generative_perplexity"
     assert found["held_out"]["num_texts"] == 16
     assert (out / "figures" / "frontier.svg").exists()
+    assert all(point["load"] >= 0 for point in found["points"])
     # What is measured is kept; a point that was lost is measured again, the others are not.
     files = sorted((out / "frontier").glob("*.json"))
     assert len(files) == len(found["points"])
+    calm(files)
     stamps = {file: file.stat().st_mtime_ns for file in files[1:]}
     files[0].unlink()
     again = isodiff("frontier", str(folder / "runs"), "--out", str(out), *QUICK)
@@ -90,6 +97,78 @@ def test_every_family_is_measured_and_judged(folder, tmp_path):
     assert "1/1 points of the frontier" in again.stderr and files[0].exists()
     assert stamps == {file: file.stat().st_mtime_ns for file in files[1:]}
     assert again.stdout.splitlines()[-1] == str(out / "frontier.json")
+    # A question is answered from what is there, by the settings and reference model of then.
+    calm(files)
+    stamps = {file: file.stat().st_mtime_ns for file in files}
+    words = ["frontier", str(folder / "runs"), "--out", str(out), "--throughput", "1", "--json"]
+    asked = isodiff(*words)
+    assert asked.returncode == 0, asked.stderr
+    assert "points of the frontier" not in asked.stderr
+    answer = json.loads(asked.stdout)
+    assert answer["recommendation"]["tokens_per_second"] >= 1
+    assert answer["settings"]["texts"] == 8 and answer["settings"]["steps"] == [2, 4]
+    assert {point["judge"] for point in answer["points"]} == {found["points"][0]["judge"]}
+    assert stamps == {file: file.stat().st_mtime_ns for file in files}
+    # A speed that repeats did not agree on is measured again.
+    one = read_result(MeasuredSampler, files[1])
+    write_result(
+        files[1], dataclasses.replace(one, latency_seconds_high=1.3 * one.latency_seconds_low)
+    )
+    asked = isodiff(*words)
+    assert "1/1 points of the frontier" in asked.stderr
+
+
+def calm(files: list[Path]) -> None:
+    """As if nothing else had run on the machine."""
+    for file in files:
+        one = read_result(MeasuredSampler, file)
+        speed, late = one.tokens_per_second, one.latency_seconds
+        quartiles = {"tokens_per_second_low": speed, "tokens_per_second_high": speed}
+        quartiles |= {"latency_seconds_low": late, "latency_seconds_high": late}
+        write_result(file, dataclasses.replace(one, **quartiles))
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    """A study whose frontier is there, and the settings with which the verb asks for it again."""
+    write_study(tmp_path, frontier=True)
+    asked = []
+    found = dataclasses.replace(
+        stored_frontier(tmp_path),
+        settings={"steps": [8], "texts": 77, "held_out": 55, "call_seconds": 0.3},
+    )
+    write_result(tmp_path / "frontier.json", found)
+
+    def measure_frontier(runs, place, settings, pool, **options):
+        asked.append((place, settings, len(pool.members), pool.members[0].threads))
+        return found
+
+    monkeypatch.setattr("isodiff.cli.frontier.measure_frontier", measure_frontier)
+    return tmp_path, asked, found
+
+
+def test_what_is_not_given_is_as_it_was(stored):
+    place, asked, found = stored
+    for words in ([], ["--texts", "8", "--threads", "3"]):
+        assert main(["frontier", str(place / "runs"), *words]) == 0  # of the study's runs
+    settings = FrontierSettings(steps=[8], texts=77, held_out=55, call_seconds=0.3)
+    point = found.points[0]
+    assert asked == [
+        (place, settings, point.workers, point.threads),
+        (place, dataclasses.replace(settings, texts=8), point.workers, 3),
+    ]
+
+
+def test_the_page_of_a_study_is_as_new_as_its_frontier(stored):
+    place, page = stored[0], stored[0] / "report.html"
+    question = ["frontier", str(place), "--throughput", "1"]
+    assert main(question) == 0 and "Speed and quality" in page.read_text()
+    for age, refreshed in ((60, False), (-60, True)):
+        page.write_text("as it was")
+        frontier = (place / "frontier.json").stat().st_mtime
+        os.utime(page, (frontier + age, frontier + age))
+        assert main(question) == 0
+        assert (page.read_text() != "as it was") == refreshed
 
 
 def runs_of(folder: Path, name: str) -> list[Path]:

@@ -30,7 +30,8 @@ from isodiff.runs.build import load
 from isodiff.runs.location import corpus_of
 from isodiff.runs.spec import RunSpec
 from isodiff.scaling.laws.load import known_laws
-from isodiff.scaling.pareto_result import FrontierResult, MeasuredSampler
+from isodiff.scaling.pareto_result import FrontierResult
+from isodiff.scaling.sampler_points import MeasuredSampler
 from isodiff.serialization import read_result, write_result
 from isodiff.study.plan import StudyPlan
 from isodiff.study_record import StudyRecord

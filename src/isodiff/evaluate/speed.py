@@ -2,13 +2,15 @@
 
 The first call is a warm-up and not counted. Then latency at batch 1, then batches of 2, 4, 8, ..., one call
 each, until a call would take longer than `call_seconds` (or twice one text alone), memory ends, or speed
-falls; then the best batch again, for median and quartiles. The texts of all calls are kept: they are the
+falls; then the best batch again, for median and quartiles. Where repeats differ too much, since the machine
+had other work, they are made again, a few times. The texts of all calls are kept: they are the
 samples that quality is measured on, so speed and quality belong to the same draws.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +25,7 @@ from torch import Tensor
 from isodiff.types import Tokens
 
 _MAX_BATCH = 1024
+_ROUNDS = 3  # of repeats, where those of the first differ too much
 _REPEATS = 3  # calls at batch 1, and at least so many at the best batch
 _LATENCIES = 2  # calls may take so many times one text alone, however slow that is
 _FALLEN = 0.8  # of the best speed so far: larger batches are not tried
@@ -39,6 +42,9 @@ Draw = Callable[[int, int], Drawn]
 """draw(first, batch): texts first .. first + batch - 1 of the sampler."""
 
 
+Steady = Callable[[float, float], bool]
+
+
 @dataclass(frozen=True, slots=True)
 class Speed:
     """Medians, with quartiles over calls.
@@ -50,6 +56,7 @@ class Speed:
         sweep: tokens per second at each batch tried, one call each.
         peak_bytes: most memory in use: of the device, or resident memory of the process on a CPU; None
             where the system does not say.
+        load: the system's 1-minute average at the end; None where it does not say.
     """
 
     tokens_per_second: float
@@ -64,6 +71,7 @@ class Speed:
     nfe: float
     sweep: dict[int, float]
     peak_bytes: int | None
+    load: float | None
 
 
 @dataclass
@@ -87,6 +95,18 @@ class _Stopwatch:
         self.num_texts += batch
         return seconds
 
+    def repeated(self, batch: int, steady: Steady, num_texts: int = 0) -> list[float]:
+        """Seconds of repeated calls, until there are `num_texts` texts; the last ones if the first differ."""
+        seconds: list[float] = []
+        while len(seconds) < _REPEATS or self.num_texts < num_texts:
+            seconds.append(self.call(batch))
+        for _ in range(_ROUNDS - 1):
+            low, _, high = _quartiles(seconds)
+            if steady(high, low):
+                break
+            seconds = [self.call(batch) for _ in range(_REPEATS)]
+        return seconds
+
     def wait(self) -> None:
         """Until the device has done what it was told."""
         if self.device.type == "cuda":
@@ -106,13 +126,17 @@ def measure_speed(
     num_texts: int,
     call_seconds: float,
     device: torch.device,
+    steady: Steady,
     max_batch: int = _MAX_BATCH,
 ) -> tuple[Speed, Drawn]:
-    """Speed of a sampler of `length` tokens a text, and at least `num_texts` texts of it."""
+    """Speed of a sampler of `length` tokens a text, and at least `num_texts` texts of it.
+
+    `steady(high, low)` says whether repeats with these quartiles agree.
+    """
     watch = _Stopwatch(draw, length, device)
     watch.call(1)
     _forget_peak(device)
-    alone = _quartiles([watch.call(1) for _ in range(_REPEATS)])
+    alone = _quartiles(watch.repeated(1, steady))
     seconds = {1: alone[1]}
     sweep = {1: length / seconds[1]}
     limit = max(call_seconds, _LATENCIES * seconds[1])
@@ -125,9 +149,7 @@ def measure_speed(
             break
         sweep[2 * batch] = 2 * batch * length / seconds[2 * batch]
     best = max(sweep, key=lambda size: sweep[size])
-    rates: list[float] = []
-    while len(rates) < _REPEATS or watch.num_texts < num_texts:
-        rates.append(best * length / watch.call(best))
+    rates = [best * length / taken for taken in watch.repeated(best, steady, num_texts)]
     low, median, high = _quartiles(rates)
     drawn = watch.drawn
     found = Speed(
@@ -143,6 +165,7 @@ def measure_speed(
         nfe=float(drawn.nfe.double().mean()),
         sweep=sweep,
         peak_bytes=peak(device),
+        load=_load(),
     )
     return found, drawn
 
@@ -157,6 +180,13 @@ def _next_call(seconds: dict[int, float]) -> float:
     last = seconds[batch]
     before = seconds.get(batch // 2, last / 2)  # of one text alone everything may be per text
     return last + 2 * max(0.0, last - before)
+
+
+def _load() -> float | None:
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):
+        return None
 
 
 def _forget_peak(device: torch.device) -> None:

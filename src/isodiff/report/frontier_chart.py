@@ -13,7 +13,8 @@ from isodiff.report import charts
 from isodiff.report.charts import Channel, Chart, Rows
 from isodiff.report.format import ratio, scientific, with_error
 from isodiff.report.theme import INK, MUTED
-from isodiff.scaling.pareto_result import FrontierResult, SamplerPoint
+from isodiff.scaling.pareto_result import FrontierResult
+from isodiff.scaling.sampler_points import SamplerPoint
 from isodiff.units import short
 
 MEASURES = {
@@ -67,6 +68,7 @@ def drawn_point(point: SamplerPoint, measure: str) -> dict[str, Any]:
     value, error = getattr(point, measure), getattr(point, f"{measure}_se")
     steps = "" if point.steps is None else f", {point.steps} steps"
     state = "texts degenerate" if point.degenerate else ""
+    state = state or ("speed unsteady" if point.unsteady or point.unsteady_alone else "")
     note = (
         f"{point.family}, {point.sampler}{steps}: {short(point.tokens_per_second)} tokens/s in batches, "
         f"{short(point.length / point.latency_seconds)} alone, "
@@ -119,8 +121,7 @@ def _marks(rows: Rows, x: Channel, y: Channel, looks: Any, *, bars: bool) -> lis
 def _stairs(found: FrontierResult, x: Channel, y: Channel) -> Chart:
     """What can be had at each speed from all budgets together."""
     field = x["shorthand"].split(":")[0]
-    off = "dominated" if field == "speed" else "dominated_alone"
-    best = [p for p in found.points if not getattr(p, off) and not p.degenerate]
+    best = [p for p in found.points if p.on_frontier(alone=field == "alone")]
     rows = sorted((drawn_point(point, found.measure) for point in best), key=lambda row: row[field])
     line = alt.Chart(charts.data(rows)).mark_line(
         interpolate="step-before", color=INK, strokeWidth=5, opacity=0.13, aria=False

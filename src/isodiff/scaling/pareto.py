@@ -46,7 +46,7 @@ class FrontierPoint:
         loss: nats, the smaller the better; `loss_se` its standard error.
         tokens_per_second: median; `log_speed_se` is the standard error of its logarithm.
         budget: training FLOPs of the run.
-        degenerate: entropy too far below that of held-out text.
+        degenerate: entropy too far below that of held-out text, or no speed that counts: wins nothing.
     """
 
     run: str

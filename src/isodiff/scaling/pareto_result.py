@@ -10,95 +10,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
+from typing import Any, Literal
 
 from isodiff.errors import InputError
 from isodiff.provenance import Provenance
 from isodiff.scaling.fitting.bootstrap import LEVEL, Quantity
 from isodiff.scaling.pareto import REPLICATES, Frontier, FrontierPoint, ThroughputRange, at_rate
-from isodiff.scaling.points import Positive
+from isodiff.scaling.sampler_points import STEADY, SamplerPoint, TextStatistics, is_steady
 from isodiff.serialization import IfAny, Said
 
 Measure = Literal["generative_perplexity", "bits_per_byte"]
 ENTROPY_FLOOR = 0.95
 """Share of held-out text's entropy below which a point's texts count as degenerate."""
 _QUARTILES = 1.349  # between the quartiles of a normal law, in standard deviations
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextStatistics:
-    """What a set of texts is worth, sampled or held out (`evaluate.generation`); each with standard error."""
-
-    reference_model: Annotated[str, Field(alias="judge")] = ""
-    num_texts: int = 0
-    num_empty: int = 0
-    nats_per_token: float
-    nats_per_token_se: float
-    generative_perplexity: Positive
-    generative_perplexity_se: float
-    bits_per_byte: float
-    bits_per_byte_se: float
-    entropy: float
-    entropy_se: float
-    distinct_1: IfAny[float] = None
-    distinct_1_se: IfAny[float] = None
-    distinct_2: float
-    distinct_2_se: float
-    distinct_3: IfAny[float] = None
-    distinct_3_se: IfAny[float] = None
-    repetition: float
-    repetition_se: float
-    divergence: float
-    divergence_se: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeasuredSampler(TextStatistics):
-    """Speed and quality of one run with one sampler, on the same texts.
-
-    Attributes:
-        sampler, options, steps: a variant of the family's sampler; None where it has no such dial.
-        tokens_per_second: at `batch`, the fastest of `sweep`: median and quartiles over `calls`.
-        latency_seconds: of one text alone, over `calls_alone`.
-        reads_tokens: whether the reference model reads the run's own tokens.
-        workers, threads: points measured at the same time, and CPU threads of each.
-    """
-
-    run: str
-    sampler: str
-    options: dict[str, Any] = field(default_factory=dict)
-    steps: int | None = None
-    length: int
-    nfe: float
-    tokens_per_second: Positive
-    tokens_per_second_low: Positive
-    tokens_per_second_high: Positive
-    calls: int
-    batch: int | None = None
-    sweep: dict[int, float] = field(default_factory=dict)
-    latency_seconds: Positive
-    latency_seconds_low: Positive
-    latency_seconds_high: Positive
-    calls_alone: int
-    peak_bytes: int | None = None
-    device: str
-    dtype: str
-    threads: int
-    workers: int
-    reads_tokens: Annotated[bool, Field(alias="judge_reads_tokens")] = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class SamplerPoint(MeasuredSampler):
-    """A point of the frontier: `dominated` at the fastest batch, `dominated_alone` one text at a time."""
-
-    family: str
-    budget: Positive
-    dominated: bool = False
-    dominated_alone: bool = False
-    degenerate: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,8 +82,7 @@ class FrontierResult:
         Raises:
             InputError: no point is that fast or that cheap.
         """
-        least = self.entropy_floor.nats
-        points = [_frontier_point(one, self.measure, least, alone=alone) for one in self.points]
+        points = [_frontier_point(one, self.measure, alone=alone) for one in self.points]
         return self.points[points.index(Frontier(points, replicates=0).recommend(rate, budget))]
 
 
@@ -178,26 +101,32 @@ def frontier_result(
     of the measurements are behind confidences and intervals.
 
     Raises:
-        InputError: no points, or only degenerate ones.
+        InputError: no points, or none that can win.
     """
     if not measured:
         raise InputError("no run was sampled; nothing to draw a frontier from")
     least = floor * held_out.entropy
-    points = [_frontier_point(one, measure, least) for one in measured]
-    if all(point.degenerate for point in points):
+    measured = [_judged(one, least) for one in measured]
+    if all(point.degenerate for point in measured):
         raise InputError(
             f"every sampler's texts have an entropy below {least:.2f} nats ({floor:.0%} of held-out "
             "text's); give samplers with more steps, or a lower --entropy-floor"
         )
-    alone = [_frontier_point(one, measure, least, alone=True) for one in measured]
+    points, alone = (
+        [_frontier_point(one, measure, alone=alone) for one in measured] for alone in (False, True)
+    )
+    if all(point.degenerate for point in (*points, *alone)):
+        raise InputError(
+            f"repeated calls of every sampler differ by more than {STEADY - 1:.0%}: the machine is busy "
+            "with other work; give the same command when it is not"
+        )
     frontier, by_latency = (
         Frontier(every, replicates=replicates, seed=seed) for every in (points, alone)
     )
-    flags = zip(measured, points, frontier.dominated(), by_latency.dominated(), strict=True)
+    flags = zip(measured, frontier.dominated(), by_latency.dominated(), strict=True)
     return FrontierResult(
         points=tuple(
-            replace(one, dominated=slow, dominated_alone=late, degenerate=point.degenerate)
-            for one, point, slow, late in flags
+            replace(one, dominated=slow, dominated_alone=late) for one, slow, late in flags
         ),
         verdict=tuple(frontier.verdict()),
         verdict_alone=tuple(by_latency.verdict()),
@@ -215,9 +144,17 @@ def frontier_result(
     )
 
 
-def _frontier_point(
-    one: SamplerPoint, measure: Measure, least: float, *, alone: bool = False
-) -> FrontierPoint:
+def _judged(one: SamplerPoint, least: float) -> SamplerPoint:
+    """The point, told whether its texts have less entropy than `least` and whether its speeds count."""
+    return replace(
+        one,
+        degenerate=one.entropy < least,
+        unsteady=not is_steady(one.tokens_per_second_high, one.tokens_per_second_low),
+        unsteady_alone=not is_steady(one.latency_seconds_high, one.latency_seconds_low),
+    )
+
+
+def _frontier_point(one: SamplerPoint, measure: Measure, *, alone: bool) -> FrontierPoint:
     """A point as the frontier sees it; losses in nats, speed at the fastest batch or `alone`."""
     loss, error = one.nats_per_token, one.nats_per_token_se
     if measure == "bits_per_byte":
@@ -237,7 +174,7 @@ def _frontier_point(
         log_speed_se=math.log(ratio) / _QUARTILES / math.sqrt(calls),
         loss=loss,
         loss_se=error,
-        degenerate=one.entropy < least,
+        degenerate=one.degenerate or (one.unsteady_alone if alone else one.unsteady),
     )
 
 
@@ -260,12 +197,15 @@ def _protocol(
     measured: Sequence[SamplerPoint], measure: Measure, floor: float, replicates: int, seed: int
 ) -> str:
     first, texts = measured[0], min(one.num_texts for one in measured)
+    loads = [one.load for one in measured if one.load is not None]
+    load = f", load of the machine {min(loads):.1f} to {max(loads):.1f}" if loads else ""
     ranked = "generative perplexity" if measure == "generative_perplexity" else "bits per byte"
     return (
         f"At least {texts} texts of {first.length} tokens a point, judged by {first.reference_model}; "
         "speed and quality on the same texts: median tokens/s of repeated calls at the fastest batch "
         f"(powers of two) and of one text alone, warm-up left out, {first.dtype} on {first.device}, "
-        f"{first.threads} thread(s) a worker, {first.workers} worker(s) at a time. "
+        f"{first.threads} thread(s) a worker, {first.workers} worker(s) at a time{load}. "
+        f"Speeds whose repeats differ by more than {STEADY - 1:.0%} (quartiles) win nothing. "
         f"Ranked by {ranked}; points whose texts have less than {floor:.0%} of held-out text's unigram "
         "entropy are shown but win nothing. Confidence: share of "
         f"{replicates} replicates of both measurements (seed {seed}) in which that family and sampler "

@@ -1,7 +1,9 @@
 """Measuring a frontier: every chosen run with every sampler worth comparing, point by point, in the workers.
 
-`OUT/frontier/<id>.json` holds one point each, so an interrupted measurement goes on where it stopped;
-`OUT/frontier.json` holds all of them with the verdict. An id is the hash of all that decides a point.
+`OUT/frontier/<id>.json` holds one point each, so an interrupted measurement goes on where it stopped and one
+of more runs measures those; `OUT/frontier/held_out/` the same of held-out text. `OUT/frontier.json` holds all
+with the verdict. An id is the hash of all that decides a point. A point whose speed is unsteady counts as not
+measured.
 """
 
 from __future__ import annotations
@@ -15,14 +17,9 @@ from isodiff.errors import InputError
 from isodiff.progress import ProgressLine
 from isodiff.provenance import provenance
 from isodiff.record import HeldOutLoss, Record, find_records, identity
-from isodiff.scaling.pareto_result import (
-    ENTROPY_FLOOR,
-    FrontierResult,
-    MeasuredSampler,
-    SamplerPoint,
-    frontier_result,
-)
+from isodiff.scaling.pareto_result import ENTROPY_FLOOR, FrontierResult, frontier_result
 from isodiff.scaling.points import family_labels
+from isodiff.scaling.sampler_points import MeasuredSampler, SamplerPoint, TextStatistics, steady
 from isodiff.serialization import read_result, to_json, write_result
 from isodiff.study.jobs import ListSamplers, MeasurePoint, SamplerSetting, ScoreHeldOut
 from isodiff.study.study import FrontierSettings, Study
@@ -57,11 +54,14 @@ class SampledRun:
         return self.record.spec.budget
 
 
-def runs_to_sample(paths: Sequence[Path]) -> tuple[list[SampledRun], SampledRun | None]:
-    """The runs to sample, and the strongest reference model among all runs under `paths`.
+def runs_to_sample(
+    paths: Sequence[Path], judge: str = ""
+) -> tuple[list[SampledRun], SampledRun | None]:
+    """The runs to sample, and the reference model among all runs under `paths`.
 
     A run named by its own folder takes part; of a folder of runs the best of each family and budget (its
-    compute-optimal model). The reference model is the run of lowest loss with an exact likelihood.
+    compute-optimal model). The reference model is the run of id `judge`, or else that of lowest loss with an
+    exact likelihood.
 
     Raises:
         InputError: nothing under `paths` is a finished run.
@@ -82,7 +82,20 @@ def runs_to_sample(paths: Sequence[Path]) -> tuple[list[SampledRun], SampledRun 
     chosen = [one for one in every if one.folder in named] + list(best.values())
     chosen.sort(key=lambda one: (one.label, one.budget, one.record.id))
     exact = [one for one in every if one.loss.kind == "exact"]
-    return chosen, min(exact, key=lambda one: one.nats, default=None)
+    known = [one for one in exact if one.record.id == judge]
+    return chosen, min(known or exact, key=lambda one: one.nats, default=None)
+
+
+def stored_frontier(out: Path) -> FrontierResult | None:
+    """What was measured in this folder, if anything was."""
+    file = out / "frontier.json"
+    found = read_result(FrontierResult, file) if file.exists() else None
+    return found if found is not None and found.points else None
+
+
+def stored_settings(found: FrontierResult | None) -> dict[str, Any]:
+    """With which settings and by which reference model."""
+    return {} if found is None or not isinstance(found.settings, dict) else dict(found.settings)
 
 
 def measure_frontier(
@@ -102,28 +115,35 @@ def measure_frontier(
         out: folder of the results.
         settings: samplers' steps, texts and time per point.
         pool: workers.
-        reference_model: a run's folder or hf:NAME; the strongest exact run by default.
+        reference_model: a run's folder or hf:NAME; by default the one that judged what is there, or else
+            the strongest exact run.
         floor: see `frontier_result`.
         device: where to sample.
 
     Raises:
         InputError: no finished run, no reference model, or a point that cannot be measured.
     """
-    chosen, strongest = runs_to_sample(paths)
+    stored = stored_frontier(out)
+    before = stored_settings(stored).get("reference_model") or ""
+    if reference_model is None and before.startswith("hf:"):
+        reference_model = before
+    chosen, strongest = runs_to_sample(paths, before)
     if reference_model is None and strongest is None:
         raise InputError(
             "no run here has an exact likelihood to score texts with; give --reference-model RUN or hf:NAME"
         )
     name = reference_model or str(strongest.folder if strongest else "")
     # First of all, so that a reference model that cannot score ends it before anything is sampled.
-    held_out = pool.ask(
-        ScoreHeldOut(
-            folder=chosen[0].folder, reference_model=name, texts=settings.held_out, device=device
-        )
+    scoring = ScoreHeldOut(
+        folder=chosen[0].folder, reference_model=name, texts=settings.held_out, device=device
     )
+    file = out / "frontier" / "held_out" / f"{_id(scoring)}.json"
+    if not file.exists():
+        write_result(file, pool.ask(scoring))
+    held_out = read_result(TextStatistics, file)
     runs, jobs = _point_jobs(chosen, name, settings, pool, device)
-    files = [out / "frontier" / f"{identity(_key(job))}.json" for job in jobs]
-    waiting = [i for i, file in enumerate(files) if not file.exists()]
+    files = [out / "frontier" / f"{_id(job)}.json" for job in jobs]
+    waiting = [i for i, file in enumerate(files) if not _measured(file)]
     _measure_points([jobs[i] for i in waiting], [files[i] for i in waiting], pool)
     measured = [read_result(MeasuredSampler, file) for file in files]
     found = frontier_result(
@@ -137,9 +157,24 @@ def measure_frontier(
         else "bits_per_byte",
         floor=floor,
     )
-    found = replace(found, settings=asdict(settings), provenance=provenance())
+    found = replace(found, settings={**asdict(settings), "reference_model": _portable(name)})
+    if stored is not None and to_json(replace(stored, provenance=None)) == to_json(found):
+        return stored
+    found = replace(found, provenance=provenance())
     write_result(out / "frontier.json", found)
     return found
+
+
+def _portable(reference_model: str) -> str:
+    """Its name wherever the results go: a run's id, or that of a hub; nothing for a path."""
+    if reference_model.startswith("hf:"):
+        return "" if Path(reference_model.removeprefix("hf:")).exists() else reference_model
+    return read_result(Record, Path(reference_model) / "record.json").id
+
+
+def _measured(file: Path) -> bool:
+    """Whether a point is there whose speeds count."""
+    return file.exists() and steady(read_result(MeasuredSampler, file))
 
 
 def _point_jobs(
@@ -190,14 +225,15 @@ def expected_seconds(study: Study, pool: Workers) -> float:
     return points * (_CALLS * study.frontier.call_seconds + _SCORING) / len(pool.members)
 
 
-def _key(job: MeasurePoint) -> dict[str, Any]:
-    """What decides a point: runs by their ids, not by where they lie."""
-    key: dict[str, Any] = {"do": "frontier_point", **to_json(job)}
-    for name in ("folder", "judge"):
+def _id(job: MeasurePoint | ScoreHeldOut) -> str:
+    """The hash of what decides an answer: runs by their ids, not by where they lie."""
+    do = "frontier_point" if isinstance(job, MeasurePoint) else "held_out"
+    key: dict[str, Any] = {"do": do, **to_json(job)}
+    for name in {"folder", "judge", "reference_model"} & set(key):
         record = Path(key[name]) / "record.json"
         if record.exists():
             key[name] = read_result(Record, record).id
-    return key
+    return identity(key)
 
 
 def _measure_points(jobs: Sequence[MeasurePoint], files: Sequence[Path], pool: Workers) -> None:

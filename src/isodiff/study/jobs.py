@@ -12,7 +12,7 @@ from isodiff.cost.memory import activation_bytes
 from isodiff.errors import InputError
 from isodiff.record import Status
 from isodiff.runs.spec import AnySpec, Precision
-from isodiff.scaling.pareto_result import MeasuredSampler, TextStatistics
+from isodiff.scaling.sampler_points import MeasuredSampler, TextStatistics
 from isodiff.serialization import IfAny
 
 A = TypeVar("A")

@@ -24,7 +24,7 @@ from isodiff.families.base import Stepped
 from isodiff.record import Mean
 from isodiff.rng import Streams
 from isodiff.runs.build import Trained, load
-from isodiff.scaling.pareto_result import MeasuredSampler, TextStatistics
+from isodiff.scaling.sampler_points import MeasuredSampler, TextStatistics, is_steady
 from isodiff.study.jobs import ListSamplers, MeasurePoint, SamplerSetting, ScoreHeldOut
 from isodiff.train.precision import device_name
 
@@ -97,6 +97,7 @@ def measured_sampler(job: MeasurePoint) -> MeasuredSampler:
         num_texts=job.texts,
         call_seconds=job.call_seconds,
         device=device,
+        steady=is_steady,
     )
     reference_model = reference_model_named(job.reference_model, run.corpus.tokenizer, job.device)
     found = quality(
@@ -122,6 +123,7 @@ def measured_sampler(job: MeasurePoint) -> MeasuredSampler:
         latency_seconds_high=speed.latency_high,
         calls_alone=speed.calls_alone,
         peak_bytes=speed.peak_bytes,
+        load=speed.load,
         device=device_name(device),
         dtype=str(next(run.network.parameters()).dtype).removeprefix("torch."),
         threads=torch.get_num_threads(),

@@ -11,7 +11,8 @@ from isodiff.report.frontier_chart import MEASURES, frontier_caption, frontier_c
 from isodiff.report.study_folder import StudyFolder
 from isodiff.report.text import terminal
 from isodiff.scaling.pareto import FrontierPoint, ThroughputRange
-from isodiff.scaling.pareto_result import FrontierResult, SamplerPoint, TextStatistics
+from isodiff.scaling.pareto_result import FrontierResult
+from isodiff.scaling.sampler_points import SamplerPoint, TextStatistics
 from isodiff.units import short
 
 _QUALITIES = (
@@ -187,6 +188,9 @@ def _standing_of(point: SamplerPoint) -> str:
     """On which frontier it is, if on any."""
     if point.degenerate:
         return "degenerate"
-    ways = {"batches": point.dominated, "alone": point.dominated_alone}
-    on = [how for how, dominated in ways.items() if not dominated]
-    return f"frontier, {' and '.join(on)}" if on else "dominated"
+    ways = {"batches": (False, point.unsteady), "alone": (True, point.unsteady_alone)}
+    on = [how for how, (alone, _) in ways.items() if point.on_frontier(alone=alone)]
+    off = [how for how, (_, unsteady) in ways.items() if unsteady]
+    said = [f"frontier, {' and '.join(on)}"] if on else []
+    said += [f"unsteady, {' and '.join(off)}"] if off else []
+    return "; ".join(said) or "dominated"
