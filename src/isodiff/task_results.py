@@ -139,7 +139,13 @@ class TextResult(TextLikelihood, TaskResult):
 
 @dataclass(frozen=True, kw_only=True)
 class HarnessResult(TaskResult):
-    """Of a task of lm-evaluation-harness, by its own metrics."""
+    """Of a task, a group or a tag of lm-evaluation-harness, by its own metrics.
+
+    Attributes:
+        metrics: by their names there, with the filter where it is not `none`; none of a tag.
+        parts: results of a group's or a tag's tasks and groups.
+    """
 
     metrics: dict[str, float]
     harness_version: str
+    parts: IfAny[tuple[HarnessResult, ...]] = None

@@ -154,6 +154,7 @@ def test_json_lines_without_their_name_are_not_taken_for_text(tmp_path):
         (b"id,body\n1,x\n", r"a.csv has no column 'text' \(columns: id, body\)"),
         (b"text,text\n1,x\n", "a.csv has more than one column 'text'"),
         (b"id,text\n1,x\n2\n", "a.csv, line 3 has 1 columns, the first line 2"),
+        (b"id,text\n1,x\n2,y,z\n", "a.csv, line 3 has 3 columns, the first line 2"),
         (b'id,text\n1,"two\nlines"\n2,"a"b\n', "a.csv, line 4 is malformed"),
         (b'id,text\n1,"never closed\n2,x\n', "a.csv, line 2 is malformed"),
         (b"id,text\n1,caf\xe9\n", "a.csv is not UTF-8: byte 0xe9 at offset 13"),

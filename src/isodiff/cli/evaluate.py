@@ -231,11 +231,11 @@ def _harness(
     """Score a run on a task of lm-evaluation-harness, which brings its own data.
 
     Args:
-        task: The task's name in the harness.
+        task: The name of a task, a group or a tag in the harness.
         include_path: Folder of further task files.
         num_fewshot: Examples before each question; as many as the task says by default.
     """
-    from isodiff.interop.lm_eval import run_harness
+    from isodiff.interop.harness import run_harness
 
     result = run_harness(
         opening.load(folder),

@@ -99,9 +99,14 @@ def _rate(value: float | None, interval: Interval | None) -> str:
 
 
 def harness_text(result: HarnessResult) -> str:
-    """The metrics of a harness task, a line each."""
-    lines = [
-        f"{result.family} on {result.task} by lm-evaluation-harness {result.harness_version}",
-        *(f"  {name}: {number}" for name, number in result.metrics.items()),
-    ]
+    """The metrics of a harness task, a line each, and those of its parts below."""
+    where = f"{result.family} on {result.task}"
+    lines = [f"{where} by lm-evaluation-harness {result.harness_version}", *_metrics(result)]
     return "\n".join(lines)
+
+
+def _metrics(result: HarnessResult, indent: str = "  ") -> list[str]:
+    lines = [f"{indent}{name}: {number}" for name, number in result.metrics.items()]
+    for one in result.parts or ():
+        lines += [f"{indent}{one.task}, {one.num_items} items", *_metrics(one, f"{indent}  ")]
+    return lines

@@ -9,7 +9,8 @@ line,
 family is exact). A bound is handed over as minus its nats: metrics that exponentiate it get a bound.
 Whether a text is `greedy` is looked at only where a document has a single request, as it takes writing the
 text. `loglikelihood_rolling`: windows of the run's length, each token scored once. `generate_until`: the
-family's own sampler, cut at the first of the strings given.
+family's own sampler, with the settings that the harness makes of a task's for a Hugging Face model, cut at
+the first of the strings given; each repeat of a request has noise of its own.
 """
 
 from __future__ import annotations
@@ -18,46 +19,44 @@ import dataclasses
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
+from lm_eval.api.registry import register_model
+from lm_eval.models.utils import normalize_gen_kwargs, postprocess_generated_text
 
-from isodiff.errors import InputError, nearest
+from isodiff.errors import InputError, reason
 from isodiff.evaluate.batching import same_shape
 from isodiff.evaluate.cloze import predicted, target_nats
 from isodiff.evaluate.items import Target, boundary
 from isodiff.evaluate.scoring import Scorer
-from isodiff.evaluate.tasks import TaskSettings
-from isodiff.families.base import UNDECIDED, Sampler, kind_and_law
+from isodiff.families.base import UNDECIDED, Sampler
 from isodiff.families.sampling import sample
-from isodiff.intervals import SuccessRate
-from isodiff.provenance import provenance
 from isodiff.rng import Placed
 from isodiff.runs.build import Trained, load
 from isodiff.runs.resumable import Kept
-from isodiff.serialization import write_result
-from isodiff.task_results import HarnessResult
 
-try:
-    import lm_eval
-    from lm_eval import evaluator
-    from lm_eval.api.instance import Instance
-    from lm_eval.api.model import LM
-    from lm_eval.api.registry import register_model
-    from lm_eval.tasks import TaskManager
-except ImportError as error:
-    raise InputError(
-        f"lm-evaluation-harness is not installed ({error}); pip install 'isodiff[harness]'"
-    ) from None
-
-
-_DRAWS = 32  # a request, by default
+DRAWS_PER_REQUEST = 32  # by default
+_ANSWER_TOKENS = 256  # where a task does not say; that of the harness's Hugging Face models
+_TRUNCATIONS = ("top_k", "top_p", "min_p")
+_FOLLOWED = {"do_sample", "temperature", "until", "max_gen_toks", "max_length", *_TRUNCATIONS}
 _Document = tuple[str, int]
 """A task and the number of one of its documents: what its requests share their noise by."""
 
 
-class _Isodiff(LM):
+class _Writing(NamedTuple):
+    """A context with undecided tokens behind it, how many are given, the sampler, and where answers end."""
+
+    start: np.ndarray
+    given: int
+    sampler: Sampler
+    until: list[str]
+
+
+class IsodiffModel(LM):
     """A trained run as the harness sees it.
 
     Args:
@@ -74,7 +73,7 @@ class _Isodiff(LM):
         self,
         run: str | Path | Trained,
         *,
-        draws: int = _DRAWS,
+        draws: int = DRAWS_PER_REQUEST,
         steps: int = 64,
         seed: int = 0,
         batch_tokens: int = 2**14,
@@ -93,6 +92,7 @@ class _Isodiff(LM):
             run.family, run.network, seed=seed, device=device, batch_tokens=batch_tokens
         )
         self.nfe = 0
+        self._said: set[str] = set()
 
     @property
     def num_forwards(self) -> int:
@@ -103,8 +103,8 @@ class _Isodiff(LM):
         """log p(continuation | context), and whether the family would write the continuation."""
         whole = [self._target(*request.args) for request in requests]
         keys = [_document(request) for request in requests]
-        scores = self._scored(whole, keys)
-        alone = Counter(keys)
+        alone = _options(requests)
+        scores = self._scored(whole, keys, alone)
         single = [
             i for i, one in enumerate(whole) if alone[keys[i]] == 1 and len(one) <= self.length
         ]
@@ -121,11 +121,13 @@ class _Isodiff(LM):
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
         """log p(text), window by window."""
         whole = [Target(self.tokenizer.encode(request.args[0]), 0) for request in requests]
-        return self._scored(whole, [_document(request) for request in requests])
+        keys = [_document(request) for request in requests]
+        return self._scored(whole, keys, _options(requests))
 
-    def _scored(self, whole: list[Target], keys: list[_Document]) -> list[float]:
-        """Log-likelihoods, those of windows added up."""
-        num = Counter(keys)
+    def _scored(
+        self, whole: list[Target], keys: list[_Document], num: Counter[_Document]
+    ) -> list[float]:
+        """Log-likelihoods, those of windows added up; `num` requests of a document share their noise."""
         total = np.zeros(len(whole))
         for shared in (True, False):
             windows = [
@@ -155,139 +157,102 @@ class _Isodiff(LM):
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """What the family writes after each context, up to the first of the strings `until`."""
         texts = [""] * len(requests)
-        prompts = [self._prompt(*request.args) for request in requests]
+        own = [self._writing(*request.args) for request in requests]
+        keys = _repeats(requests)
         family, network, device = self.trained.family, self.trained.network, self.scorer.device
-        shapes = [(len(ids), sampler) for ids, _, sampler in prompts]
+        shapes = [(len(one.start), one.sampler) for one in own]
         for batch in same_shape(shapes, lambda shape: self.scorer.batch_tokens // shape[0]):
-            start = torch.from_numpy(np.stack([prompts[i][0] for i in batch])).to(device)
-            keys = [_document(requests[i]) for i in batch]
-            rng = Placed(self.scorer.seed, keys, torch.zeros(len(batch)), device=device)
-            written, nfe = sample(family, network, start, shapes[batch[0]][1], rng=rng)
+            start = torch.from_numpy(np.stack([own[i].start for i in batch])).to(device)
+            noise = [keys[i] for i in batch]
+            rng = Placed(self.scorer.seed, noise, torch.zeros(len(batch)), device=device)
+            written, nfe = sample(family, network, start, own[batch[0]].sampler, rng=rng)
             self.nfe += int(nfe.sum())
             for i, row in zip(batch, written.cpu().numpy(), strict=True):
-                texts[i] = self._cut(row[prompts[i][1] :], requests[i].arguments[1])
+                texts[i] = self._cut(row[own[i].given :], own[i].until)
         return texts
 
-    def _prompt(self, context: str, settings: dict[str, Any]) -> tuple[np.ndarray, int, Sampler]:
-        """What is to be filled, how much of it is given, and the sampler, at the harness's settings."""
-        ids = self.tokenizer.encode(context)
-        most = int(settings.get("max_gen_toks", self.length // 2))
-        room = max(1, min(most, self.length - min(len(ids), self.length // 2)))
-        ids = ids[max(0, len(ids) - (self.length - room)) :]
-        known = {field.name for field in dataclasses.fields(self.trained.family.sampler)}
-        own: dict[str, Any] = {"temperature": 0.0}
-        if settings.get("do_sample"):
-            asked = {
-                name: settings[name]
-                for name in ("temperature", "top_k", "top_p")
-                if name in settings
+    def _writing(self, context: str, settings: dict[str, Any]) -> _Writing:
+        """A task's settings, by the names and the rules of the harness's Hugging Face models.
+
+        The answer has all of its room, and a long context loses its beginning. Where the harness refuses an
+        answer as long as the model, it gets half of the run's length.
+        """
+        length = self.length
+        try:
+            asked: dict[str, Any] = {
+                **normalize_gen_kwargs(settings, max(1, min(_ANSWER_TOKENS, length // 2)))
             }
-            own = {"temperature": 1.0, **asked}
+        except (TypeError, ValueError) as error:
+            raise InputError(f"malformed generation settings {settings}: {reason(error)}") from None
+        others = asked.keys() - _FOLLOWED
+        if ignored := sorted(one for one in others if asked[one] not in (None, False, 1)):
+            self._say(f"the task's settings {', '.join(ignored)} are not followed")
+        most = asked["max_gen_toks"]
+        if most < 1:
+            raise InputError(f"a task asks for answers of {most} tokens; at least 1 is wanted")
+        if most >= length:
+            self._say(
+                f"a task asks for answers of {most} tokens, the run has {length} in all: they get half"
+            )
+            most = max(1, length // 2)
+        ids = self.tokenizer.encode(context)
+        ids = ids[max(0, len(ids) - (length - most)) :]
+        whole = min(asked.get("max_length") or len(ids) + most, length)
+        if whole <= len(ids):
+            raise InputError(
+                f"max_length {whole} leaves no room behind {len(ids)} tokens of context"
+            )
+        start = np.append(ids, np.full(whole - len(ids), UNDECIDED))
+        until = [str(mark) for mark in asked["until"] if mark]
+        return _Writing(start, len(ids), self._sampler(asked), until)
+
+    def _sampler(self, asked: dict[str, Any]) -> Sampler:
+        """The likeliest token at a time, unless the task samples, at a temperature that is not 0."""
+        own: dict[str, Any] = {"temperature": 0.0}
+        if asked["do_sample"] and asked.get("temperature") != 0:
+            own = {name: asked[name] for name in _TRUNCATIONS if asked.get(name) is not None}
+            own["temperature"] = float(asked.get("temperature", 1.0))
+            own["top_k"] = own.get("top_k") or None  # 0 stands for all
+        known = {field.name for field in dataclasses.fields(self.trained.family.sampler)}
         if "stop" in known:
             own["stop"] = self.tokenizer.eos
         if "window" in known:
             own["window"] = self.length
-        start = np.append(ids, np.full(room, UNDECIDED))
-        return start, len(ids), self.trained.family.sampler_with(self.steps, **own)
+        return self.trained.family.sampler_with(self.steps, **own)
 
-    def _cut(self, ids: np.ndarray, settings: dict[str, Any]) -> str:
+    def _cut(self, ids: np.ndarray, until: list[str]) -> str:
         """The text up to its end of document, and to the first of the strings `until`."""
         ends = (ids == self.tokenizer.eos).nonzero()[0]
         text = self.tokenizer.decode(ids[: ends[0]] if len(ends) else ids)
-        until = settings.get("until") or []
-        for mark in [until] if isinstance(until, str) else until:
-            text = text.split(mark)[0] if mark else text
-        return text
+        return postprocess_generated_text(text, until, None)
+
+    def _say(self, line: str) -> None:
+        """On standard error, once."""
+        if line not in self._said:
+            print(f"isodiff: {line}", file=sys.stderr)
+        self._said.add(line)
 
 
-register_model("isodiff")(_Isodiff)
+register_model("isodiff")(IsodiffModel)
 
 
 def _document(request: Instance) -> _Document:
     return str(request.task_name), -1 if request.doc_id is None else int(request.doc_id)
 
 
-def run_harness(
-    run: Trained,
-    task: str,
-    settings: TaskSettings,
-    *,
-    include_path: Path | None = None,
-    num_fewshot: int | None = None,
-    device: str = "cpu",
-) -> HarnessResult:
-    """Score a run on a task of the harness, write `tasks/<task>.json` into its folder, return what it says.
-
-    Raises:
-        InputError: no such task.
-    """
-    manager = _task_manager(task, include_path)
-    model = _Isodiff(
-        run,
-        draws=settings.draws or _DRAWS,
-        steps=settings.steps,
-        seed=settings.seed,
-        batch_tokens=settings.batch_tokens,
-        device=device,
-    )
-    found = evaluator.simple_evaluate(
-        model=model,
-        tasks=[task],
-        num_fewshot=num_fewshot,
-        limit=settings.limit,
-        task_manager=manager,
-        log_samples=False,
-        bootstrap_iters=0,
-    )
-    assert found is not None
-    metrics = {
-        name.split(",", 1)[0]: value
-        for name, value in found.get("results", {})[task].items()
-        if isinstance(value, float) and np.isfinite(value)
-    }
-    num_items = int(found.get("n-samples", {}).get(task, {}).get("effective", 0))
-    draws = "" if run.family.kind == "exact" else f", {model.draws} draws per request"
-    how = kind_and_law(run.family) + draws
-    result = HarnessResult(
-        task=task,
-        run=run.spec.id,
-        family=run.family.name,
-        kind=run.family.kind,
-        metrics=metrics,
-        num_items=num_items,
-        num_forwards=model.num_forwards,
-        harness_version=lm_eval.__version__,
-        protocol=f"lm-evaluation-harness {lm_eval.__version__}, {how}",
-    )
-    if num_items and "acc" in metrics:
-        rate = SuccessRate.of(round(metrics["acc"] * num_items), num_items)
-        result = dataclasses.replace(
-            result, accuracy=metrics["acc"], accuracy_interval=rate.interval
-        )
-    stored = dataclasses.replace(result, provenance=provenance())
-    write_result(run.folder / "tasks" / f"{task}.json", stored)
-    return result
+def _options(requests: list[Instance]) -> Counter[_Document]:
+    """How many requests each document has; repeats of one, which are the same object, count once."""
+    return Counter(_document(one) for one in {id(one): one for one in requests}.values())
 
 
-def _task_manager(task: str, include_path: Path | None) -> TaskManager:
-    """A manager that knows the task: of the user's folder alone if it is there, which is much faster."""
-    own = None
-    if include_path is not None:
-        if not include_path.is_dir():
-            raise InputError(
-                f"{include_path} is not a folder; --include-path takes that of task files"
-            )
-        own = TaskManager(include_path=str(include_path), include_defaults=False)
-        if task in own.all_tasks:
-            return own
-    manager = TaskManager()
-    if task not in manager.all_tasks:
-        known = [*(own.all_tasks if own else []), *manager.all_tasks]
-        raise InputError(
-            f"lm-evaluation-harness has no task {task!r}{nearest(task, known)}; `lm-eval ls tasks` lists "
-            "them, --include-path adds a folder of your own"
-        )
-    return manager
+def _repeats(requests: list[Instance]) -> list[tuple[str, int, int]]:
+    """The document of each request, and how often the request came before."""
+    seen: Counter[int] = Counter()
+    keys = []
+    for one in requests:
+        keys.append((*_document(one), seen[id(one)]))
+        seen[id(one)] += 1
+    return keys
 
 
 if __name__ == "__main__":
