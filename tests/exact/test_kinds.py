@@ -14,7 +14,7 @@ from test_sampler_frequencies import p_value
 from isodiff.data.tokenizer import Bytes
 from isodiff.data.toy import Toy
 from isodiff.errors import InputError
-from isodiff.evaluate.reference_model import RunReference
+from isodiff.evaluate.reference_model import RunReference, TokenizedText
 from isodiff.families.autoregressive import Autoregressive
 from isodiff.families.base import Family, undecided
 from isodiff.families.block import BlockDiffusion
@@ -78,13 +78,13 @@ def test_one_token_to_score_is_exact_by_every_method(family: Family, method: str
     """No order to average over; with two tokens of a block in one of the texts it is a bound again."""
     if method != "auto" or family is BOUNDS[0]:
         one = torch.ones(3, L, dtype=torch.bool)
-        one[:, 1] = False
+        one[:, -1] = False
         found = scores(family, Rough(TOY), X[:3], observed=one, method=method)
         assert found.kind == "exact" and not bool(found.se.any())
         token = family.nelbo(Rough(TOY), X[:3], rng=Rows.of(stream(0), 3), observed=one).nats
         torch.testing.assert_close(found.nats, token.double())
     mixed = torch.ones(3, L, dtype=torch.bool)
-    mixed[:, 1] = mixed[2, 0] = False
+    mixed[:, -1] = mixed[2] = False
     for batch_size in (1, 64):
         options: dict[str, Any] = {"observed": mixed, "method": method, "batch_size": batch_size}
         assert scores(family, Rough(TOY), X[:3], **options).kind == "bound"
@@ -97,7 +97,7 @@ def test_exact_runs_are_reference_models(name: str) -> None:
     network = random_transformer(family)
     judge = RunReference("a", family, network, tokenizer, context=8)
     ids = np.array(tokenizer.encode("words"))
-    found = judge.score([ids], ["words"])
+    found = judge.score([TokenizedText(ids, ("words",))])
     want = scores(family, network, torch.from_numpy(ids)[None]).nats
     assert found.nats.tolist() == pytest.approx(want.tolist(), rel=1e-5)
     assert found.num_tokens.tolist() == [5] and found.num_bytes.tolist() == [5]
