@@ -28,11 +28,11 @@ def test_a_fresh_install_plans_by_published_laws(capsys: pytest.CaptureFixture[s
 def test_the_text_gives_the_table_the_reasons_and_the_warnings(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    options = ["1e23", "--law", "published:2602.15014", "--data-limit", "1e10"]
+    options = ["5e21", "--law", "published:2602.15014", "--data-limit", "1e10"]
     assert main(["plan", "budget", *options]) == 0
     text = capsys.readouterr().out
     assert (
-        "1e+23 FLOPs and a text of 10G tokens, by the parametric law of published:2602.15014"
+        "5e+21 FLOPs and a text of 10G tokens, by the parametric law of published:2602.15014"
         in text
     )
     assert "epochs" in text and "Recommended: " in text
@@ -79,13 +79,13 @@ def test_devices_give_hours_memory_and_speed_to_every_family(
     assert "on one h100 it writes at most" in reasons
 
 
-def test_a_throughput_takes_the_place_of_the_devices_arithmetic(
+def test_a_training_throughput_takes_the_place_of_the_devices_arithmetic(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    found = answer(capsys, *PRINTED, "--throughput", "1e9")
+    found = answer(capsys, *PRINTED, "--training-throughput", "1e9")
     row = found["families"]["masked"]
     assert row["training"]["hours"] == pytest.approx(row["D"] / 1e9 / 3600)
-    assert row["training"]["basis"] == "throughput"
+    assert row["training"]["basis"] == "training_throughput"
     assert any("would do more FLOPs than h100 can at its peak" in w for w in found["warnings"])
 
 
@@ -107,7 +107,8 @@ def test_a_family_that_nobody_knows_here_has_no_speed(
     capsys: pytest.CaptureFixture[str], fitted: Path, tmp_path: Path
 ) -> None:
     laws = tmp_path / "laws.json"
-    laws.write_text(fitted.read_text().replace('"autoregressive"', '"other"'))
+    value = json.loads(fitted.read_text().replace('"autoregressive"', '"other"'))
+    laws.write_text(json.dumps({key: value[key] for key in value if key != "checksum"}))
     found = answer(capsys, "1e22", "--law", str(laws))
     assert found["families"]["other"]["inference"]["flops_per_token"] is None
     assert main(["plan", "budget", "1e22", "--law", str(laws)]) == 0
@@ -121,15 +122,22 @@ def test_a_family_that_nobody_knows_here_has_no_speed(
         (["budget", "1e21"], "give --law LAW"),
         (["budget", "--law", "published:2602.15014"], "give FLOPS"),
         (["budget", "1e21", "--law", "published:1"], "no published laws"),
-        (["budget", "-1", "--law", "published:2510.03280"], "the budget is -1.0"),
+        (["budget", "-1", "--law", "published:2510.03280"], "FLOPS must be more than 0, got -1"),
         (["study", "x.yaml", "--budget", "1e21"], "no option --budget"),
         (["study", "x.yaml", "--device", "h100"], "no option --device"),
         (["--budget", "1e21", "--law", "x"], "no command '--budget'; did you mean"),
         (["budget", *PRINTED, "--device", "h1000"], "no device 'h1000'; did you mean 'h100'?"),
-        (["budget", *PRINTED, "--throughput", "0"], "--throughput is 0.0"),
-        (["budget", *PRINTED, "--utilization", "40"], "--utilization is 40.0; it is a share"),
-        (["budget", *PRINTED, "--vocab-size", "0"], "--vocab-size is 0"),
-        (["budget", *PRINTED, "--data-limit", "nan"], "--data-limit is nan"),
+        (["budget", *PRINTED, "--throughput", "0"], "--throughput must be more than 0, got 0"),
+        (
+            ["budget", *PRINTED, "--training-throughput", "0"],
+            "--training-throughput must be more than 0",
+        ),
+        (["budget", *PRINTED, "--price", "-1"], "--price must be more than 0, got -1"),
+        (["budget", "1e30", *PRINTED[1:]], "1e+30 FLOPs are 1e+09 times the largest fitted budget"),
+        (["budget", "1", *PRINTED[1:]], "3e+18 times below the smallest fitted budget"),
+        (["budget", *PRINTED, "--utilization", "40"], "--utilization must be at most 1, got 40"),
+        (["budget", *PRINTED, "--vocab-size", "0"], "--vocab-size must be at least 1, got 0"),
+        (["budget", *PRINTED, "--data-limit", "nan"], "--data-limit must be a finite number"),
         (["study", "x.yaml"], "x.yaml does not exist"),
     ],
 )

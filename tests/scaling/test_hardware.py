@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +17,7 @@ from isodiff.scaling.planning.hardware import (
     UnknownSpeed,
     device_names,
     sampling_speed,
+    serving,
     training_memory,
     training_time,
 )
@@ -43,7 +45,8 @@ def test_devices_are_read_by_name_and_count() -> None:
 def test_a_setting_is_written_without_what_was_worked_out() -> None:
     value = to_json(Setting(devices=EIGHT, measured={"masked": 1.0}, shown={"masked": 2.0}))
     assert set(value) == {
-        *("device", "utilisation", "throughput", "length", "vocab_size", "sampler_steps"),
+        *("device", "utilisation", "training_throughput", "throughput", "price"),
+        *("length", "vocab_size", "sampler_steps"),
     }
     assert value["device"]["count"] == 8 and value["utilisation"] == 0.4
 
@@ -55,7 +58,7 @@ def test_a_setting_is_written_without_what_was_worked_out() -> None:
         ("", "no device ''"),
         ("x8", "no device 'x8'"),
         ("h100x0", "give at least one, e.g. h100x8"),
-        ("tpu", "for another give --throughput"),
+        ("tpu", "for another give --training-throughput"),
     ],
 )
 def test_unknown_devices_are_refused(text: str, message: str) -> None:
@@ -71,6 +74,8 @@ def test_unknown_devices_are_refused(text: str, message: str) -> None:
         ({"utilization": math.nan}, "--utilization is nan"),
         ({"throughput": -1.0}, "--throughput is -1.0"),
         ({"throughput": math.inf}, "--throughput is inf"),
+        ({"training_throughput": 0.0}, "--training-throughput is 0.0"),
+        ({"price": math.nan}, "--price is nan"),
         ({"length": 0}, "--length is 0"),
         ({"vocab_size": 0}, "--vocab-size is 0"),
         ({"sampler_steps": 0}, "--sampler-steps is 0"),
@@ -90,8 +95,12 @@ def test_hours_by_the_devices() -> None:
 
 
 def test_hours_by_a_throughput_and_what_share_of_the_peak_that_is() -> None:
-    found = training_time("masked", 1e21, 5e10, Setting(devices=EIGHT, throughput=1e6))
-    assert found.hours == pytest.approx(5e4 / 3600) and found.basis == "throughput"
+    setting = Setting(devices=EIGHT, training_throughput=1e6, price=3.0)
+    found = training_time("masked", 1e21, 5e10, setting)
+    assert found.hours == pytest.approx(5e4 / 3600) and found.basis == "training_throughput"
+    assert found.price == pytest.approx(3 * 8 * found.hours)
+    served = Setting(devices=EIGHT, throughput=1e6)  # of serving: training is as it was
+    assert training_time("masked", 1e21, 5e10, served).basis == "utilisation"
     assert found.utilization == pytest.approx(1e21 / 5e4 / (8 * 989.5e12))
 
 
@@ -173,6 +182,21 @@ def test_weights_too_large_for_one_device_lie_on_several() -> None:
     assert found.devices == math.ceil(need / 80e9) > 3 and found.batch >= 1
     per_token = 2 * network.total + network.cache_bytes(SEEN) / 2048
     assert found.tokens_per_second_alone == pytest.approx(found.devices * 3.35e12 / per_token)
+
+
+def test_what_is_served_by_all_devices_and_for_how_much() -> None:
+    network = TypicalNetwork.of(1.2e11, "core", 32_000)
+    setting = Setting(sampling={"autoregressive": LEFT_TO_RIGHT}, price=2.0)
+    speed = sampling_speed("autoregressive", network, setting)
+    assert isinstance(speed, SamplingSpeed) and speed.devices == 4
+    none = serving(speed, setting)
+    assert (none.copies, none.tokens_per_second) == (0, 0)
+    found = serving(speed, replace(setting, devices=Devices.parse("h100x11")))
+    assert found.copies == 2 and found.tokens_per_second == 2 * speed.tokens_per_second
+    hourly = 3600 * speed.tokens_per_second / 1e6
+    assert found.price_per_million_tokens == pytest.approx(4 * 2.0 / hourly)
+    assert none.price_per_million_tokens == found.price_per_million_tokens
+    assert serving(speed, Setting()).price_per_million_tokens is None
 
 
 def test_a_family_that_does_not_say_has_no_speed() -> None:

@@ -7,7 +7,12 @@ import pytest
 
 from isodiff.scaling.laws.load import printed_laws, printed_repetition, printed_rules
 from isodiff.scaling.laws.loss_surface import SIX, Surface
-from isodiff.scaling.planning.family_plan import NOT_COVERED, best_epochs, published_rule
+from isodiff.scaling.planning.published_rules import (
+    NOT_COVERED,
+    adamw_recipe,
+    best_epochs,
+    published_rule,
+)
 
 QUOKKA = printed_laws()["2510.03280"]["families"]["masked"]
 NOISES = printed_laws()["2512.10858"]["families"]
@@ -102,19 +107,26 @@ def test_all_noises_have_laws_of_one_budget() -> None:
             assert 1.0 < share < 1.9
 
 
-def test_batch_and_rate_laws() -> None:
-    batch = published_rule("batch_tokens", "masked", 1e10)
+def test_batch_laws() -> None:
+    batch = published_rule("critical_batch_tokens", "masked", tokens=1e10)
     assert batch.value == pytest.approx(10**-2.4 * 1e10**0.8225)
     assert not batch.beyond and batch.source == "arXiv 2512.10858"
-    rate = published_rule("learning_rate", "uniform", batch.value)
-    assert rate.statement is not None and "LaProp" in rate.statement
-    # a batch of 64 windows of 2048: their rates were about 0.3 to 0.5
-    assert published_rule("learning_rate", "hybrid(balanced)", 64 * 2048).value == pytest.approx(
-        0.48, abs=0.02
-    )
-    far = published_rule("batch_tokens", "masked", 1e12)
-    assert far.beyond
-    assert published_rule("batch_tokens", "autoregressive", 1e10) == NOT_COVERED
+    assert published_rule("critical_batch_tokens", "masked", tokens=1e12).beyond
+    found = published_rule("critical_batch_tokens", "autoregressive", tokens=1e10)
+    assert found == NOT_COVERED
+
+
+def test_the_recipe_of_adamw() -> None:
+    """As others read the rule: 1.4e-3 for 0.44G parameters and 10G tokens, 3.2e-4 for 3.65G."""
+    batch, rate = adamw_recipe("autoregressive", 0.44e9, 1e10)
+    assert rate.value == pytest.approx(1.4e-3, rel=0.05) and not rate.beyond
+    assert batch.value == pytest.approx(0.58 * 1e10**0.571) and not batch.beyond
+    _, large = adamw_recipe("autoregressive", 3.65e9, 1e10)
+    assert large.value == pytest.approx(3.2e-4, rel=0.05) and large.beyond
+    _, borrowed = adamw_recipe("masked(objective=low_variance)", 0.44e9, 1e10)
+    assert borrowed.value == rate.value and borrowed.beyond
+    _, tiny = adamw_recipe("autoregressive", 1e5, 1e7)
+    assert tiny.value < 5e-3 and tiny.beyond
 
 
 @pytest.mark.parametrize(
@@ -129,12 +141,12 @@ def test_batch_and_rate_laws() -> None:
     ],
 )
 def test_critical_compute(unique: float, printed: float, observed: float | None) -> None:
-    found = published_rule("critical_compute", "masked", unique)
+    found = published_rule("critical_compute", "masked", unique_tokens=unique)
     assert found.value == pytest.approx(printed, rel=0.03)
     assert found.beyond == (unique > 5e8)
     if observed:
         assert 0.5 < found.value / observed < 2
-    assert published_rule("critical_compute", "uniform", unique) == NOT_COVERED
+    assert published_rule("critical_compute", "uniform", unique_tokens=unique) == NOT_COVERED
 
 
 def test_repetition_and_epochs() -> None:

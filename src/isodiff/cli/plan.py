@@ -56,11 +56,14 @@ def _budget(
     law: Annotated[Utf8, arg(metavar="LAW")],
     data_limit: Annotated[Positive | None, arg(metavar="TOKENS")] = None,
     device: Annotated[Utf8 | None, arg(metavar="DEVICE")] = None,
+    price: Annotated[Positive | None, arg(metavar="PRICE")] = None,
     throughput: TokensPerSecond | None = None,
+    training_throughput: TokensPerSecond | None = None,
     utilization: Annotated[SomeFraction | None, arg(metavar="SHARE")] = None,
     length: NumTokens | None = None,
     vocab_size: NumTokens | None = None,
     sampler_steps: NumDraws | None = None,
+    extrapolate: bool = False,
 ) -> Answer:
     """By known laws: per family the best size, tokens, loss, hours, memory and speed; and which to train.
 
@@ -71,13 +74,17 @@ def _budget(
         data_limit: Tokens of text that there are; beyond them text repeats.
         device: What to train on: a100-40, a100-80, h100, h200, b200, l40s or rtx4090, h100x8 for eight of
             them; one h100 by default.
-        throughput: Training tokens per second of the whole job, where you measured it: hours are then D over
-            this for every family, whatever its size.
+        price: Of one device for an hour, in any currency: what training and a million tokens written cost.
+        throughput: Tokens per second that all devices together must serve: families that cannot are not
+            recommended.
+        training_throughput: Tokens per second of the whole training job, where you measured it: hours are
+            then D over this for every family, whatever its size.
         utilization: Share of the device's peak (dense bfloat16) that training reaches; 0.4 by default, as
             published runs do.
         length: Tokens of a text, for memory and sampling; 2048 by default.
         vocab_size: Tokens of the vocabulary, likewise; 32000 by default.
         sampler_steps: Steps of the samplers that have that dial, for sampling; 128 by default.
+        extrapolate: Read laws more than 100 times beyond the budgets they were fitted to, too.
     """
     from isodiff.cli.plan_text import plan_text
     from isodiff.scaling.laws.load import known_laws
@@ -86,7 +93,9 @@ def _budget(
 
     setting = {
         "utilization": utilization,
+        "training_throughput": training_throughput,
         "throughput": throughput,
+        "price": price,
         "length": length,
         "vocab_size": vocab_size,
         "sampler_steps": sampler_steps,
@@ -94,7 +103,8 @@ def _budget(
     }
     chosen: dict[str, Any] = {name: value for name, value in setting.items() if value is not None}
     laws = known_laws(law)
-    found = plan(laws, budget, data_limit, workloads(laws, Setting(**chosen)))
+    where = workloads(laws, Setting(**chosen))
+    found = plan(laws, budget, data_limit, where, extrapolate=extrapolate)
     return Answer(to_json(found), plan_text(found))
 
 

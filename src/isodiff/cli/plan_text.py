@@ -12,6 +12,7 @@ from isodiff.scaling.planning.candidate_runs import ProposedRun
 from isodiff.scaling.planning.experimental_design import Proposal
 from isodiff.scaling.planning.family_plan import FamilyPlan
 from isodiff.scaling.planning.hardware import SamplingSpeed
+from isodiff.scaling.planning.published_rules import NOT_COVERED
 from isodiff.scaling.planning.recommend import Plan
 from isodiff.study.jobs import PlannedRun
 from isodiff.study.plan import makespan
@@ -33,7 +34,7 @@ def plan_text(found: Plan) -> str:
         _head(found),
         _by_law(found),
         f"{_setting(found)}\n{terminal(_needs(found))}",
-        Section(f"Recommended: {best.family or 'nothing'}", [Text(best.reasons, "list")]),
+        Section(best.title, [Text(best.reasons, "list")]),
         *([Section("Rules", [Text(rules)])] if rules else []),
         *warnings,
         found.protocol,
@@ -48,7 +49,7 @@ def _head(found: Plan) -> str:
     )
     known = [(law.law, law.held_out_error) for law in found.laws]
     errors = ", ".join(f"{law} {error:.2%}" for law, error in known if error is not None)
-    said = "error of loss at the largest budgets when these are left out"
+    said = "error of the lowest loss at the largest budgets when these are left out"
     return f"{head}\n{said}: {errors}" if errors else head
 
 
@@ -63,8 +64,9 @@ def _by_law(found: Plan) -> Table:
         "family": lambda name, _: name,
         "N*": lambda _, one: spread(one.N, one.N_interval),
         "D*": lambda _, one: spread(one.D, one.D_interval),
-        "epochs": lambda _, one: f"{one.epochs:.3g}",
+        "epochs": lambda _, one: _epochs(one),
         "loss": lambda _, one: _loss(one),
+        "shape": lambda _, one: one.shape or "-",
         "batch": lambda _, one: _or_dash(one.batch_tokens.value, short),
         "rate": lambda _, one: _or_dash(one.learning_rate.value, "{:.2g}".format),
     }
@@ -73,9 +75,16 @@ def _by_law(found: Plan) -> Table:
     return Table.of_columns(columns, _ranked(found))
 
 
+def _epochs(one: FamilyPlan) -> str:
+    """With what is useful at most, where that is less."""
+    useful = None if one.best_epochs is None else one.best_epochs.value
+    over = useful is not None and (one.epochs or 1) > useful
+    return f"{one.epochs:.3g}" + (f" (useful: {useful:.3g})" if over else "")
+
+
 def _loss(one: FamilyPlan) -> str:
     if one.loss is None:
-        return "unknown"
+        return "unknown" if one.least_loss is None else f"unknown, not below {one.least_loss:.3f}"
     return ("<= " if one.kind == "bound" else "") + spread(one.loss, one.loss_interval, ".3f")
 
 
@@ -89,8 +98,8 @@ def _setting(found: Plan) -> str:
     count = f"{device.count} " if device.count > 1 else ""
     pace = (
         f"{setting.utilization:.0%} of their peak"
-        if setting.throughput is None
-        else f"{short(setting.throughput)} tokens/s in training"
+        if setting.training_throughput is None
+        else f"{short(setting.training_throughput)} tokens/s in training"
     )
     return (
         f"On {count}{device.name}, {pace}, texts of {setting.length} tokens, a vocabulary of "
@@ -107,19 +116,30 @@ def _needs(found: Plan) -> Table:
     columns: dict[str, Callable[[str, FamilyPlan], str]] = {
         "family": lambda name, _: name,
         "hours": lambda _, one: f"{one.training.hours:.3g}",
+        "GPU-hours": lambda _, one: _or_dash(one.training.device_hours, "{:.3g}".format),
+        "price": lambda _, one: _or_dash(one.training.price, short),
         "memory": lambda _, one: short(one.memory.states_bytes + one.memory.activations_bytes, "B"),
         "devices": lambda _, one: str(one.memory.devices_needed or "none"),
         "FLOPs/token": speed(lambda sampling: short(sampling.flops_per_token)),
         "evaluations": speed(lambda sampling: f"{sampling.evaluations:.0f}"),
         "tokens/s": speed(lambda sampling: short(sampling.tokens_per_second_alone)),
         "in batches": speed(lambda sampling: short(sampling.tokens_per_second)),
+        "price of 1M": lambda _, one: _or_dash(
+            one.serving and one.serving.price_per_million_tokens, "{:.3g}".format
+        ),
     }
+    if found.setting.price is None:
+        del columns["price"], columns["price of 1M"]
     return Table.of_columns(columns, _ranked(found), _NEEDS)
 
 
 def _rules(family: FamilyPlan) -> list[str]:
     """Where the numbers of one family that no law gives come from."""
-    advice = {"batch, tokens": family.batch_tokens, "rate": family.learning_rate}
+    advice = {
+        "batch, tokens": family.batch_tokens,
+        "rate": family.learning_rate,
+        "batch, at most": family.critical_batch_tokens or NOT_COVERED,
+    }
     found = [
         f"{name}: {rule.statement} ({rule.source})"
         for name, rule in advice.items()

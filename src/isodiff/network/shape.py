@@ -6,7 +6,9 @@ counts: "113M" has 84.9M in its blocks). The laptop ladder continues it downward
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -65,6 +67,10 @@ PAPER = {
     "2121M": (28, 2176, 17),
 }
 LADDER = {**LAPTOP, **PAPER}
+_ASPECT = 64.0
+"""Width over depth that larger networks keep near."""
+_NEAR = 1.5
+"""Factor within which the shape's parameters must lie."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,6 +111,33 @@ class Shape(Checked):
 
     def __str__(self) -> str:
         return f"{self.depth}x{self.width}x{self.heads}"
+
+
+def typical_shape(core: float) -> Shape | None:
+    """The shape with the nearest number of parameters in its blocks; None where none is near.
+
+    Between rungs that are far apart, and beyond the ladder, depths are those of a width over depth near 64.
+    """
+    shapes = {*map(Shape.parse, LADDER), *_between(core)}
+    best = min(shapes, key=lambda shape: (_miss(shape, core), shape.depth))
+    return best if _miss(best, core) <= math.log(_NEAR) else None
+
+
+def _miss(shape: Shape, core: float) -> float:
+    return abs(math.log(shape.core_parameters / core))
+
+
+def _between(core: float) -> Iterator[Shape]:
+    """Of widths near that of the aspect: 12 d^3 / 64 = N."""
+    width = (core * _ASPECT / 12) ** (1 / 3)
+    if not 16 <= width <= 1e6:
+        return
+    head = 16 if width < 512 else 64 if width < 1280 else 128
+    middle = max(1, round(width / head))
+    for heads in range(max(1, middle - 1), middle + 2):
+        depth = round(core / (12 * (heads * head) ** 2))
+        if depth >= 2:
+            yield Shape(depth=depth, width=heads * head, heads=heads)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -47,7 +47,7 @@ def extrapolation(study: StudyFolder) -> list[Block]:
         "Laws that differ by more than their intervals are the uncertainty."
     )
     best = found.recommendation
-    said = [f"Recommended: {best.family or 'nothing'}."]
+    said = [f"{best.title}."]
     said += map(sentence, (*best.reasons, *found.warnings))
     return [Table(columns, rows, title=title, caption=caption), Text(said, "list")]
 
@@ -56,6 +56,8 @@ def _extrapolated(name: str, family: FamilyPlan, limited: bool) -> tuple[Cell, .
     others = [f"{one.law} {one.loss:.3f}" for one in family.other_laws if one.loss is not None]
     mark = f"{MARKS[family.kind]} " if family.kind and family.loss is not None else ""
     loss = mark + spread(family.loss, family.loss_interval, ".3f")
+    if family.least_loss is not None:
+        loss = f"unknown, not below {family.least_loss:.3f}"
     return (
         Cell(name),
         _sized(family.N, family.N_interval),

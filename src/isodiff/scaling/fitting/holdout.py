@@ -90,6 +90,35 @@ class RunsHeldOut:
     inside: float | None = None
     runs: IfAny[tuple[RunPrediction, ...]] = None
 
+    @property
+    def lowest_error(self) -> float | None:
+        """Relative error of the lowest loss, as IsoFLOP laws are held to it: minima of two parabolas in ln N.
+
+        One goes through the losses predicted, one through those observed; without both minima, of the mean.
+        """
+        if not self.runs:
+            return None
+        log_n = np.log([run.parameters for run in self.runs])
+        predicted, observed = (
+            _lowest(log_n, np.array([getattr(run, name) for run in self.runs]))
+            for name in ("predicted", "observed")
+        )
+        if predicted is None or observed is None:
+            return None if self.bias is None else abs(float(np.expm1(self.bias)))
+        return abs(predicted / observed - 1)
+
+
+def _lowest(log_n: Array, nats: Array) -> float | None:
+    """The minimum of the parabola through losses; None where it has none among the sizes."""
+    if len(np.unique(log_n)) < 3:
+        return None
+    bend, slope, level = np.polyfit(log_n - log_n.mean(), nats, 2)
+    if bend <= 0:
+        return None
+    lowest = -slope / (2 * bend) + log_n.mean()
+    inside = log_n.min() <= lowest <= log_n.max()
+    return float(level - slope**2 / (4 * bend)) if inside else None
+
 
 def predictions(samples: Array, observed: Array) -> list[HeldOutPrediction]:
     """From replicates [1 + replicates, quantities], row 0 the prediction."""

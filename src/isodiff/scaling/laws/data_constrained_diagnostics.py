@@ -111,8 +111,8 @@ class DataConstrainedFamily(DecayConstants, FamilyResult):
 
     @property
     def held_out_error(self) -> float | None:
-        """Of the runs of most compute, rms."""
-        return self.validation.rmse
+        """Of the lowest loss of the runs of most compute."""
+        return self.validation.lowest_error
 
     def constants(self) -> tuple[Constant, ...]:
         """R_D and R_N."""

@@ -80,13 +80,14 @@ class Forecast:
     """What a law says of a budget: N*, D* and L* [1 + draws]; row 0 is the law.
 
     `nats` is None where the law gives no loss. `repetition`: how repeated text was counted; None where none
-    repeats.
+    repeats. `optimistic`: it counted as new, so `nats` are a lower bound.
     """
 
     parameters: Array
     tokens: Array
     nats: Array | None
     repetition: str | None = None
+    optimistic: bool = False
 
     def with_noise(self, scatter: float) -> Array | None:
         """Losses of runs, not of the law: draws with relative noise of that scatter added."""
@@ -124,10 +125,10 @@ class FamilyResult:
         rows = () if self.draws is None else self.draws.rows
         return np.vstack([first, np.array(rows).reshape(-1, len(first))])
 
-    @property
-    def most_compute(self) -> float:
-        """The largest compute of the runs; NaN in files of older versions."""
-        return float("nan") if self.range is None else self.range.C[1]
+    def beyond_runs(self, budget: float) -> float:
+        """A budget over the nearest compute of the runs: 1 among them; NaN in files of older versions."""
+        ends = (np.nan, np.nan) if self.range is None else self.range.C
+        return budget / float(np.clip(budget, *ends))
 
     @property
     def held_out_error(self) -> float | None:

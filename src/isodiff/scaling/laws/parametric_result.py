@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -33,8 +33,8 @@ class ParametricConstants(SurfaceConstants, FamilyResult):
 
     @property
     def held_out_error(self) -> float | None:
-        """Of the runs of the largest budget, rms."""
-        return self.validation.rmse
+        """Of the lowest loss of the largest budget."""
+        return self.validation.lowest_error
 
     def constants(self) -> tuple[Constant, ...]:
         """E, A, B and the exponents."""
@@ -51,7 +51,7 @@ class ParametricConstants(SurfaceConstants, FamilyResult):
         surface = Surface.of(self.drawn(self.theta))
         rows, known = len(surface.alpha), printed_repetition(name)
         shape = np.full((rows, 2), AS_NEW)  # parameters beyond U_N do not decay
-        how = f"no printed R_D for {name}: repeated text counts as new, so this loss is optimistic"
+        how = f"no R_D was measured for {name}: repeated text counts as new"
         if known is not None:
             # R_D is spread evenly in ln R_D over its range.
             low, high = np.log(known)
@@ -59,7 +59,8 @@ class ParametricConstants(SurfaceConstants, FamilyResult):
             order = np.random.default_rng(0).permutation(len(spread))
             shape[:, 0] = [(low + high) / 2, *spread[order][: rows - 1]]
             how = f"R_D between {known[0]:g} and {known[1]:g}, as printed"
-        return forecast(surface, shape, self.cost, budget, unique_tokens, how)
+        found = forecast(surface, shape, self.cost, budget, unique_tokens, how)
+        return replace(found, optimistic=known is None and found.repetition is not None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 r"""What a plan needs of devices: hours and memory of training, speed of sampling.
 
-    training    C / (devices x peak x utilization), or D / throughput                               (1)
+    training    C / (devices x peak x utilization), or D / training throughput                      (1)
     sampling    a network evaluation of B texts takes
                 max( B F / (peak x utilization), (2 P + B K) / bandwidth ) / devices,               (2)
 
@@ -26,6 +26,7 @@ from pydantic import Field
 from isodiff.cost.memory import activation_bytes, state_bytes
 from isodiff.cost.sampling import SamplingCost, TypicalNetwork
 from isodiff.errors import InputError, nearest
+from isodiff.serialization import IfAny
 
 _Limit = Literal["arithmetic", "memory"]
 BATCH = 256
@@ -64,7 +65,7 @@ class Devices:
         if name not in known:
             raise InputError(
                 f"no device {text!r}{nearest(name, known)}; there is {', '.join(known)}, each with xCOUNT "
-                "(h100x8); for another give --throughput"
+                "(h100x8); for another give --training-throughput"
             )
         if count < 1:
             raise InputError(f"--device {text} is no device; give at least one, e.g. {name}x8")
@@ -96,7 +97,9 @@ class Setting:
 
     Attributes:
         utilization: share of the devices' peak that training reaches; by default as published runs do.
-        throughput: training tokens per second of the whole job, instead of the devices' arithmetic.
+        training_throughput: tokens per second of the whole job, instead of the devices' arithmetic.
+        throughput: tokens per second that are to be served, from all devices together.
+        price: of one device for an hour, in any currency.
         length, vocab_size: tokens of a text, and of the vocabulary.
         sampler_steps: of the samplers that have that dial.
         measured: FLOP/s of training by family, where runs were timed; instead of both.
@@ -110,7 +113,9 @@ class Setting:
     utilization: Annotated[float, Field(alias="utilisation")] = field(
         default_factory=lambda: float(_facts()["utilization"]["value"])
     )
+    training_throughput: float | None = None
     throughput: float | None = None
+    price: float | None = None
     length: int = 2048
     vocab_size: int = 32_000
     sampler_steps: int = 128
@@ -125,10 +130,13 @@ class Setting:
             raise InputError(
                 f"--utilization is {self.utilization}; it is a share of the peak, above 0 and at most 1"
             )
-        if self.throughput is not None and not 0 < self.throughput < math.inf:
-            raise InputError(
-                f"--throughput is {self.throughput}; it must be a positive number of tokens per second"
-            )
+        units = {"training_throughput": "tokens per second", "throughput": "tokens per second"}
+        for name, unit in {**units, "price": "an hour"}.items():
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise InputError(
+                    f"--{name.replace('_', '-')} is {value}; it must be a positive number, {unit}"
+                )
         for name in ("length", "vocab_size", "sampler_steps"):
             if (value := getattr(self, name)) < 1:
                 raise InputError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
@@ -136,11 +144,12 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingTime:
-    """Hours by Eq. (1), by what they were reckoned, and the share of the peak that they stand for."""
+    """Hours by Eq. (1), by what they were reckoned, their price, and the share of the peak they stand for."""
 
-    basis: Literal["utilisation", "throughput", "measured"]
+    basis: Literal["utilisation", "training_throughput", "measured"]
     hours: float
     device_hours: float | None
+    price: IfAny[float] = None
     tokens_per_second: float
     utilization: Annotated[float | None, Field(alias="utilisation")]
 
@@ -173,6 +182,15 @@ class SamplingSpeed:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Serving:
+    """Tokens per second of so many copies in batches, on all devices; and what a million tokens cost."""
+
+    copies: int
+    tokens_per_second: float
+    price_per_million_tokens: IfAny[float] = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class UnknownSpeed:
     """No speed, and why."""
 
@@ -183,16 +201,18 @@ class UnknownSpeed:
 def training_time(name: str, flops: float, tokens: float, setting: Setting) -> TrainingTime:
     """Of a run of the family `name`."""
     devices = setting.devices
-    if setting.throughput is not None:
-        seconds, basis = tokens / setting.throughput, "throughput"
+    if setting.training_throughput is not None:
+        seconds, basis = tokens / setting.training_throughput, "training_throughput"
     elif name in setting.measured:
         seconds, basis = flops / setting.measured[name], "measured"
     else:
         seconds, basis = flops / (devices.peak * setting.utilization), "utilisation"
+    hours = None if basis == "measured" else devices.count * seconds / 3600
     return TrainingTime(
         basis=basis,
         hours=seconds / 3600,
-        device_hours=None if basis == "measured" else devices.count * seconds / 3600,
+        device_hours=hours,
+        price=None if hours is None or setting.price is None else setting.price * hours,
         tokens_per_second=tokens / seconds,
         utilization=None if basis == "measured" else flops / seconds / devices.peak,
     )
@@ -248,4 +268,15 @@ def sampling_speed(
         batch=batch,
         tokens_per_second=together,
         limit=limit,
+    )
+
+
+def serving(speed: SamplingSpeed, setting: Setting) -> Serving:
+    """As many copies as the devices hold; a network that needs more devices than there are has none."""
+    copies = setting.devices.count // speed.devices
+    second = None if setting.price is None else setting.price * speed.devices / 3600
+    return Serving(
+        copies=copies,
+        tokens_per_second=copies * speed.tokens_per_second,
+        price_per_million_tokens=second and 1e6 * second / speed.tokens_per_second,
     )

@@ -1,28 +1,33 @@
 """From laws to a decision: what each family would be at a budget, which to train, and why.
 
-Where a source gives several laws, the one that predicted the largest budgets best is followed, and the
-others are quoted: their disagreement is an uncertainty that no interval of one law holds.
+Where a source gives several laws, the one that predicted the lowest loss of the largest budget best is
+followed; where a text is too short for its optimum, the best of those that know of repetition. What the
+others say is an uncertainty that no interval of one law holds: where they, or published evidence, put another
+family first, or where a family of unknown loss may be better, it is not determined which to train.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from isodiff.errors import InputError
 from isodiff.scaling.laws.law import Forecast, LawResult
-from isodiff.scaling.planning.family_plan import FAR, FamilyPlan, family_plan
-from isodiff.scaling.planning.hardware import SamplingSpeed, Setting
-from isodiff.units import duration, short
+from isodiff.scaling.planning.family_plan import FAR, FARTHEST, FamilyPlan, beyond, family_plan
+from isodiff.scaling.planning.hardware import Setting
+from isodiff.scaling.planning.reasons import doubts, epochs_reason, needs
+from isodiff.units import short
 
 _Families = Mapping[str, FamilyPlan]
+_NEAR = 1.05
+"""Times beyond the fitted budgets that are not worth a word."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LawError:
-    """How well a law predicted the largest budgets: relative error of loss, rms over families."""
+    """How well a law predicted the largest budgets: relative error of the lowest loss, rms over families."""
 
     law: str
     held_out_error: float | None
@@ -30,11 +35,22 @@ class LawError:
 
 @dataclass(frozen=True, kw_only=True)
 class Recommendation:
-    """The family to train, in what share of the laws' draws it is best, and why it is this one."""
+    """The family to train, in what share of the laws' draws it is best, and why it is this one.
+
+    `undetermined`: where laws or evidence contradict, those between which it is open; then `family` is None.
+    """
 
     family: str | None
     confidence: float | None
     reasons: tuple[str, ...]
+    undetermined: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """In a few words."""
+        if self.undetermined:
+            return f"Not determined: {' or '.join(self.undetermined)}"
+        return f"Recommended: {self.family or 'nothing'}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,35 +76,50 @@ def plan(
     budget: float,
     unique_tokens: float | None = None,
     setting: Setting | None = None,
+    *,
+    extrapolate: bool = False,
 ) -> Plan:
     """One entry per family, and a recommendation with its reasons.
 
     Args:
         laws: results of fits, of one source.
         budget: training FLOPs, in the convention of the laws.
-        unique_tokens: of text that there are; beyond them text repeats.
+        unique_tokens: of text that there are; beyond them text repeats. More than any family needs changes
+            nothing.
         setting: devices and texts; one H100 where it is not said.
+        extrapolate: read laws more than 100 times beyond the budgets they were fitted to.
 
     Raises:
-        InputError: a budget or a text that is not a positive number, or no law for any family.
+        InputError: a budget or a text that is not a positive number, no law for any family, or a budget
+            that is too far.
     """
     for name, value in (("the budget", budget), ("--data-limit", unique_tokens)):
         if value is not None and not (np.isfinite(value) and value > 0):
             raise InputError(f"{name} is {value}; it must be a positive number, e.g. 1e21")
     setting = setting or Setting()
-    chosen = _followed(laws, limited=unique_tokens is not None)
-    others = [law for law in laws if law is not chosen]
-    forecasts = {
-        name: found
-        for name, family in chosen.families.items()
-        if (found := family.predict(name, budget, unique_tokens)) is not None
-    }
+    chosen = first = _followed(laws)
+    forecasts = _read(first, budget, unique_tokens)
+    repeats = unique_tokens is not None and any(
+        found.tokens[0] > unique_tokens for found in forecasts.values()
+    )
+    if repeats and (able := [law for law in laws if law.knows_repetition]):
+        chosen = first if first.knows_repetition else _followed(able)
+        forecasts = _read(chosen, budget, unique_tokens)
     if not forecasts:
         raise InputError(
             f"{chosen.source} has no law for any family; it needs two accepted budgets"
         )
+    warnings = [] if extrapolate else _leave_out_far(chosen, forecasts, budget)
+    if chosen is not first:
+        warnings.append(
+            f"the text is too short for one pass: the {chosen.law} law is followed, as the {first.law} law "
+            "knows fresh text only"
+        )
+    others = [law for law in laws if law is not chosen]
     families = {
-        name: family_plan(name, chosen, found, budget, unique_tokens, setting, others)
+        name: family_plan(
+            name, chosen, found, budget, unique_tokens, setting, others, repeats=repeats
+        )
         for name, found in forecasts.items()
     }
     return Plan(
@@ -98,43 +129,100 @@ def plan(
         source=chosen.source,
         flops=chosen.flops,
         parameters_convention=chosen.parameters_convention,
-        laws=tuple(LawError(law=law.law, held_out_error=_law_error(law)) for law in laws),
+        laws=_errors(laws),
         families=families,
         setting=setting,
-        recommendation=_recommendation(families, forecasts, budget, unique_tokens, setting),
-        warnings=tuple(_warnings(families, budget, setting)),
+        recommendation=_recommendation(families, forecasts, budget, setting),
+        warnings=(*warnings, *_warnings(families, budget, setting)),
         protocol=chosen.protocol,
     )
 
 
-def _followed(laws: Sequence[LawResult], *, limited: bool) -> LawResult:
-    """The law with the smallest error at the largest budgets; with limited text one that knows of it."""
-    able = [law for law in laws if not limited or law.knows_repetition]
-    return min(able or laws, key=lambda law: _law_error(law) or float("inf"))
+def _read(law: LawResult, budget: float, unique_tokens: float | None) -> dict[str, Forecast]:
+    found = {
+        name: family.predict(name, budget, unique_tokens) for name, family in law.families.items()
+    }
+    return {name: one for name, one in found.items() if one is not None}
 
 
-def _law_error(law: LawResult) -> float | None:
-    """Root mean square over families; None where nothing was predicted."""
-    errors = (family.held_out_error for family in law.families.values())
-    known = [error for error in errors if error is not None]
-    return float(np.sqrt(np.mean(np.square(known)))) if known else None
+def _leave_out_far(law: LawResult, forecasts: dict[str, Forecast], budget: float) -> list[str]:
+    """Take out families whose runs are too far from the budget, and say so; refuse where none is left."""
+    times = {name: law.families[name].beyond_runs(budget) for name in forecasts}
+    far = {name: x for name, x in times.items() if beyond(x, FARTHEST)}
+    if not far:
+        return []
+    said = (
+        f"{budget:.3g} FLOPs are {_away(far.values())}; laws are read up to {FARTHEST:g} times beyond, "
+        "farther with --extrapolate"
+    )
+    if len(far) == len(times):
+        raise InputError(said)
+    for name in far:
+        del forecasts[name]
+    return [f"{', '.join(far)} left out: {said}"]
+
+
+def _away(extrapolations: Iterable[float]) -> str:
+    """How far a budget is from those fitted, in words."""
+    most = max(extrapolations, key=lambda x: max(x, 1 / x))
+    if most > 1:
+        return f"{most:.3g} times the largest fitted budget"
+    return f"{1 / most:.3g} times below the smallest fitted budget"
+
+
+def _followed(laws: Sequence[LawResult]) -> LawResult:
+    """The law with the smallest error at the largest budgets."""
+    known = zip(laws, _errors(laws), strict=True)
+    none = float("inf")
+    return min(known, key=lambda one: none if (e := one[1].held_out_error) is None else e)[0]
+
+
+def _errors(laws: Sequence[LawResult]) -> tuple[LawError, ...]:
+    """Root mean squares over the families that every law with an error has one for; None without."""
+    errors = [
+        {
+            name: error
+            for name, one in law.families.items()
+            if (error := one.held_out_error) is not None
+        }
+        for law in laws
+    ]
+    named = [set(own) for own in errors if own]
+    shared = set.intersection(*named) if named else set()
+    rows = []
+    for law, own in zip(laws, errors, strict=True):
+        known = [error for name, error in own.items() if name in shared or not shared]
+        rms = float(np.sqrt(np.mean(np.square(known)))) if known else None
+        rows.append(LawError(law=law.law, held_out_error=rms))
+    return tuple(rows)
 
 
 def _recommendation(
     families: _Families,
     forecasts: Mapping[str, Forecast],
     budget: float,
-    unique: float | None,
     setting: Setting,
 ) -> Recommendation:
-    known = {name: family.loss for name, family in families.items() if family.loss is not None}
+    slow = [name for name, family in families.items() if _too_slow(family, setting)]
+    able = {name: family for name, family in families.items() if name not in slow}
+    known = {name: family.loss for name, family in able.items() if family.loss is not None}
+    too_slow = [
+        f"{', '.join(slow)} cannot be served at {short(setting.throughput or 0)} tokens/s on "
+        f"{setting.devices}"
+    ][: len(slow)]
     if not known:
-        reasons = ("no law gives a loss here",)
-        return Recommendation(family=None, confidence=None, reasons=reasons)
+        reasons = [family.unranked for family in able.values() if family.unranked is not None]
+        nothing = (
+            "no law gives a loss here that can be ranked" if able else "no family is fast enough"
+        )
+        return Recommendation(
+            family=None, confidence=None, reasons=(nothing, *dict.fromkeys(reasons), *too_slow)
+        )
     best, *others = sorted(known, key=known.__getitem__)
     confidence = None
     if not others:
-        reasons = [f"{best} is the only family with a law for this budget"]
+        what = "law for this budget" if len(families) == 1 else "loss that can be ranked"
+        reasons = [f"{best} is the only family with a {what}"]
     else:
         reasons = [f"{best} has the lowest expected loss, {known[best]:.3f} nats per token"]
         confidence = _confidence([forecasts[name] for name in (best, *others)])
@@ -149,14 +237,23 @@ def _recommendation(
                 f"the losses of {', '.join(bounds)} are upper bounds: their true losses are lower by an "
                 "unknown amount"
             )
-    reasons += _disagreements(families, best)
-    if unique is not None:
-        reasons += _text_reasons(families, best, budget)
-    reasons.append(_training_reason(families[best], setting))
-    if not setting.measured:
-        reasons.append(_memory_reason(families[best], setting))
-        reasons += _speed_reasons(families, best, setting)
+    doubted = doubts(able, best, budget)
+    rivals = tuple(dict.fromkeys(rival for rival, _ in doubted if rival is not None))
+    reasons += [said for _, said in doubted]
+    reasons += too_slow + epochs_reason(best, families[best])
+    if rivals:
+        return Recommendation(
+            family=None, confidence=None, reasons=tuple(reasons), undetermined=(best, *rivals)
+        )
+    reasons += needs(able, best, setting)
     return Recommendation(family=best, confidence=confidence, reasons=tuple(reasons))
+
+
+def _too_slow(family: FamilyPlan, setting: Setting) -> bool:
+    """Whether it is not known to be served fast enough."""
+    if setting.throughput is None:
+        return False
+    return family.serving is None or family.serving.tokens_per_second < setting.throughput
 
 
 def _confidence(forecasts: Sequence[Forecast]) -> float | None:
@@ -168,117 +265,20 @@ def _confidence(forecasts: Sequence[Forecast]) -> float | None:
     return float((drawn.argmin(axis=0) == 0).mean())
 
 
-def _disagreements(families: _Families, best: str) -> list[str]:
-    """Where another law picks another family, or puts the best one's loss outside its interval."""
-    said = []
-    for law in sorted({other.law for family in families.values() for other in family.other_laws}):
-        losses = {
-            name: other.loss
-            for name, family in families.items()
-            for other in family.other_laws
-            if other.law == law and other.loss is not None
-        }
-        if best not in losses:
-            continue
-        pick, span = min(losses, key=losses.__getitem__), families[best].loss_interval
-        if pick != best:
-            said.append(f"the {law} law would pick {pick} instead, with {losses[pick]:.3f}")
-        elif span is not None and not span[0] <= losses[best] <= span[1]:
-            said.append(
-                f"the {law} law gives {best} {losses[best]:.3f}, outside the interval "
-                f"[{span[0]:.3f}, {span[1]:.3f}]: the form of the law matters more than the noise"
-            )
-        else:
-            said.append(f"the {law} law agrees: {best}, with {losses[best]:.3f}")
-    return said
-
-
-def _text_reasons(families: _Families, best: str, budget: float) -> list[str]:
-    said = []
-    epochs, repetition = families[best].epochs, families[best].repetition
-    if epochs and epochs > 1:
-        said.append(f"{best} would see the text {epochs:.3g} times ({repetition})")
-    for name, family in families.items():
-        critical, most = family.critical_compute, family.best_epochs
-        if critical and critical.value is not None:
-            which = "above" if budget > critical.value else "below"
-            said.append(
-                f"the budget is {which} the {critical.value:.2g} FLOPs from which {name} overtook "
-                f"autoregressive on such a text in {critical.source}"
-            )
-        if most and most.value is not None and family.epochs and family.epochs > most.value:
-            said.append(
-                f"{name} would over-fit: {family.epochs:.3g} epochs, where {most.source} finds at most "
-                f"{most.value:.3g} useful"
-            )
-    return said
-
-
-def _training_reason(family: FamilyPlan, setting: Setting) -> str:
-    how = {
-        "throughput": f"at {short(family.training.tokens_per_second)} tokens/s",
-        "measured": "as fast as its largest runs here",
-        "utilisation": f"on {setting.devices} at {setting.utilization:.0%} of the peak",
-    }[family.training.basis]
-    return f"training it takes {duration(family.training.hours)} {how}"
-
-
-def _memory_reason(family: FamilyPlan, setting: Setting) -> str:
-    needed, kind = family.memory, setting.devices.name
-    whole = short(needed.states_bytes + needed.activations_bytes, "B")
-    if needed.fits_one_device:
-        return f"it fits one {kind}: {whole} with one sequence of {setting.length} tokens"
-    if needed.devices_needed is None:
-        return (
-            f"the activations of one sequence of {setting.length} tokens do not fit one {kind} unless they "
-            "are computed again"
-        )
-    return f"it does not fit one {kind} ({whole}); in equal parts it fits {needed.devices_needed}"
-
-
-def _speed_reasons(families: _Families, best: str, setting: Setting) -> list[str]:
-    """How fast the best family samples, beside the one that is fastest alone."""
-    known = {
-        name: family.inference
-        for name, family in families.items()
-        if isinstance(family.inference, SamplingSpeed)
-    }
-    if best not in known:
-        return []
-    own = known[best]
-    name, first = max(known.items(), key=lambda item: item[1].tokens_per_second_alone)
-    said = [f"on one {setting.devices.name} it writes at most {_speeds(own)}"]
-    if name != best:
-        share = first.flops_per_token / own.flops_per_token
-        said.append(
-            f"a text alone is written fastest by {name}, in {first.evaluations:.0f} network "
-            f"evaluations: at most {_speeds(first)}, for {share:.2g} times the FLOPs a token"
-        )
-    return said
-
-
-def _speeds(speed: SamplingSpeed) -> str:
-    alone, together = short(speed.tokens_per_second_alone), short(speed.tokens_per_second)
-    return f"{alone} tokens/s alone and {together} in batches of {speed.batch}"
-
-
 def _warnings(families: _Families, budget: float, setting: Setting) -> list[str]:
     said = []
 
     def those(condition: Callable[[FamilyPlan], bool | None]) -> str:
         return ", ".join(name for name, family in families.items() if condition(family))
 
-    if far := those(lambda family: family.far):
-        times = max(family.extrapolation for family in families.values() if family.far)
+    if outside := those(lambda family: beyond(family.extrapolation, _NEAR)):
+        guess = f": beyond {FAR:g} times a law is a guess" if those(lambda one: one.far) else ""
+        times = _away(family.extrapolation for family in families.values())
+        said.append(f"{budget:.3g} FLOPs are up to {times} of {outside}{guess}")
+    if names := those(lambda family: family.batch_tokens.beyond or family.learning_rate.beyond):
         said.append(
-            f"{budget:.3g} FLOPs are up to {times:.3g} times the largest fitted budget of {far}: beyond "
-            f"{FAR:g} times a law is a guess"
+            f"batch and learning rate of {names}: read outside what their rule was measured on"
         )
-    beyond = "read outside the range the rule was measured in"
-    if names := those(lambda family: family.batch_tokens.beyond):
-        said.append(f"batch of {names}: {beyond}")
-    if names := those(lambda family: family.learning_rate.beyond):
-        said.append(f"learning rate of {names}: {beyond}")
     if fast := those(lambda family: (family.training.utilization or 0) > 1):
         said.append(
             f"at that throughput {fast} would do more FLOPs than {setting.devices} can at its peak"
