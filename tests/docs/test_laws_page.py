@@ -53,10 +53,11 @@ def found(law: str) -> dict[str, Any]:
     if law == "next":
         return to_json(next_runs(published_points("published:2602.15014"), 1, bootstrap=20))
     laws = known_laws("published:2512.10858")
-    setting = workloads(laws, Setting())
+    setting = workloads(laws, Setting(price=2.0))
     return {
         "fresh": to_json(plan(laws, 1e21, setting=setting)),
         "limited": to_json(plan(laws, 1e21, 1e9)),
+        "unranked": to_json(plan(known_laws("published:2510.03280"), 1e21, 1e8)),
     }
 
 
