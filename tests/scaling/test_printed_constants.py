@@ -7,7 +7,7 @@ import pytest
 
 from isodiff.scaling.laws.load import printed_laws, printed_repetition, printed_rules
 from isodiff.scaling.laws.loss_surface import SIX, Surface
-from isodiff.scaling.planning.published_rules import (
+from isodiff.scaling.planning.family_plan import (
     NOT_COVERED,
     adamw_recipe,
     best_epochs,

@@ -10,9 +10,8 @@ from isodiff.report.format import spread
 from isodiff.report.text import terminal
 from isodiff.scaling.planning.candidate_runs import ProposedRun
 from isodiff.scaling.planning.experimental_design import Proposal
-from isodiff.scaling.planning.family_plan import FamilyPlan
+from isodiff.scaling.planning.family_plan import NOT_COVERED, FamilyPlan
 from isodiff.scaling.planning.hardware import SamplingSpeed
-from isodiff.scaling.planning.published_rules import NOT_COVERED
 from isodiff.scaling.planning.recommend import Plan
 from isodiff.study.jobs import PlannedRun
 from isodiff.study.plan import makespan
