@@ -93,9 +93,9 @@ def held_out(run: Trained, count: int, kind: str) -> list[TokenizedItem]:
         items.append(
             Item(line, tuple(Option.joined(context, " ".join(one), None) for one in ends), gold)
         )
-    ready, unfit = tokenize_items(items, run.corpus.tokenizer, LENGTH)
-    assert not unfit, unfit
-    return ready
+    found = tokenize_items(items, run.corpus.tokenizer, LENGTH)
+    assert len(found.ready) == len(items), found
+    return found.ready
 
 
 def common(scorer: Scorer, ready: Sequence[TokenizedItem], draws: int) -> Table:

@@ -31,6 +31,9 @@ class TaskResult:
         undecided: items in which the sequential test left more than one option.
         chance: the accuracy of guessing.
         perplexity: per token, or of a whole cloze target.
+        num_too_long: items that are longer than the run takes, and are not among `num_items`; questions to be
+            answered are, and are answered all the same.
+        share_too_long: of all items that are well formed.
         asked: the settings; in files only, as is `provenance`.
     """
 
@@ -49,6 +52,8 @@ class TaskResult:
     bits_per_byte_se: IfAny[float] = None
     num_items: IfAny[int] = None
     num_forwards: IfAny[int] = None
+    num_too_long: IfAny[int] = None
+    share_too_long: IfAny[Fraction] = None
     protocol: str = ""
     asked: IfAny[Any] = None
     provenance: IfAny[Provenance] = None
@@ -68,9 +73,19 @@ class ItemResult:
 
 @dataclass(frozen=True, kw_only=True)
 class _ItemsResult(TaskResult):
+    """Of items of a file.
+
+    Attributes:
+        num_shortened: items whose contexts lost their beginnings.
+        too_long: lines of the items that are left out since a target alone is too long.
+        longest: tokens of the longest of these targets.
+    """
+
     num_shortened: int
     num_malformed: int = 0
     malformed: tuple[MalformedLine, ...] = ()
+    too_long: tuple[int, ...] = ()
+    longest: IfAny[int] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -123,6 +123,34 @@ def test_what_is_said_to_people(folder, runs, capsys):
     assert f"isodiff evaluate: {file} line 2: not JSON" in said.err
 
 
+@pytest.mark.parametrize("kind", ["choices", "words"])
+def test_items_that_are_too_long_are_counted_in_the_headline(folder, runs, capsys, kind):
+    """And are not among the malformed; those with a context that is cut are counted too."""
+    long = "very " * 8
+    if kind == "choices":
+        values = [*CHOICES, CHOICES[0] | {"choices": ["no", long]}, CHOICES[1] | {"query": long}]
+    else:
+        values = [
+            *PASSAGES,
+            {"context": "a", "continuation": long},
+            {"context": long} | PASSAGES[0],
+        ]
+        values[-1]["context"] = long
+    file, num = lines(folder, f"long_{kind}", [*values, "{broken"]), len(values)
+    assert main(["evaluate", "task", str(runs["autoregressive"]), str(file)]) == 0
+    said = capsys.readouterr()
+    headline = f"{1 / num:.1%} of the items (1 of {num}) too long and left out"
+    assert headline in said.out and "1 malformed line skipped" in said.out
+    assert "shortened" in said.out
+    assert (
+        f"{file}: 1 items are too long (lines {num - 1}); a run of 41 tokens takes all" in said.err
+    )
+    found = answer("evaluate", "task", runs["autoregressive"], file)
+    assert found["num_too_long"] == 1 and found["share_too_long"] == pytest.approx(1 / num)
+    assert found["too_long"] == [num - 1] and found["num_items"] == num - 1
+    assert found["num_malformed"] == 1 and [one["line"] for one in found["malformed"]] == [num + 1]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -131,7 +159,10 @@ def test_what_is_said_to_people(folder, runs, capsys):
         (["--task", "piqa"], "give FILE"),
         (["{empty}"], "empty.jsonl has no item; give JSON lines with query"),
         (["{nowhere}"], "nowhere.jsonl is not a file"),
-        (["{long}"], "long.jsonl has no item that fits; line 1: a target of 41 tokens"),
+        (
+            ["{long}"],
+            "no item that fits; 1 are too long: targets have up to 41 tokens, the run takes 32",
+        ),
         (["{file}", "--draws", "0"], "draws must be at least 1, got 0"),
         (["{file}", "--error", "1.5"], "error must be less than 1, got 1.5"),
         (["{file}", "--limit", "0"], "limit must be at least 1, got 0"),

@@ -1,12 +1,13 @@
 """`isodiff finetune`: from a base run and a file of questions to answers and an accuracy."""
 
 import json
+import re
 
 import pytest
 import tiny_runs
 
 from isodiff.cli import main
-from isodiff.data.qa_format import write_questions
+from isodiff.data.qa_format import QuestionAnswer, write_questions
 from isodiff.evaluate.arithmetic import arithmetic
 
 SMALL = ["--threads", "1", "--validation.windows", "4", "--validation.draws", "1"]
@@ -70,7 +71,39 @@ def test_what_is_left_out_is_said(place, capsys):
     assert main(["finetune", str(base), *words, "--out", str(place / "less")]) == 0
     said = capsys.readouterr().err
     assert "line 121 is left out: question: input should be a valid string, not 1" in said
-    assert " examples are too long and left out" in said
+    (line,) = [one for one in said.splitlines() if " examples are too long and left out" in one]
+    assert re.search(r"^\d+ of 120 .*; rows have \d+ tokens, \d+ of them for the answer", line)
+    assert re.search(r"--length \d+ --answer-tokens \d+ hold 99% of them, --length 1\d\d", line)
+
+
+def test_lengths_come_from_the_questions_where_the_run_is_too_short(place, capsys):
+    """A run of 32 tokens learns questions in the words of GSM8K by the command as the docs have it."""
+    base = tiny_runs.trained(place, "autoregressive", place / "corpus")
+    for name, num in (("many", 150), ("few", 3)):
+        write_questions(place / f"{name}.jsonl", [worded(i) for i in range(num)])
+    words = ["--task", "gsm8k", "--data", place / "many.jsonl", "--test", place / "few.jsonl"]
+    words += ["--epochs", "3", "--temperature", "0", "--out", place / "worded", *SMALL]
+    found = tiny_runs.answer("finetune", base, *words)
+    (line,) = [one for one in capsys.readouterr().err.splitlines() if "too long" in one]
+    assert line.startswith("1 of 150 examples are too long and left out; rows have ")
+    length, room, every, longest = map(int, re.findall(r"--[a-z-]+ (\d+)", line))
+    assert found["left_out"] == 1 and found["spec"]["length"] == length
+    assert found["spec"]["task"]["answer_tokens"] == room < longest and length < every
+    accuracy = found["accuracy"]
+    assert accuracy["num_too_long"] == 1 and accuracy["share_too_long"] == pytest.approx(1 / 3)
+    again = tiny_runs.answer(
+        "finetune", base, *words, "--length", every, "--answer-tokens", longest
+    )
+    assert again["left_out"] == 0 and again["accuracy"]["num_too_long"] == 0
+
+
+def worded(number: int) -> QuestionAnswer:
+    """A problem that is longer than 32 bytes, and the first much longer than the others."""
+    people = "Ann, Ben and everybody else" if number == 0 else "Ann"
+    return QuestionAnswer(
+        f"{people} had {number} apples and bought 2. How many are there?",
+        f"{people} had {number} and got 2, {number}+2=<<{number}+2={number + 2}>>.\n#### {number + 2}",
+    )
 
 
 def test_bad_input_is_one_line(place, capsys):
@@ -80,7 +113,7 @@ def test_bad_input_is_one_line(place, capsys):
         (["finetune"], "give RUN and --data FILE"),
         (["finetune", str(place), *data], "is not a run"),
         (["finetune", str(base), "--data", "none.jsonl"], "none.jsonl is not a file"),
-        (["finetune", str(base), *data], "examples fit into 32 tokens"),
+        (["finetune", str(base), *data, "--length", "32"], "examples fit into 32 tokens"),
         (["finetune", str(base), *data, "--length", "110"], "needs >= 100"),
     ]
     for words, reason in cases:

@@ -110,10 +110,10 @@ class Fixed:
 def test_accuracy_and_accuracy_per_byte(family):
     """e is likelier than aaa as a whole (0.1 against 0.3^3), and less likely per byte."""
     items = [item(1, "q", "aaa", "e", gold=0), item(2, "q", "e", "aaa", gold=0)]
-    ready, unfit = tokenize_items(items, Bytes(), 32)
+    ready = tokenize_items(items, Bytes(), 32).ready
     scorer = Scorer(family(vocab_size=Bytes.vocab_size), Fixed(a=0.3, e=0.1))
     decisions, num_forwards = choose(scorer, ready)
-    assert unfit == [] and [one.best for one in decisions] == [(1, 0), (0, 1)]
+    assert len(ready) == 2 and [one.best for one in decisions] == [(1, 0), (0, 1)]
     found = choice_result(ready, decisions, num_forwards)
     assert found.accuracy == 0.5 and found.accuracy_per_byte == 0.5
     assert found.accuracy_interval == wilson(1, 2) and found.chance == 0.5
@@ -139,7 +139,7 @@ class Surprising:
 @pytest.mark.parametrize("family", [Autoregressive, Masked])
 def test_pmi_asks_what_the_context_adds(family):
     """a is likelier after q (0.5 against 0.3), but b has risen more (0.3 from 0.1; a 0.5 from 0.6)."""
-    ready, _ = tokenize_items([item(1, "q", "a", "b", gold=1)], Bytes(), 32)
+    ready = tokenize_items([item(1, "q", "a", "b", gold=1)], Bytes(), 32).ready
     network = Surprising(Fixed(a=0.5, b=0.3), Fixed(a=0.6, b=0.1))
     scorer = Scorer(family(vocab_size=Bytes.vocab_size), network)
     decisions, num_forwards = choose(scorer, ready, pmi=True)
@@ -152,22 +152,24 @@ def test_pmi_asks_what_the_context_adds(family):
     assert "accuracy_pmi" not in to_json(choice_result(ready, *choose(scorer, ready)))
 
 
-def test_items_that_do_not_fit_are_named_and_the_rest_is_scored():
+def test_items_that_are_too_long_are_called_so_and_the_rest_is_scored():
     items = [
         item(1, "a long context " * 9, "yes", "no"),
         item(2, "q", "x" * 40, "no"),
         item(3, "q", "yes", "no"),
+        item(4, "q", "no", "x" * 33),
+        item(5, "q", "no", "x" * 32),
     ]
-    ready, unfit = tokenize_items(items, Bytes(), 32)
-    assert [one.item.line for one in ready] == [1, 3]
-    assert [one.shortened for one in ready] == [True, False]
-    assert max(len(target) for target in ready[0].targets) == 32
-    assert unfit[0].line == 2 and "a target of 40 tokens does not fit into 32" in unfit[0].reason
+    found = tokenize_items(items, Bytes(), 32)
+    assert [one.item.line for one in found.ready] == [1, 3, 5]
+    assert [one.shortened for one in found.ready] == [True, False, True]
+    assert max(len(target) for target in found.ready[0].targets) == 32
+    assert (found.too_long, found.longest, found.malformed) == ([2, 4], 40, [])
 
 
 def cloze_items(*texts: tuple[str, str]) -> list[TokenizedItem]:
     items = [item(line, context, word) for line, (context, word) in enumerate(texts, 1)]
-    return tokenize_items(items, Bytes(), 32)[0]
+    return tokenize_items(items, Bytes(), 32).ready
 
 
 @pytest.mark.parametrize("family", [Autoregressive, Masked])

@@ -185,13 +185,6 @@ def test_contexts_are_cut_from_the_left_by_the_same_number():
     assert [one.known for one in uneven] == [2, 0]
 
 
-def test_a_target_longer_than_the_run_is_refused():
-    with pytest.raises(
-        InputError, match="a target of 9 tokens does not fit into 8, the length of the run"
-    ):
-        shortened([numbered(2, 9), numbered(2, 1)], 8)
-
-
 @pytest.mark.parametrize("known", [0, 3, 7, 20, 40])
 @pytest.mark.parametrize("scored", [1, 8, 9, 23])
 def test_windows_score_every_token_once(known, scored):

@@ -5,10 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from specs import small
 from test_resume import interrupted, newest
 
-from isodiff.data.qa_format import tokenize_questions
+from isodiff.data.qa_format import TokenizedQuestion, tokenize_questions
 from isodiff.errors import InputError
 from isodiff.evaluate.arithmetic import arithmetic
 from isodiff.network.padding import Padded
@@ -17,6 +19,7 @@ from isodiff.runs.build import load, measure
 from isodiff.runs.spec import RunSpec
 from isodiff.train.examples import HELD_OUT, Examples
 from isodiff.train.initialization import initialization_from
+from isodiff.train.lengths import RowLengths, lengths_that_hold, row_lengths
 from isodiff.train.loop import train
 from isodiff.train.run import TrainingRun
 
@@ -25,13 +28,11 @@ RECIPE = {"precision": "float32", "learning_rate": 1e-2}
 
 
 def examples(corpus, num: int = 90, **changes) -> Examples:
-    settings = {"limit": 200, "room": None, "batch_size": 4, "seed": 0, **changes}
-    return Examples.of(
-        "gsm8k",
-        tokenize_questions(arithmetic(0, num, "train"), corpus.tokenizer),
-        corpus,
-        **settings,
-    )
+    settings = {"limit": 200, "room": None, "seed": 0, **changes}
+    questions = tokenize_questions(arithmetic(0, num, "train"), corpus.tokenizer)
+    rows = row_lengths(questions, 8, length=settings["limit"], room=settings["room"])
+    seed = settings["seed"]
+    return Examples.of("gsm8k", questions, corpus, rows=rows, batch_size=4, seed=seed)
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +86,45 @@ def test_what_does_not_fit_is_counted(corpus):
     narrow = examples(corpus, room=whole.room - 2)
     assert narrow.room == whole.room - 2 and 0 < narrow.left_out < 90
     assert all(len(one.answer) <= narrow.room for one in narrow.fitting)
-    with pytest.raises(InputError, match="0 of 90 examples fit into 30 tokens"):
+    fits = (
+        r"0 of 90 examples fit into 30 tokens with \d+ for the answer, .* --answer-tokens \d+ all"
+    )
+    with pytest.raises(InputError, match=fits):
         examples(corpus, limit=30)
+
+
+def question(prompt: int, answer: int) -> TokenizedQuestion:
+    return TokenizedQuestion(np.zeros(prompt, np.int64), np.zeros(answer, np.int64))
+
+
+SIZES = st.lists(st.tuples(st.integers(1, 12), st.integers(1, 12)), min_size=1, max_size=40)
+
+
+@given(sizes=SIZES, share=st.sampled_from([0.5, 0.9, 0.99, 1.0]))
+def test_lengths_that_hold_are_the_shortest(sizes, share):
+    questions = [question(*one) for one in sizes]
+    every = [RowLengths(n, room) for n in range(25) for room in range(13)]
+    holding = [one for one in every if one.fit(questions).mean() >= share]
+    assert lengths_that_hold(questions, share) == min(holding)
+
+
+@given(
+    sizes=SIZES,
+    usual=st.integers(2, 26),
+    length=st.none() | st.integers(2, 26),
+    room=st.none() | st.integers(1, 13),
+)
+def test_lengths_are_as_asked_or_as_the_questions_want_it(sizes, usual, length, room):
+    questions = [question(*one) for one in sizes]
+    found = row_lengths(questions, usual, length=length, room=room)
+    assert found.room == (room or found.room) and found.length == (length or found.length)
+    able = [one for one in questions if len(one.answer) <= (room or 13)]
+    fitting = found.fit(questions).sum()
+    if length is None:
+        assert fitting >= 0.99 * len(able) and (found.length == usual or len(able) > 0)
+    rooms = [room] if room else range(1, 14)
+    most = max(RowLengths(found.length, one).fit(questions).sum() for one in rooms)
+    assert fitting == most
 
 
 def test_the_spec_names_the_task_by_content(corpus, base, tmp_path):

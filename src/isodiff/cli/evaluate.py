@@ -216,6 +216,10 @@ def _task(
         for one in result.malformed:
             said = one_line(f"isodiff evaluate: {file} line {one.line}: {one.reason}")
             print(said, file=sys.stderr)
+        if lines := result.too_long:
+            some = ", ".join(map(str, lines[:10])) + (", ..." if len(lines) > 10 else "")
+            said = f"isodiff evaluate: {file}: {len(lines)} items are too long (lines {some}); a run of "
+            print(one_line(f"{said}{result.longest} tokens takes all"), file=sys.stderr)
     return Answer(to_json(result), task_text(result))
 
 

@@ -71,6 +71,8 @@ def task_text(result: TaskResult) -> str:
             text += f"\nits cached sampler: {_text(cached, mark)} ({cached.protocol})"
         return text
     parts = [f"accuracy {_rate(result.accuracy, result.accuracy_interval)}"]
+    if isinstance(result, ChoiceResult | ClozeResult):
+        parts += _lengths(result)
     if result.perplexity is not None:
         parts.append(f"perplexity of a target {mark} {result.perplexity:.4g}")
     if isinstance(result, ChoiceResult):
@@ -83,6 +85,19 @@ def task_text(result: TaskResult) -> str:
     if isinstance(result, ChoiceResult | ClozeResult) and (count := result.num_malformed):
         parts.append(f"{count} malformed line{'s' * (count > 1)} skipped")
     return f"{where}: {'; '.join(parts)} ({result.protocol})"
+
+
+def _lengths(result: ChoiceResult | ClozeResult) -> list[str]:
+    """Which share of the items was not scored, or not with all of its context."""
+    parts = []
+    if result.num_too_long:
+        num = result.num_too_long + (result.num_items or 0)
+        share = f"{result.share_too_long:.1%} of the items ({result.num_too_long} of {num})"
+        parts.append(f"{share} too long and left out")
+    if result.num_shortened and result.num_items:
+        share = f"{result.num_shortened / result.num_items:.1%} of {result.num_items}"
+        parts.append(f"contexts of {share} shortened")
+    return parts
 
 
 def _text(one: TextLikelihood, mark: str) -> str:

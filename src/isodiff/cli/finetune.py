@@ -29,6 +29,7 @@ from isodiff.runs.spec import Recipe, RunSpec, Validation
 from isodiff.serialization import to_json
 from isodiff.train.examples import Examples
 from isodiff.train.initialization import initialization_from
+from isodiff.train.lengths import proposed_lengths, row_lengths
 
 _SAMPLER_DEFAULTS = {"condition": "clamp"}
 """Of samplers after fine-tuning, where they differ: prompts are shown as they were in training."""
@@ -44,8 +45,9 @@ class _Options(TrainingOptions):
         task: The form of the questions.
         epochs: How often every question is seen, unless the budget says it.
         budget: Training FLOPs, instead of epochs.
-        answer_tokens: Room for an answer, its end included; that of the longest answer by default.
-        length: Tokens of question and answer together, at most; the run's own by default.
+        answer_tokens: Room for an answer, its end included; by default that with which most questions fit.
+        length: Tokens of question and answer together, at most; by default the run's own, or as many as hold
+            99 % of the questions.
         out: Folder of runs; the run goes to OUT/<id>, its answers to OUT/<id>/answers.jsonl.
         batch_answers: Answers written at a time.
     """
@@ -82,17 +84,21 @@ def run(
     options.set_threads()
     corpus = Corpus.open(options.corpus or corpus_of(folder))
     init = initialization_from(folder, corpus)
+    questions = tokenize_questions(_questions(options.data), corpus.tokenizer)
+    rows = row_lengths(questions, base.length, length=options.length, room=options.answer_tokens)
     examples = Examples.of(
         options.task,
-        tokenize_questions(_questions(options.data), corpus.tokenizer),
+        questions,
         corpus,
-        limit=options.length or base.length,
-        room=options.answer_tokens,
+        rows=rows,
         batch_size=own_recipe.batch_size,
         seed=options.seed,
     )
-    if examples.left_out:
-        print(f"{examples.left_out} examples are too long and left out", file=sys.stderr)
+    if examples.left_out or rows.length > (options.length or base.length):
+        print(
+            _lengths_text(examples, len(questions), base.length, proposed_lengths(questions)),
+            file=sys.stderr,
+        )
     asked = [] if options.test is None else _questions(options.test)
     spec = _planned(base, examples, init.source, options, own_recipe, validation)
     summary = f"{spec.family['name']} from run {base.id}, {len(examples.trained_on)} examples"
@@ -114,8 +120,18 @@ def run(
         batch_size=options.batch_answers,
         device=options.device,
     )
-    say = f"strict {result.strict}, flexible {result.flexible}; all in {result.answers}"
+    longer = f"{result.share_too_long:.1%} of the questions are longer than in training; "
+    say = f"strict {result.strict}, flexible {result.flexible}; "
+    say += f"{longer if result.num_too_long else ''}all in {result.answers}"
     return Answer({**value, "accuracy": to_json(result)}, f"{text}\nexact answers {say}")
+
+
+def _lengths_text(examples: Examples, num: int, usual: int, proposed: str) -> str:
+    """What is left out, how long rows are, and what would do otherwise."""
+    return (
+        f"{examples.left_out} of {num} examples are too long and left out; rows have {examples.length} "
+        f"tokens, {examples.room} of them for the answer (the run has {usual}); {proposed}"
+    )
 
 
 def _questions(path: Path) -> list[QuestionAnswer]:

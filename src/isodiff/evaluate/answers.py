@@ -106,6 +106,8 @@ class AnswersResult(AnswerAccuracy):
         sampler: its options.
         nfe: network evaluations of an answer, mean.
         unended: answers without an end.
+        num_too_long: questions that do not fit into the run's length with the room for their answers; they
+            are answered all the same.
         answers: the file that holds them.
     """
 
@@ -113,6 +115,8 @@ class AnswersResult(AnswerAccuracy):
     nfe: float
     unended: int
     answers: str
+    num_too_long: int
+    share_too_long: float
 
 
 def evaluate_answers(
@@ -131,6 +135,11 @@ def evaluate_answers(
     All go to `answers.jsonl` in the run's folder, the accuracy to `tasks/<task>.json`.
     """
     tokenizer = run.corpus.tokenizer
+    tokenized = tokenize_questions(questions, tokenizer)
+    num_too_long = sum(
+        len(one.answer) > room or len(one.prompt) + room > run.spec.length for one in tokenized
+    )
+    too_long = {"num_too_long": num_too_long, "share_too_long": num_too_long / len(questions)}
     asked = {
         **{"questions": [one.prompt for one in questions], "sampler": asdict(sampler)},
         **{"room": room, "seed": seed, "batch_size": batch_size},
@@ -139,7 +148,7 @@ def evaluate_answers(
         written = write_answers(
             run.family,
             run.network,
-            [one.prompt for one in tokenize_questions(questions, tokenizer)],
+            [one.prompt for one in tokenized],
             sampler,
             room=room,
             eos=tokenizer.eos,
@@ -173,6 +182,7 @@ def evaluate_answers(
         accuracy_interval=accuracy.strict.interval,
         num_items=len(questions),
         num_forwards=nfe,
+        **too_long,
         protocol=f"written answers, right where they end with #### and the number, seed {seed}",
         provenance=provenance(),
     )
@@ -183,4 +193,5 @@ def evaluate_answers(
         nfe=nfe / len(written),
         unended=sum(not one.ended for one in written),
         answers=str(path),
+        **too_long,
     )

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -176,15 +176,8 @@ class Target:
 def shortened(targets: Sequence[Target], length: int) -> list[Target]:
     """The targets of one item in at most `length` tokens each, all contexts cut by as much, from the left.
 
-    Raises:
-        InputError: a target alone is longer.
+    Each alone has to fit.
     """
-    for one in targets:
-        if len(one.alone) > length:
-            raise InputError(
-                f"a target of {len(one.alone)} tokens does not fit into {length}, the length of the run; "
-                "shorten it or take a run of greater length"
-            )
     excess = max(len(one) for one in targets) - length
     if excess <= 0:
         return list(targets)
@@ -211,18 +204,36 @@ class TokenizedItem:
         return ("item", self.item.line)
 
 
-def tokenize_items(
-    items: Sequence[Item], tokenizer: Tokenizer, length: int
-) -> tuple[list[TokenizedItem], list[MalformedLine]]:
-    """The items in tokens, and those that do not fit or cannot be encoded."""
+class TokenizedItems(NamedTuple):
+    """The items of a file in tokens, and those that are left out.
+
+    Attributes:
+        too_long: lines of items with a target that alone is longer than the run.
+        longest: tokens of their longest targets.
+        malformed: those that the tokenizer cannot encode.
+    """
+
+    ready: list[TokenizedItem]
+    too_long: list[int]
+    longest: int
+    malformed: list[MalformedLine]
+
+
+def tokenize_items(items: Sequence[Item], tokenizer: Tokenizer, length: int) -> TokenizedItems:
+    """The items in at most `length` tokens."""
     ready: list[TokenizedItem] = []
-    unfit: list[MalformedLine] = []
+    too_long: dict[int, int] = {}
+    malformed: list[MalformedLine] = []
     for item in items:
         try:
             whole = [Target.encoded(tokenizer, o.context, o.continuation) for o in item.options]
-            cut = shortened(whole, length)
         except InputError as error:
-            unfit.append(MalformedLine(line=item.line, reason=str(error)))
+            malformed.append(MalformedLine(line=item.line, reason=str(error)))
             continue
-        ready.append(TokenizedItem(item, tuple(cut), max(map(len, whole)) > length))
-    return ready, unfit
+        longest = max(len(one.alone) for one in whole)
+        if longest > length:
+            too_long[item.line] = longest
+        else:
+            cut = shortened(whole, length)
+            ready.append(TokenizedItem(item, tuple(cut), max(map(len, whole)) > length))
+    return TokenizedItems(ready, list(too_long), max(too_long.values(), default=0), malformed)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -25,6 +25,7 @@ from isodiff.evaluate.items import read_items, tokenize_items
 from isodiff.evaluate.scoring import Scorer
 from isodiff.evaluate.sequential_test import StoppingRule
 from isodiff.families.base import kind_and_law
+from isodiff.json_lines import MalformedLine
 from isodiff.provenance import provenance
 from isodiff.runs.build import Trained
 from isodiff.runs.resumable import Kept
@@ -104,11 +105,13 @@ def score_items(file: TaskFile) -> ChoiceResult | ClozeResult:
     """
     run, settings = file.run, file.settings
     items, malformed = read_items(file.path, joiner=file.task.joiner, limit=settings.limit)
-    ready, unfit = tokenize_items(items, run.corpus.tokenizer, run.spec.length)
+    length = run.spec.length
+    ready, too_long, longest, unfit = tokenize_items(items, run.corpus.tokenizer, length)
     malformed = sorted([*malformed, *unfit])
     if not ready:
-        first = malformed[0]
-        raise InputError(f"{file.path} has no item that fits; line {first.line}: {first.reason}")
+        raise InputError(
+            f"{file.path} has no item that fits; {_why(malformed, too_long, longest, length)}"
+        )
     scorer = Scorer(
         run.family,
         run.network,
@@ -120,7 +123,14 @@ def score_items(file: TaskFile) -> ChoiceResult | ClozeResult:
         **{"run": run.spec.id, "step": run.step, "joiner": file.task.joiner, **asdict(settings)},
         "file": hashlib.sha256(file.path.read_bytes()).hexdigest(),
     }
-    left_out = {"num_malformed": len(malformed), "malformed": tuple(malformed)}
+    left_out = {
+        "num_malformed": len(malformed),
+        "malformed": tuple(malformed),
+        "num_too_long": len(too_long),
+        "share_too_long": len(too_long) / (len(ready) + len(too_long)),
+        "too_long": tuple(too_long),
+        "longest": longest or None,
+    }
     name = file.task.name
     if len(ready[0].targets) == 1:
         work = (2 * len(ready), "scores and answers")
@@ -137,6 +147,16 @@ def score_items(file: TaskFile) -> ChoiceResult | ClozeResult:
     )
     found = choice_result(ready, decisions, forwards)
     return replace(found, kind=run.family.kind, protocol=how, **left_out)
+
+
+def _why(malformed: Sequence[MalformedLine], too_long: list[int], longest: int, length: int) -> str:
+    """Why there is no item."""
+    if too_long:
+        return (
+            f"{len(too_long)} are too long: targets have up to {longest} tokens, the run takes {length}; "
+            "take a run of greater length"
+        )
+    return f"line {malformed[0].line}: {malformed[0].reason}"
 
 
 def _score_text(file: TaskFile) -> TextResult:

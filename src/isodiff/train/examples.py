@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from isodiff.families import Family
 from isodiff.network.view import Denoiser
 from isodiff.record import HeldOutLoss
 from isodiff.runs.validation import held_out_loss, mean_nats
+from isodiff.train.lengths import RowLengths, proposed_lengths
 from isodiff.train.source import Batch
 
 HELD_OUT = 20
@@ -56,24 +58,21 @@ class Examples:
         questions: Sequence[TokenizedQuestion],
         corpus: Corpus,
         *,
-        limit: int,
-        room: int | None,
+        rows: RowLengths,
         batch_size: int,
         seed: int,
     ) -> Examples:
-        """Those that fit into `limit` tokens; `room` is that of the longest answer unless given.
+        """Those that fit into such rows, which are no longer than the longest of them needs.
 
         Raises:
             InputError: fewer than two fit.
         """
-        room = max(len(one.answer) for one in questions) if room is None else room
-        fitting = [
-            one for one in questions if len(one.answer) <= room and len(one.prompt) + room <= limit
-        ]
+        limit, room = rows
+        fitting = list(compress(questions, rows.fit(questions)))
         if len(fitting) < 2:
             raise InputError(
                 f"{len(fitting)} of {len(questions)} examples fit into {limit} tokens with {room} for the "
-                "answer; two are needed: give a larger --length or fewer --answer-tokens"
+                f"answer, and two are needed; {proposed_lengths(questions)}"
             )
         length = max(len(one.prompt) for one in fitting) + room
         left_out = len(questions) - len(fitting)

@@ -118,6 +118,8 @@ def _cell(score: TaskResult | None) -> Cell:
         notes.append(f"perplexity {_mark(score)} {ratio(score.perplexity)}")
     if score.num_items:
         notes.append(f"{score.num_items} items")
+    if score.share_too_long:
+        notes.append(f"{score.share_too_long:.1%} too long")
     if score.undecided:
         notes.append(f"{score.undecided} undecided")
     return Cell(text, key=key, note=", ".join(notes))
