@@ -77,7 +77,7 @@ def test_published_runs_have_no_shapes(capsys: pytest.CaptureFixture[str]) -> No
             ["next", "published:2203.15556", "--num", "2"],
             "a verdict compares two families, and 1 of 1 has",
         ),
-        (["next", "published:2602.15014", "--num", "0"], "--num is 0"),
+        (["next", "published:2602.15014", "--num", "0"], "--num must be at least 1, got 0"),
         (["next", "x", "--law", "laws.json"], "no option --law"),
         (["next", "x", "--num", "1", "--out", "y"], "--out is the folder of a study"),
         (["study", "x.yaml", "y.yaml"], "unexpected 'y.yaml'"),

@@ -20,6 +20,7 @@ from isodiff.scaling.laws.parametric import Runs
 from isodiff.scaling.planning.candidate_runs import (
     CandidateRun,
     best_runs,
+    budgets_below,
     budgets_to_try,
     candidate_runs,
     sizes,
@@ -313,3 +314,50 @@ def test_what_gives_no_proposal() -> None:
     third = [replace(p, family="hybrid") for p in alone[:4]]
     said = next_runs([*points, *third], 2, bootstrap=40).warnings
     assert said == ("no law: hybrid has 4 runs; a law of 5 parameters needs 6 at least",)
+
+
+def test_a_multiplier_read_below_the_budgets_of_the_reference_is_answered_by_a_cheap_run() -> None:
+    """Masked diffusion needs 5 times the compute: at its largest budget AR is read below its smallest."""
+    first = [p for p in planted_surface(noise=0.003, sizes=4) if p.budget > 9e19]
+    other = [
+        replace(
+            p,
+            family="masked",
+            budget=5 * p.budget,
+            flops=5 * p.flops,
+            parameters=5 * p.parameters,
+        )
+        for p in planted_surface(noise=0.003, seed=1, sizes=4)
+        if 1e18 < p.budget < 9e19
+    ]
+    target = max(p.budget for p in other)
+    found = next_runs([*first, *other], 2, verdict="multiplier", target=target, bootstrap=60)
+    read = target / np.exp(found.value)
+    smallest = min(p.budget for p in first)
+    assert read < smallest
+    run = found.runs[0]
+    assert run.family == "autoregressive" and run.below and run.flops < smallest
+    assert run.flops <= read or run.flops < smallest / 26
+    assert run.flops < 0.05 * found.allowance
+    best = surface_size(run.flops)
+    assert 0.4 < run.parameters / best < 2.5
+    assert "below its smallest budget" in next_text(found)
+    lead = next_runs([*first, *other], 2, target=target, bootstrap=60)
+    assert not any(run.below for run in lead.runs)
+
+
+def surface_size(flops: float) -> float:
+    one = np.array([[np.log(A), ALPHA, np.log(B), BETA, np.log(E)]])
+    return float(np.exp(Surface.of(one).optimum(np.log([flops]), SIX).log_n[0, 0]))
+
+
+@pytest.mark.parametrize(
+    ("read", "wanted"),
+    [(1e18, []), (5e18, []), (9e17, [3.33e17]), (5e16, [3.33e17, 1.11e17, 3.7e16]), (1.0, 3)],
+)
+def test_budgets_go_down_to_where_the_law_is_read(read: float, wanted: list[float] | int) -> None:
+    found = budgets_below(Runs(tuple(planted_surface(num_budgets=3, sizes=3))), read)
+    if isinstance(wanted, int):
+        assert len(found) == wanted
+    else:
+        assert found == pytest.approx(wanted, rel=1e-3)

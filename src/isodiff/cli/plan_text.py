@@ -190,6 +190,8 @@ def _next_runs(found: Proposal) -> Table:
 
 def _why(run: ProposedRun) -> str:
     seed = ", another seed of a run there is" if run.again else ""
+    if run.below:
+        seed += f"; {run.family} is read down here, below its smallest budget"
     return (
         f"its loss, known to {run.known:.2%}, goes with the verdict ({run.correlation:+.2f}); "
         f"a run's noise is {run.noise:.2%}{seed}"

@@ -4,7 +4,9 @@ Sizes are the rungs of the ladder of shapes where the shapes of the runs are kno
 geometric grid; both reach from half the smallest size tried to `REACH` times the largest. Budgets are those
 of the runs and, doubling, up to `REACH` times the largest. What a family has not been near is left out,
 because its law says nothing there: fewer tokens or tokens per parameter than its fewest, more than twice
-its most tokens per parameter, more epochs than its most (four are always allowed).
+its most tokens per parameter, more epochs than its most (four are always allowed). The one exception: where
+a multiplier reads the law of the reference below its smallest budget, runs of it down to there are cheap and
+end that extrapolation (`budgets_below`).
 
 Runs are chosen one after the other, each for what it takes off the variance of a number q:
 
@@ -41,13 +43,18 @@ _MOST_BUDGETS = 12
 """More distinct budgets than this are replaced by a grid."""
 _FRESH_EPOCHS = 4.0
 """Epochs up to which text counts as fresh (arXiv 2305.16264)."""
+_MOST_THIRDS = 3
+"""Steps of a third that a reference's budgets are let down."""
 _SAME = 0.01
 """In ln N and ln C: runs this close differ in their seed only."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateRun:
-    """A run that could be trained; `again` if one like it was, with another seed."""
+    """A run that could be trained; `again` if one like it was, with another seed.
+
+    `below`: at a budget below all of its family, where its law is read.
+    """
 
     family: str
     flops: float
@@ -55,6 +62,7 @@ class CandidateRun:
     tokens: float
     shape: str | None
     again: bool
+    below: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +82,21 @@ class ProposedRun(CandidateRun):
 
 
 def candidate_runs(
-    name: str, runs: Runs, budgets: Sequence[float], cores: Mapping[str, float]
+    name: str,
+    runs: Runs,
+    budgets: Sequence[float],
+    cores: Mapping[str, float],
+    below: Sequence[float] = (),
 ) -> list[CandidateRun]:
-    """Runs of one family. `cores` has the block parameters of runs by id, where they are known."""
+    """Runs of one family, also at budgets `below` its own, by as much smaller.
+
+    `cores` has the block parameters of runs by id, where they are known.
+    """
     found = []
-    for (shape, log_n), budget in itertools.product(sizes(runs, cores), budgets):
+    deeper = math.log(_smallest(runs) / min(below)) if below else 0.0
+    for (shape, log_n), budget in itertools.product(sizes(runs, cores, deeper), [*below, *budgets]):
         log_d = math.log(budget) - float(runs.cost.log(np.array([log_n]))[0])
-        if _plausible(runs, log_n, log_d):
+        if _plausible(runs, log_n, log_d, deeper if budget in below else 0.0):
             one = CandidateRun(
                 family=name,
                 flops=budget,
@@ -88,6 +104,7 @@ def candidate_runs(
                 tokens=math.exp(log_d),
                 shape=shape,
                 again=any(_alike(point, log_n, budget) for point in runs.points),
+                below=budget in below,
             )
             found.append(one)
     return found
@@ -99,6 +116,18 @@ def budgets_to_try(points: Sequence[Point]) -> list[float]:
     if len(own) > _MOST_BUDGETS:
         own = [_rounded(c) for c in np.geomspace(own[0], own[-1], _MOST_BUDGETS)]
     return [*own, *(_rounded(own[-1] * 2**k) for k in range(1, int(math.log2(REACH)) + 1))]
+
+
+def budgets_below(runs: Runs, read: float) -> list[float]:
+    """Thirds of the family's smallest budget, down to where its law is read; none where that is above."""
+    found = [_smallest(runs)]
+    while found[-1] > read and len(found) <= _MOST_THIRDS:
+        found.append(_rounded(found[-1] / 3))
+    return found[1:]
+
+
+def _smallest(runs: Runs) -> float:
+    return min(point.budget for point in runs.points)
 
 
 def shape_sizes(sources: Sequence[Path]) -> dict[str, float]:
@@ -113,9 +142,11 @@ def _rounded(value: float) -> float:
     return float(f"{value:.3g}")
 
 
-def sizes(runs: Runs, cores: Mapping[str, float]) -> list[tuple[str | None, float]]:
-    """Shape, if known, and ln N."""
-    low, high = runs.log_n.min() - math.log(2), runs.log_n.max() + math.log(REACH)
+def sizes(
+    runs: Runs, cores: Mapping[str, float], deeper: float = 0.0
+) -> list[tuple[str | None, float]]:
+    """Shape, if known, and ln N; from so much `deeper`, in ln N."""
+    low, high = runs.log_n.min() - math.log(2) - deeper, runs.log_n.max() + math.log(REACH)
     if not all(point.id in cores for point in runs.points):
         count = 1 + round(2 * (high - low) / math.log(2))
         return [(None, float(x)) for x in np.linspace(low, high, count)]
@@ -130,9 +161,12 @@ def sizes(runs: Runs, cores: Mapping[str, float]) -> list[tuple[str | None, floa
     ]
 
 
-def _plausible(runs: Runs, log_n: float, log_d: float) -> bool:
+def _plausible(runs: Runs, log_n: float, log_d: float, deeper: float) -> bool:
     (low, high), slack = ratios(runs), 1e-9
-    if log_d < runs.log_d.min() - slack or not low - slack <= log_d - log_n <= high + slack:
+    if (
+        log_d < runs.log_d.min() - deeper - slack
+        or not low - slack <= log_d - log_n <= high + slack
+    ):
         return False
     lengths = np.array([point.unique_tokens for point in runs.points], float)  # None is NaN
     if np.isnan(lengths).any():
@@ -153,11 +187,19 @@ def _alike(point: Point, log_n: float, budget: float) -> bool:
 
 
 def best_runs(
-    covariance: Array, sigma: Array, tried: Sequence[CandidateRun], num: int, allowance: float
+    covariance: Array,
+    sigma: Array,
+    tried: Sequence[CandidateRun],
+    num: int,
+    allowance: float,
+    first: int | None = None,
 ) -> tuple[ProposedRun, ...]:
-    """The best of three greedy choices; row 0 of the covariance is q, the others the candidates."""
+    """The best of three greedy choices; row 0 of the covariance is q, the others the candidates.
+
+    `first` is taken before all others: what ends an extrapolation, which no variance tells of.
+    """
     ways = [
-        _greedy(covariance, sigma, tried, num, allowance, per_flop=per_flop, even=even)
+        _greedy(covariance, sigma, tried, num, allowance, first, per_flop=per_flop, even=even)
         for per_flop, even in ((False, False), (True, False), (False, True))
     ]
     return tuple(min(ways, key=lambda found: found[-1].error_after if found else np.inf))
@@ -169,6 +211,7 @@ def _greedy(
     tried: Sequence[CandidateRun],
     num: int,
     allowance: float,
+    first: int | None,
     *,
     per_flop: bool,
     even: bool,
@@ -186,7 +229,9 @@ def _greedy(
         most = left / (num - taken) if even else left
         worth = np.where(price <= most * (1 + 1e-9), fall / price if per_flop else fall, 0.0)
         i = int(worth.argmax())
-        if not worth[i] > 0:
+        if taken == 0 and first is not None:
+            i = first
+        elif not worth[i] > 0:
             break
         q, known = (float(np.sqrt(max(s[j, j], 0.0))) for j in (0, i + 1))
         correlation = float(s[0, i + 1]) / max(known * q, 1e-300)

@@ -41,6 +41,7 @@ from isodiff.scaling.planning.candidate_runs import (
     REACH,
     ProposedRun,
     best_runs,
+    budgets_below,
     budgets_to_try,
     candidate_runs,
     ratios,
@@ -170,8 +171,17 @@ def next_runs(
     fits, warnings = _fitted(data, named, bootstrap, seed)
     asked = _contrast(fits, verdict, target)
     compared = [fits[name] for name in (asked.first, asked.second)]
-    budgets = budgets_to_try(data.points)
-    every = (candidate_runs(fit.name, fit.runs, budgets, cores or {}) for fit in compared)
+    budgets, stated, below = budgets_to_try(data.points), None, []
+    if verdict == "multiplier":
+        stated = _stated_multiplier(data, asked.first, at, seed)
+        times = float(np.exp(asked.samples[0])) if stated is None else stated.value or 1.0
+        below = budgets_below(fits[REFERENCE].runs, target / times)
+    every = (
+        candidate_runs(
+            fit.name, fit.runs, budgets, cores or {}, below if fit.name == REFERENCE else ()
+        )
+        for fit in compared
+    )
     tried = [one for one in itertools.chain(*every) if one.flops <= allowance]
     if not tried:
         raise InputError(
@@ -189,11 +199,12 @@ def next_runs(
         raise InputError(
             "the laws of too few replicates say anything at the target; add runs first"
         )
-    runs = best_runs(np.cov(rows), sigma, tried, num, allowance)
+    lowest = [i for i, one in enumerate(tried) if one.below and one.flops == below[-1]]
+    first = min(lowest, key=lambda i: losses[i][0], default=None)
+    runs = best_runs(np.cov(rows), sigma, tried, num, allowance, first)
     value, error = float(asked.samples[0]), _error(rows[0])
     after = runs[-1].error_after if runs else error
-    stated = None
-    if verdict == "multiplier" and (stated := _stated_multiplier(data, asked.first, at, seed)):
+    if stated is not None:
         value = float(np.log(stated.value or 1.0))
         share = _log_error(stated) / error if error else 1.0
         runs = tuple(replace(run, error_after=run.error_after * share) for run in runs)

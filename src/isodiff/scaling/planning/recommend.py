@@ -99,9 +99,8 @@ def plan(
     setting = setting or Setting()
     chosen = first = _followed(laws)
     forecasts = _read(first, budget, unique_tokens)
-    repeats = unique_tokens is not None and any(
-        found.tokens[0] > unique_tokens for found in forecasts.values()
-    )
+    limit = np.inf if unique_tokens is None else unique_tokens
+    repeats = [name for name, found in forecasts.items() if found.tokens[0] > limit]
     if repeats and (able := [law for law in laws if law.knows_repetition]):
         chosen = first if first.knows_repetition else _followed(able)
         forecasts = _read(chosen, budget, unique_tokens)
@@ -112,13 +111,13 @@ def plan(
     warnings = [] if extrapolate else _leave_out_far(chosen, forecasts, budget)
     if chosen is not first:
         warnings.append(
-            f"the text is too short for one pass: the {chosen.law} law is followed, as the {first.law} law "
-            "knows fresh text only"
+            f"the text is too short for one pass of {', '.join(repeats)}: the {chosen.law} law is followed, "
+            f"as the {first.law} law knows fresh text only"
         )
     others = [law for law in laws if law is not chosen]
     families = {
         name: family_plan(
-            name, chosen, found, budget, unique_tokens, setting, others, repeats=repeats
+            name, chosen, found, budget, unique_tokens, setting, others, repeats=bool(repeats)
         )
         for name, found in forecasts.items()
     }
