@@ -13,7 +13,7 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 from isodiff.errors import one_line
-from isodiff.units import by_name, clock, short
+from isodiff.units import by_name, clock, scientific, short
 
 TERMINAL_SECONDS, LOG_SECONDS = 0.5, 30.0
 
@@ -149,6 +149,6 @@ class TrainingLine:
         return (
             f"{self._name}  step {last.step}/{last.steps}  "
             f"objective {last.objective:.3f}{measured} nats/token  "
-            f"{short(last.tokens_per_second)} tokens/s  {short(last.flops_left, 'FLOP')} left  "
+            f"{short(last.tokens_per_second)} tokens/s  {scientific(last.flops_left)} FLOPs left  "
             f"ETA {line.eta}"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 
@@ -21,12 +22,32 @@ def by_name(kind: Literal["exact", "bound"], value: str) -> str:
     return f"{'exact =' if kind == 'exact' else 'bound <='} {value}"
 
 
-def short(value: float, unit: str = "") -> str:
-    """`value` with three significant digits and a metric prefix: 1.23M, 4.56T."""
-    for power, prefix in ((15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k")):
-        if abs(value) >= 10**power:
-            return f"{value / 10**power:.3g}{prefix}{unit}"
-    return f"{value:.3g}{unit}"
+def short(value: float) -> str:
+    """A count with three significant digits, in thousands, millions, ...: 3.46K, 113M, 1.23B, 4.56T."""
+    return _with_prefix(value, ("T", "B", "M", "K", ""))
+
+
+def memory(num_bytes: float) -> str:
+    """Bytes with three significant digits and a metric prefix: 1.23 MB, 456 B."""
+    return _with_prefix(num_bytes, (" TB", " GB", " MB", " kB", " B"))
+
+
+def _with_prefix(value: float, prefixes: Sequence[str]) -> str:
+    rounded = float(f"{value:.3g}")
+    if abs(rounded) >= 1e15:
+        return scientific(value) + prefixes[-1]
+    powers = zip((12, 9, 6, 3), prefixes, strict=False)
+    power, prefix = next(((p, x) for p, x in powers if abs(rounded) >= 10**p), (0, prefixes[-1]))
+    return f"{rounded / 10**power:.3g}{prefix}"
+
+
+def scientific(value: float) -> str:
+    """1.0e12, 3.16e12: two or three significant digits, as FLOPs are said."""
+    if value == 0:
+        return "0"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    whole, digits = mantissa.split(".")
+    return f"{whole}.{digits.rstrip('0') or '0'}e{int(exponent)}"
 
 
 def clock(seconds: float) -> str:

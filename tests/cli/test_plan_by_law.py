@@ -32,7 +32,7 @@ def test_the_text_gives_the_table_the_reasons_and_the_warnings(
     assert main(["plan", "budget", *options]) == 0
     text = capsys.readouterr().out
     assert (
-        "5e+21 FLOPs and a text of 10G tokens, by the parametric law of published:2602.15014"
+        "5e+21 FLOPs and a text of 10B tokens, by the parametric law of published:2602.15014"
         in text
     )
     assert "epochs" in text and "Recommended: " in text

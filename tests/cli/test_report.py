@@ -22,7 +22,7 @@ def test_verdict_then_path(study, capsys):
     *words, last = captured.out.splitlines()
     assert last == str(study / "report.html") and Path(last).exists()
     assert words[0] == "Presidents, small" and captured.err == ""
-    assert any(line.startswith("At 1e11 training FLOPs") for line in words)
+    assert any(line.startswith("At 1.0e11 training FLOPs") for line in words)
     assert (study / "figures" / "isoflop.svg").exists()
 
 

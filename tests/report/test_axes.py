@@ -12,7 +12,7 @@ from isodiff.report.charts import apart, around, around_log, labels, ticks
 from isodiff.report.format import decimals, listed, ratio, scientific, with_error, with_interval
 from isodiff.report.text import to_ascii
 from isodiff.scaling.fitting.bootstrap import Quantity
-from isodiff.units import short
+from isodiff.units import memory, short
 
 positive = st.floats(1e-6, 1e24)
 
@@ -59,7 +59,11 @@ def test_names_are_moved_apart_no_further_than_needed(values, gap):
 
 
 def test_numbers_as_people_write_them():
-    assert [scientific(v) for v in (1e12, 3.16e13, 2e-4)] == ["1e12", "3.16e13", "2e-4"]
+    assert [scientific(v) for v in (1e12, 3.16e13, 2e-4)] == ["1.0e12", "3.16e13", "2.0e-4"]
+    counts = (0, 999, 1000, 3456, 999_600, 1.234e9, 2e12, 1e18)
+    shown = ["0", "999", "1K", "3.46K", "1M", "1.23B", "2T", "1.0e18"]
+    assert [short(v) for v in counts] == shown
+    assert [memory(v) for v in (12, 1500, 8e10)] == ["12 B", "1.5 kB", "80 GB"]
     assert [ratio(v) for v in (1, 2.014, 99.96, 6758, 23456)] == [
         "1",
         "2.01",

@@ -94,7 +94,7 @@ def test_a_single_run(tmp_path):
 def test_fits_that_refused_everything_say_why(tmp_path):
     write_study(tmp_path, families={"autoregressive": 1.0}, budgets=(1e11,), sizes=(9000, 21000))
     study = read_study_folder(tmp_path)
-    refused = "Refused, and dashed: autoregressive at 1e11 (fewer than three sizes)."
+    refused = "Refused, and dashed: autoregressive at 1.0e11 (fewer than three sizes)."
     assert refused in figure(isoflop_section(study)).caption
     assert "trusted minima at two budgets or more" in why_missing(laws_section(study))
     assert "No IsoFLOP curve has a minimum that can be trusted" in verdict_text(study)

@@ -98,7 +98,9 @@ def test_every_run_has_a_row_that_leads_to_its_record(whole, source):
         (folder / "runs" / record["id"] / "record.json").resolve() for record in records
     }
     anchors = {attributes.get("id") for tag, attributes in Page(source).elements if tag == "tr"}
-    inner = [a["href"] for t, a in Page(source).elements if t == "a" and a["href"].startswith("#")]
+    inner = [
+        a["href"] for t, a in Page(source).elements if t == "a" and a["href"].startswith("#s1-run-")
+    ]
     assert len(inner) == len(FAMILIES) and {link[1:] for link in inner} <= anchors
 
 

@@ -109,7 +109,7 @@ def test_the_plan_is_ten_times_the_largest_budget_as_fast_as_here(
 ) -> None:
     part, lines = parts["At 10 times the largest budget"], parts["lines"]
     assert isinstance(lines, Text)
-    assert "1e14 FLOPs and the study's text of 2.1M tokens" in part.caption
+    assert "1.0e14 FLOPs and the study's text of 2.1M tokens" in part.caption
     assert lines.lines[0] == "Recommended: autoregressive."
     assert any("as fast as its largest runs here" in line for line in lines.lines)
     assert not any("h100" in line for line in lines.lines)

@@ -111,7 +111,7 @@ def test_text_is_ascii_and_its_table_is_aligned(whole):
     assert text.isascii()
     lines = text.splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("family"))
-    place = lines[start].index("1e12 FLOPs")
+    place = lines[start].index("1.0e12 FLOPs")
     rows = lines[start + 1 : start + 1 + len(FAMILIES)]
     assert [row.split()[0] for row in rows] == list(FAMILIES)
     assert all(row[place : place + 2] in ("= ", "<=") and row[place - 1] == " " for row in rows)

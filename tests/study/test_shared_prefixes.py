@@ -75,7 +75,7 @@ def test_the_plan_counts_what_is_to_be_trained():
     assert [run.trained_flops for run in runs] == [2e8, 9e9]
     assert [run.wall_seconds(timed) for run in runs] == pytest.approx([3.3, 91.3])
     text = plan_table(runs, 1)
-    assert "9.2GFLOP to train, 800MFLOP (8%) saved" in text.splitlines()[-1]
+    assert "9.2e9 FLOPs to train, 8.0e8 FLOPs (8%) saved" in text.splitlines()[-1]
     factor = fit_to(runs, {speed_key(specs[0]): timed}, 1, 600.0)
     assert factor * 9200 * 0.01 + 2 * 1.3 == pytest.approx(600)
     alone = [planned(one, n, BranchPoint()) for one, n in zip(specs, steps, strict=True)]

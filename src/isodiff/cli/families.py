@@ -10,7 +10,7 @@ from isodiff.families import FAMILIES
 from isodiff.network.shape import Backbone, Shape
 from isodiff.report.blocks import Table
 from isodiff.report.text import terminal
-from isodiff.units import short
+from isodiff.units import scientific
 
 _ROWS = 4  # sequences of a step: enough that every family's shares of them come out even
 
@@ -51,7 +51,7 @@ def run(
         }
     names = ("family", "nickname", "likelihood", "FLOPs/token", "reference")
     shown = [
-        (name, nickname, kind, short(flops), reference)
+        (name, nickname, kind, scientific(flops), reference)
         for name, (nickname, kind, flops, reference) in (
             (name, row.values()) for name, row in rows.items()
         )

@@ -15,7 +15,7 @@ from isodiff.scaling.planning.hardware import SamplingSpeed
 from isodiff.scaling.planning.recommend import Plan
 from isodiff.study.jobs import PlannedRun
 from isodiff.study.plan import makespan
-from isodiff.units import clock, short
+from isodiff.units import clock, memory, scientific, short
 
 _SURE = 0.999  # confidence from which more runs hardly change a verdict
 _NEEDS = (
@@ -117,9 +117,9 @@ def _needs(found: Plan) -> Table:
         "hours": lambda _, one: f"{one.training.hours:.3g}",
         "GPU-hours": lambda _, one: _or_dash(one.training.device_hours, "{:.3g}".format),
         "price": lambda _, one: _or_dash(one.training.price, short),
-        "memory": lambda _, one: short(one.memory.states_bytes + one.memory.activations_bytes, "B"),
+        "memory": lambda _, one: memory(one.memory.states_bytes + one.memory.activations_bytes),
         "devices": lambda _, one: str(one.memory.devices_needed or "none"),
-        "FLOPs/token": speed(lambda sampling: short(sampling.flops_per_token)),
+        "FLOPs/token": speed(lambda sampling: scientific(sampling.flops_per_token)),
         "evaluations": speed(lambda sampling: f"{sampling.evaluations:.0f}"),
         "tokens/s": speed(lambda sampling: short(sampling.tokens_per_second_alone)),
         "in batches": speed(lambda sampling: short(sampling.tokens_per_second)),
@@ -224,14 +224,14 @@ def plan_table(runs: Sequence[PlannedRun], count: int) -> str:
         "steps": lambda run: f"{run.steps:.0f}",
         "trained": lambda run: f"{run.steps - run.prefix_steps:.0f}",
         "time": lambda run: clock(run.seconds),
-        "memory": lambda run: short(run.memory_bytes, "B"),
+        "memory": lambda run: memory(run.memory_bytes),
     }
     if not branched:
         del columns["trained"]
     flops = math.fsum(run.flops for run in runs)
     total = makespan([run.seconds for run in runs], count)
     said = (
-        f"{len(runs)} runs, {short(flops, 'FLOP')} in all, about {clock(total)} with {count} workers; "
+        f"{len(runs)} runs, {scientific(flops)} FLOPs in all, about {clock(total)} with {count} workers; "
         "params: non-embedding, budget: training FLOPs (exact), memory: weights, optimizer, activations"
     )
     if branched:
@@ -239,6 +239,6 @@ def plan_table(runs: Sequence[PlannedRun], count: int) -> str:
         said += (
             "\nshared prefixes: runs that differ in their budgets alone share their steps up to the "
             "cooldown; "
-            f"{short(own, 'FLOP')} to train, {short(flops - own, 'FLOP')} ({1 - own / flops:.0%}) saved"
+            f"{scientific(own)} FLOPs to train, {scientific(flops - own)} FLOPs ({1 - own / flops:.0%}) saved"
         )
     return terminal(Table.of_columns(columns, [(run,) for run in runs], said))

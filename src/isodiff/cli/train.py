@@ -22,7 +22,7 @@ from isodiff.runs.build import corpus_identity, describe, make_family, measure
 from isodiff.runs.spec import Recipe, RunSpec, Validation
 from isodiff.serialization import to_json
 from isodiff.train.initialization import initialization_from
-from isodiff.units import short
+from isodiff.units import scientific, short
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ def _train(
     origin = "" if init is None else f" from run {init.source.run}"
     summary = (
         f"{family['name']} {spec.shape}{origin}: {short(size.non_embedding)} non-embedding parameters, "
-        f"{steps} steps, {short(tokens)} tokens, {short(steps * size.step_flops, 'FLOP')}"
+        f"{steps} steps, {short(tokens)} tokens, {scientific(steps * size.step_flops)} FLOPs"
     )
     if options.dry_run:
         value = {"id": spec.id, "steps": steps, "tokens": tokens, "flops": size.flops(spec, steps)}

@@ -1,4 +1,4 @@
-"""What a report is made of: sections of tables, figures and text. `html.py` and `text.py` show them."""
+"""What a report is made of: sections of tables, figures and text. page.html and `text.py` show them."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from isodiff.scaling.fitting.bootstrap import Quantity
-from isodiff.units import short
+from isodiff.units import scientific, short
 
 MARKS = {"exact": "=", "bound": "≤"}
 
@@ -18,12 +18,6 @@ class _Uncertain(Protocol):
 
     @property
     def standard_error(self) -> float: ...
-
-
-def scientific(value: float) -> str:
-    """1e12, 3.16e12: three significant digits, as studies are written."""
-    mantissa, exponent = f"{value:.2e}".split("e")
-    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
 def decimals(error: float) -> int:
@@ -67,7 +61,7 @@ def spread(
     ends: Sequence[float | None] | None,
     show: Callable[[float], str] | str = short,
 ) -> str:
-    """The same of a value and both ends of its interval, in counts with metric prefixes unless told."""
+    """The same of a value and both ends of its interval, in counts unless told."""
     low, high = ends or (None, None)
     return with_interval(Quantity(value=value, low=low, high=high), show)
 

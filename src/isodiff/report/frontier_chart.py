@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from isodiff.scaling.pareto_result import FrontierResult
 from isodiff.scaling.sampler_points import SamplerPoint
 from isodiff.units import short
 
+_NAMES, _NAME_HEIGHT = 54, 10.5  # room for names of samplers, and for each of them
 MEASURES = {
     "generative_perplexity": "generative perplexity",
     "bits_per_byte": "reference model's bits per byte",
@@ -28,6 +30,9 @@ def frontier_chart(found: FrontierResult, families: Sequence[str], narrow: bool)
     budgets = sorted({point.budget for point in found.points})
     shown = [f for f in families if any(point.family == f for point in found.points)]
     across, width = charts.layout(len(budgets), narrow, all_named=True)
+    width -= _NAMES
+    lines = max(len({_line(p) for p in found.points if p.budget == budget}) for budget in budgets)
+    height = max(210, round(_NAME_HEIGHT * (lines + 1)))
     rows = [drawn_point(point, found.measure) for point in found.points]
     reach = charts.around_log([row[speed] for row in rows for speed in ("speed", "alone")])
     batches = charts.logarithmic("speed", "tokens per second, fastest batch", reach, short)
@@ -52,7 +57,8 @@ def frontier_chart(found: FrontierResult, families: Sequence[str], narrow: bool)
                 _stairs(found, x, quality),
                 *_levels(loss, quality),
                 *_marks(own, x, quality, named, bars=True),
-            ).properties(width=width, height=210)
+                *_names(own, x, quality, unnamed[0], (reach[1], losses), height),
+            ).properties(width=width, height=height)
             for x in (batches, alone)
         )
         lower = alt.layer(
@@ -77,7 +83,8 @@ def drawn_point(point: SamplerPoint, measure: str) -> dict[str, Any]:
     )
     return {
         "family": point.family,
-        "line": f"{point.run} {point.sampler}",
+        "line": _line(point),
+        "sampler": point.sampler,
         "budget": point.budget,
         "speed": point.tokens_per_second,
         "alone": point.length / point.latency_seconds,
@@ -88,6 +95,46 @@ def drawn_point(point: SamplerPoint, measure: str) -> dict[str, Any]:
         "degenerate": point.degenerate,
         "note": note,
     }
+
+
+def _line(point: SamplerPoint) -> str:
+    return f"{point.run} {point.sampler}"
+
+
+def _names(
+    rows: Rows,
+    x: Channel,
+    y: Channel,
+    ink: alt.Color,
+    ends: tuple[float, charts.Domain],
+    height: int,
+) -> list[Chart]:
+    """To the right of the plot the sampler of each line, led to from its fastest point.
+
+    `ends` are where the plot ends in x and y; names stand apart.
+    """
+    field, (right, (low, high)) = x["shorthand"].split(":")[0], ends
+    fastest: dict[str, dict[str, Any]] = {}
+    for row in sorted(rows, key=lambda row: row[field]):
+        fastest[row["line"]] = row
+    last = sorted(fastest.values(), key=lambda row: row["loss"])
+    gap = _NAME_HEIGHT / height * math.log(high / low)
+    places = charts.apart([math.log(row["loss"]) for row in last], gap)
+    over = max(0.0, places[-1] - math.log(high))
+    named = [
+        {**row, "right": right, "at": math.exp(place - over)}
+        for row, place in zip(last, places, strict=True)
+    ]
+    base = alt.Chart(charts.data(named)).encode(color=ink)
+    end, at = alt.X(**{**x, "shorthand": "right:Q"}), alt.Y(**{**y, "shorthand": "at:Q"})
+    return [
+        base.mark_rule(strokeWidth=0.5, opacity=0.6, aria=False).encode(
+            x=alt.X(**x), x2="right:Q", y=alt.Y(**y), y2="at:Q"
+        ),
+        base.mark_text(align="left", baseline="middle", dx=4, fontSize=9.5, aria=False).encode(
+            x=end, y=at, text="sampler:N"
+        ),
+    ]
 
 
 def _marks(rows: Rows, x: Channel, y: Channel, looks: Any, *, bars: bool) -> list[Chart]:
@@ -148,7 +195,7 @@ def frontier_caption(found: FrontierResult) -> str:
         "lower is better, with one standard error; the broad line is the frontier of all budgets, "
         "dashes are held-out text itself. At the bottom: unigram entropy of the same texts; below "
         "the dashes text is more repetitive than held-out text, and a low perplexity proves "
-        f"little. Lines join the steps of one sampler.{poor}"
+        f"little. Lines join the steps of one sampler, whose name stands to the right.{poor}"
     )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from importlib.resources import files
 from typing import Any
 
@@ -76,6 +77,11 @@ def _style_rules() -> str:
     )
 
 
+def _unbroken(text: str) -> str:
+    """A number with its mark, and an error with its: they stay in one line."""
+    return re.sub("(?<=[±=≤]) ", "\N{NO-BREAK SPACE}", text)
+
+
 def document(name: str, *styles: str, **values: Any) -> str:
     """NAME.html with NAME.js, and the sheets `styles` below the colors of the theme."""
 
@@ -86,6 +92,7 @@ def document(name: str, *styles: str, **values: Any) -> str:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
+    environment.filters["unbroken"] = _unbroken
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     return environment.from_string(read(f"{name}.html")).render(
         style=Markup(_style_rules() + "".join(read(f"{sheet}.css") for sheet in styles)),

@@ -34,7 +34,7 @@ from isodiff.study.plan import StudyPlan, corpus_folder, plan_study
 from isodiff.study.study import Study
 from isodiff.study.workers import JobFailed, Workers
 from isodiff.study_record import CorpusRecord, SampledTexts, StudyFlops, StudyRecord
-from isodiff.units import clock, short
+from isodiff.units import clock, scientific
 from isodiff.upgrade import as_first_named
 
 _RESERVE_SECONDS = 25.0  # for samples, fits and the report; the frontier's time is added
@@ -170,7 +170,8 @@ class _StudyProgress:
         flops = sum((1 - share) * run.trained_flops for share, run in runs)
         finished = self.num_runs - len(self.waiting) + self.ended.total()
         bad = self.ended["failed"] + self.ended["diverged"]
-        return f"{finished}/{self.num_runs} runs, {bad} failed, {short(flops, 'FLOP')} left, ETA {line.eta}"
+        left = f"{scientific(flops)} FLOPs left, ETA {line.eta}"
+        return f"{finished}/{self.num_runs} runs, {bad} failed, {left}"
 
 
 def begun(out: Path, run: PlannedRun) -> bool:

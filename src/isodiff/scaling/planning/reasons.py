@@ -8,7 +8,7 @@ from isodiff.scaling.laws.law import REFERENCE
 from isodiff.scaling.laws.load import base_name
 from isodiff.scaling.planning.family_plan import FamilyPlan
 from isodiff.scaling.planning.hardware import SamplingSpeed, Setting
-from isodiff.units import duration, short
+from isodiff.units import duration, memory, short
 
 _Families = Mapping[str, FamilyPlan]
 Doubt = tuple[str | None, str]
@@ -123,7 +123,7 @@ def _training_reason(family: FamilyPlan, setting: Setting) -> str:
 
 def _memory_reason(family: FamilyPlan, setting: Setting) -> str:
     needed, kind = family.memory, setting.devices.name
-    whole = short(needed.states_bytes + needed.activations_bytes, "B")
+    whole = memory(needed.states_bytes + needed.activations_bytes)
     if needed.fits_one_device:
         return f"it fits one {kind}: {whole} with one sequence of {setting.length} tokens"
     if needed.devices_needed is None:
