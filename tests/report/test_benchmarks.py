@@ -22,6 +22,7 @@ CHOICE = {
     "chance": 0.5,
     "undecided": 3,
     "num_items": 200,
+    "share_too_long": 0.123,
     "protocol": "bound, at most 128 draws per option, common noise",
     "items": [{"line": 1}],
 }
@@ -68,7 +69,7 @@ def test_runs_and_tasks_side_by_side(study):
     assert exact[5].text == "≤ 1.913 ± 0.012 bits per byte"
     assert exact[3].text == exact[6].text == bound[4].text == "–"
     assert bound[6].text == "51.2% [44.3%, 58.0%]"
-    assert bound[6].note == "per byte 52.0%, 200 items, 3 undecided"
+    assert bound[6].note == "per byte 52.0%, 200 items, 12.3% too long, 3 undecided"
     assert bound[3].text == "1.5% [0.4%, 5.0%]" and bound[3].key == 0.015
 
 
