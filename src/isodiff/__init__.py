@@ -8,9 +8,11 @@ their modules: `isodiff.train.loop.train`, `isodiff.runs.validation.evaluate`,
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as typing's, which takes longer to import than everything here
 if TYPE_CHECKING:
+    from typing import Any
+
     from isodiff.data.corpora import prepare
     from isodiff.data.tokens import Corpus
     from isodiff.evaluate.likelihood import likelihood

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 
 class InputError(ValueError):
@@ -24,6 +25,21 @@ def without_folders(text: str) -> str:
 
 
 _FOLDERS = re.compile(r"""(?<![\w.~/-])~?/(?!/)(?:[^\s/'"]+/)*(?=[^\s/'"])""")
+
+
+class WorkFailed(Exception):
+    """The work itself failed, though the input was good: exit code 1, what there is still on stdout.
+
+    Attributes:
+        value: what `--json` prints all the same.
+        text: the same for people.
+    """
+
+    def __init__(
+        self, message: str, value: Mapping[str, Any] | None = None, text: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.value, self.text = value, text
 
 
 def reason(error: BaseException) -> str:

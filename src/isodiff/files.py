@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 
@@ -87,6 +88,34 @@ def _not_finite(constant: str) -> None:
     raise _NotFinite(constant)
 
 
+_UNSTORED: ContextVar[list[OSError] | None] = ContextVar("_UNSTORED", default=None)
+
+
+@contextmanager
+def storing_last() -> Iterator[list[OSError]]:
+    """Collects what `storing` meets within, so that an answer can be printed before it is said."""
+    token = _UNSTORED.set(found := [])
+    try:
+        yield found
+    finally:
+        _UNSTORED.reset(token)
+
+
+@contextmanager
+def storing() -> Iterator[None]:
+    """Around the writing of an answer that is returned as well: a disk that is full must not lose it."""
+    try:
+        yield
+    except OSError as error:
+        unstored = _UNSTORED.get()
+        if unstored is None:
+            raise
+        unstored.append(error)
+
+
+LOCK = ".lock"
+
+
 @contextmanager
 def exclusive(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
     """Hold `folder` alone, waiting at most so long for another process to let go of it.
@@ -94,7 +123,7 @@ def exclusive(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
     The lock dies with its process, so `kill -9` leaves nothing behind.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", timeout=wait_seconds)
+    lock = FileLock(folder / LOCK, timeout=wait_seconds)
     try:
         lock.acquire()
     except Timeout:

@@ -7,7 +7,7 @@ A run's identity is the hash of its spec, so the same spec always lands in the s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -186,6 +186,17 @@ class Record:
 def identity(spec: Any) -> str:
     """First 12 hexadecimal digits of the SHA-256 of the canonical JSON."""
     return hashlib.sha256(canonical(spec).encode()).hexdigest()[:12]
+
+
+def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined by dots: `recipe.learning_rate`."""
+    found: dict[str, Any] = {}
+    for name, part in value.items():
+        if isinstance(part, Mapping):
+            found |= flat(part, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = part
+    return found
 
 
 def read_records(paths: Iterable[Path]) -> list[Record]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from isodiff.provenance import Provenance
-from isodiff.serialization import IfAny, Said
+from isodiff.serialization import IfAny, Said, read_result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,3 +60,8 @@ class SampledTexts:
     sampler: str = ""
     texts: tuple[str, ...] = ()
     nfe: int | None = None
+
+
+def read_samples(file: Path) -> dict[str, SampledTexts]:
+    """`samples.json` by family; nothing where it is not there yet."""
+    return read_result(dict[str, SampledTexts], file) if file.exists() else {}

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from isodiff import cli
-from isodiff.cli import main, verbs
+from isodiff.cli import dispatch, main
+from isodiff.cli.dispatch import verbs
 from isodiff.cli.verb import Answer
 
 VERBS = verbs()
@@ -96,7 +97,7 @@ def test_a_verb_is_one_file(monkeypatch, tmp_path, capsys):
     for file in Path(cli.__file__).parent.glob("*.py"):
         shutil.copy(file, tmp_path)
     (tmp_path / "toy.py").write_text(TOY)
-    monkeypatch.setattr(cli, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(dispatch, "__file__", str(tmp_path / "dispatch.py"))
     monkeypatch.setattr(cli, "__path__", [str(tmp_path)])
     assert re.search(r"^  toy +Say hello, as a toy does\.$", help_of(capsys), re.MULTILINE)
     assert re.search(r"--name TEXT +Who is greeted\. \(default: world\)", help_of(capsys, "toy"))

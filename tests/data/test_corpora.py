@@ -13,6 +13,7 @@ from isodiff.data.manifest import SPLITS
 from isodiff.data.subword import UntrainedBPE
 from isodiff.data.tokens import Corpus
 from isodiff.errors import InputError
+from isodiff.files import exclusive
 
 WORDS = ["naïve", "die", "Straße", "日本", "émigré", "the", "cat", "sat", "on", "a", "mat", "🎉"]
 
@@ -228,6 +229,21 @@ def test_disk_full_leaves_nothing_behind(folder, tmp_path, monkeypatch):
     assert list((tmp_path / "out").iterdir()) == []
     monkeypatch.undo()
     assert prepare([folder], tmp_path / "out" / "deep").split("test").num_tokens > 0
+
+
+def test_the_draft_of_a_killed_process_is_cleared(folder, tmp_path):
+    draft = tmp_path / ".out.tmp"
+    (draft / "tokenizer").mkdir(parents=True)
+    for name in ("train-00000.bin", ".corpus.json.99.tmp", "tokenizer/x"):
+        (draft / name).write_text("half")
+    with exclusive(draft), pytest.raises(InputError, match="is in use by another isodiff process"):
+        prepare([folder], tmp_path / "out")
+    assert (draft / "tokenizer" / "x").exists(), "its process is alive"
+    corpus = prepare([folder], tmp_path / "out")
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "out"}
+    kept = {shard.file for split in corpus.manifest.splits.values() for shard in split.shards}
+    kept |= {split.index for split in corpus.manifest.splits.values()}
+    assert {path.name for path in corpus.folder.iterdir()} - kept <= {"corpus.json"}
 
 
 def test_a_file_that_changes_meanwhile_is_noticed(folder, tmp_path, monkeypatch):

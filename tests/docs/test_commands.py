@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from isodiff.cli import main, verbs
+from isodiff.cli import main
+from isodiff.cli.dispatch import verbs
 from isodiff.cli.parsing import parse
 
 ROOT = Path(__file__).parents[2]

@@ -14,6 +14,7 @@ from isodiff.cli.law_text import law_text
 from isodiff.cli.options import File, NumReplicates, Seed, Source, Text
 from isodiff.cli.verb import Answer
 from isodiff.errors import InputError, nearest
+from isodiff.files import storing
 from isodiff.record import Convention
 from isodiff.scaling import read_points
 from isodiff.scaling.columns import parse_columns
@@ -98,7 +99,8 @@ def run(
             result, conventions=under_each(source, lambda points: fit(points, 0), read)
         )
     if out is not None:
-        write_result(out, result)
+        with storing():
+            write_result(out, result)
     return Answer(to_json(result), law_text(result))
 
 

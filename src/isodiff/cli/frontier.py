@@ -13,26 +13,25 @@ from tyro.conf import Positional, arg
 from isodiff.bounds import Utf8
 from isodiff.cli.options import (
     AtLeastTwo,
-    Device,
     Flops,
     Folder,
     NumDraws,
+    NumWorkers,
     RunFolders,
     Seconds,
     Share,
+    StudyDevice,
     TokensPerSecond,
-    Workers,
     WorkerThreads,
 )
 from isodiff.cli.verb import Answer, resumable
 from isodiff.errors import InputError
-from isodiff.provenance import num_cores
 from isodiff.scaling.pareto_result import ENTROPY_FLOOR, FrontierResult
 from isodiff.scaling.sampler_points import SamplerPoint
 from isodiff.serialization import to_json
-from isodiff.study import workers as processes
 from isodiff.study.frontier import measure_frontier, stored_frontier, stored_settings
 from isodiff.study.study import FrontierSettings
+from isodiff.study.workers import Workers
 from isodiff.units import clock
 
 
@@ -50,9 +49,9 @@ def run(
     budget: Flops | None = None,
     alone: bool = False,
     out: Folder | None = None,
-    workers: Workers | None = None,
+    workers: NumWorkers | None = None,
     threads: WorkerThreads | None = None,
-    device: Device = "cpu",
+    device: StudyDevice = "cpu",
 ) -> Answer:
     """Measure speed and quality of runs with every sampler worth comparing; draw the frontier, say who wins.
 
@@ -73,7 +72,6 @@ def run(
         budget: Recommend from the runs trained within so many FLOPs.
         alone: Recommend for one text at a time rather than for the fastest batch.
         out: Folder of the results; by default the first of the runs, or the study that it belongs to.
-        workers: Points measured at the same time; by default as many as cores allow, one on an accelerator.
         threads: CPU threads of each worker; 1 by default.
     """
     if not runs:
@@ -90,9 +88,8 @@ def run(
     settings = _settings(stored, {name: value for name, value in asked.items() if value})
     before = stored.points[0] if stored else None
     threads = threads or (before.threads if before else 1)
-    count = max(1, num_cores() // threads) if device == "cpu" else 1
-    count = workers or (before.workers if before else count)
-    with processes.Workers(count, threads, place) as pool:
+    count = workers or (before.workers if before else None)
+    with Workers.on(device, place, count=count, threads=threads) as pool:
         found = measure_frontier(
             runs,
             place,

@@ -30,6 +30,7 @@ from isodiff.errors import InputError, nearest
 if TYPE_CHECKING:
     from isodiff.runs.build import Trained
     from isodiff.study.study import Study
+    from isodiff.study.workers import Workers
 
 Flops = Annotated[FlopCount, arg(metavar="FLOPS")]
 Seconds = Annotated[Interval, arg(metavar="SECONDS")]
@@ -67,9 +68,16 @@ Threads = Annotated[
     arg(metavar="N", help="CPU threads of the process; 0 leaves the machine's default."),
 ]
 WorkerThreads = Annotated[ThreadCount, arg(metavar="N", help="CPU threads of each worker.")]
-Workers = Annotated[
+NumWorkers = Annotated[
     ThreadCount,
-    arg(metavar="N", help="Runs trained at the same time; by default as many as cores allow."),
+    arg(
+        metavar="N",
+        help="Jobs done at the same time; by default as many as cores allow, or one for each GPU.",
+    ),
+]
+StudyDevice = Annotated[
+    DeviceName,
+    arg(metavar="DEVICE", help="cpu; cuda for a worker on every GPU; or one GPU, cuda:1, ..."),
 ]
 Shape = Annotated[
     Utf8, arg(metavar="SHAPE", help="A name of the ladder (25k, 113M), or DEPTHxWIDTHxHEADS.")
@@ -109,8 +117,9 @@ class _StudyPlace:
 
     out: Folder | None = None
     minutes: Minutes | None = None
-    workers: Workers | None = None
+    workers: NumWorkers | None = None
     threads: WorkerThreads = 1
+    device: StudyDevice = "cpu"
 
     def read(self, file: Path) -> tuple[Study, Path]:
         """The study of a YAML file or that comes along, and its folder."""
@@ -118,6 +127,12 @@ class _StudyPlace:
 
         study = read_study(_study_file(file))
         return study, self.out or Path("runs") / study.name
+
+    def workers_in(self, folder: Path) -> Workers:
+        """The processes that do its work, logging there."""
+        from isodiff.study.workers import Workers
+
+        return Workers.on(self.device, folder, count=self.workers, threads=self.threads)
 
 
 def _study_file(given: Path) -> Path:

@@ -38,16 +38,14 @@ def _study(study: StudyFile, place: StudyPlace) -> Answer:
     Time comes from timing a few steps of each kind here; the corpus is prepared if it is not yet.
     """
     from isodiff.cli.plan_text import plan_table
-    from isodiff.provenance import num_cores
     from isodiff.study.plan import corpus_folder, plan_study
-    from isodiff.study.workers import Workers
 
     wanted, folder = place.read(study)
-    count = place.workers or max(1, num_cores() // place.threads)
-    with Workers(count, place.threads, folder) as pool:
-        scaled, runs = plan_study(wanted, corpus_folder(wanted, folder), pool, place.minutes)
+    with place.workers_in(folder) as pool:
+        scale, runs = plan_study(wanted, corpus_folder(wanted, folder), pool, place.minutes)
     rows = [{**to_json(run), "memory_bytes": run.memory_bytes} for run in runs]
-    return Answer({"study": scaled.to_json(), "runs": rows}, plan_table(runs, count))
+    value = {"study": wanted.scaled(scale).to_json(), "runs": rows}
+    return Answer(value, plan_table(runs, len(pool.members)))
 
 
 def _budget(

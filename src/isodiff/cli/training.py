@@ -10,9 +10,8 @@ import torch
 
 from isodiff.cli.evaluation_text import bits_text, nats_text
 from isodiff.cli.options import Device, Folder, Seconds, Seed, Threads
-from isodiff.cli.verb import WorkFailed
 from isodiff.data.tokens import Corpus
-from isodiff.errors import printable
+from isodiff.errors import WorkFailed, printable
 from isodiff.progress import TrainingLine
 from isodiff.record import Record
 from isodiff.runs.spec import RunSpec

@@ -16,14 +16,6 @@ class Answer(NamedTuple):
     text: str
 
 
-class WorkFailed(Exception):
-    """The work itself failed, though the input was good: exit code 1, the record still on stdout."""
-
-    def __init__(self, message: str, value: dict[str, Any]) -> None:
-        super().__init__(message)
-        self.value = value
-
-
 @dataclass(frozen=True, kw_only=True)
 class Commands:
     """What a verb does, by the word that follows it: `isodiff plan study`.

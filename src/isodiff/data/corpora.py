@@ -7,7 +7,6 @@ stay in memory.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,7 +31,7 @@ from isodiff.data.subword import UntrainedBPE, tokenizer_for
 from isodiff.data.tokenizer import Tokenizer
 from isodiff.data.tokens import Corpus
 from isodiff.errors import InputError, printable
-from isodiff.files import write_text
+from isodiff.files import LOCK, exclusive, write_text
 
 _SHARD_TOKENS = 2**27
 # Text handed to the tokenizer at once, so that it can use all cores.
@@ -104,8 +103,27 @@ def prepare(
             exact_bytes=exact,
             splits={writer.split: writer.finish() for writer in writers},
         ).write(draft)
+        (draft / LOCK).unlink()
         draft.rename(out)
     return Corpus.open(out)
+
+
+def check_prepared(sources: Sequence[str | Path], out: Path, tokenizer: str) -> None:
+    """That the corpus in `out` is said to be of these sources and this tokenizer; no text is read.
+
+    Raises:
+        InputError: it is of others, or damaged.
+    """
+    manifest = read_manifest(out)
+    for what, asked, found in (
+        ("sources", tuple(map(source_name, sources)), manifest.source),
+        ("tokenizer", (tokenizer_for(tokenizer).name,), (manifest.tokenizer.name,)),
+    ):
+        if [one.removeprefix("hf:") for one in asked] != [one.removeprefix("hf:") for one in found]:
+            raise InputError(
+                f"{out} was made with {what} {', '.join(found)}, not {', '.join(asked)}; "
+                "choose another --out, or delete it first"
+            )
 
 
 def _training_texts(
@@ -211,10 +229,18 @@ def _check_same(
 
 @contextmanager
 def _draft_of(out: Path) -> Iterator[Path]:
-    """A folder beside `out` to work in; gone afterwards unless it was renamed."""
-    draft = out.absolute().parent / f".{out.name}.{os.getpid()}.tmp"
-    draft.mkdir(parents=True)
-    try:
-        yield draft
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    """A folder beside `out` to work in, held alone; gone afterwards unless it was renamed.
+
+    A process that was killed leaves its draft behind, and the next one for the same `out` clears it.
+    """
+    draft = out.absolute().parent / f".{out.name}.tmp"
+    with exclusive(draft):
+        for left in draft.iterdir():
+            if left.is_dir():
+                shutil.rmtree(left)
+            elif left.name != LOCK:
+                left.unlink()
+        try:
+            yield draft
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)

@@ -23,7 +23,7 @@ from isodiff.errors import InputError
 from isodiff.evaluate.batching import same_shape
 from isodiff.families.base import UNDECIDED, Family, Sampler
 from isodiff.families.sampling import sample
-from isodiff.files import write_text
+from isodiff.files import storing, write_text
 from isodiff.network.view import Denoiser
 from isodiff.provenance import provenance
 from isodiff.rng import Streams
@@ -172,7 +172,8 @@ def evaluate_answers(
         for question, text, answer, is_right in zip(questions, texts, written, right, strict=True)
     ]
     path = run.folder / "answers.jsonl"
-    write_text(path, "".join(json.dumps(line) + "\n" for line in to_json(lines)))
+    with storing():
+        write_text(path, "".join(json.dumps(line) + "\n" for line in to_json(lines)))
     nfe = sum(one.nfe for one in written)
     result = TaskResult(
         task=task,
@@ -186,7 +187,8 @@ def evaluate_answers(
         protocol=f"written answers, right where they end with #### and the number, seed {seed}",
         provenance=provenance(),
     )
-    write_result(run.folder / "tasks" / f"{task}.json", result)
+    with storing():
+        write_result(run.folder / "tasks" / f"{task}.json", result)
     return AnswersResult(
         **vars(accuracy),
         sampler=asdict(sampler),

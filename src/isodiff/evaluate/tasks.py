@@ -25,6 +25,7 @@ from isodiff.evaluate.items import read_items, tokenize_items
 from isodiff.evaluate.scoring import Scorer
 from isodiff.evaluate.sequential_test import StoppingRule
 from isodiff.families.base import kind_and_law
+from isodiff.files import storing
 from isodiff.json_lines import MalformedLine
 from isodiff.provenance import provenance
 from isodiff.runs.build import Trained
@@ -271,5 +272,6 @@ def run_task(
     named = {"task": task.name, "run": run.spec.id, "family": run.family.name, "file": path.name}
     whole = replace(task.measure(file), **named)
     stored = replace(whole, asked=settings, provenance=provenance())
-    write_result(run.folder / "tasks" / f"{task.name}.json", stored)
+    with storing():
+        write_result(run.folder / "tasks" / f"{task.name}.json", stored)
     return replace(whole, items=None) if isinstance(whole, ChoiceResult) else whole

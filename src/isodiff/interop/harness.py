@@ -22,6 +22,7 @@ from lm_eval.tasks.manager import TaskDict
 from isodiff.errors import InputError, nearest, reason
 from isodiff.evaluate.tasks import TaskSettings
 from isodiff.families.base import kind_and_law
+from isodiff.files import storing
 from isodiff.interop.lm_eval import DRAWS_PER_REQUEST, IsodiffModel
 from isodiff.intervals import SuccessRate
 from isodiff.provenance import provenance
@@ -82,7 +83,8 @@ def run_harness(
     result = _scored(whole, found, [*loaded["tasks"]])
     for one in _with_scores(result):
         stored = dataclasses.replace(one, provenance=provenance())
-        write_result(run.folder / "tasks" / f"{one.task}.json", stored)
+        with storing():
+            write_result(run.folder / "tasks" / f"{one.task}.json", stored)
     return result
 
 

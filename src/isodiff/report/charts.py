@@ -17,7 +17,7 @@ import altair as alt
 import vl_convert
 from scipy.optimize import isotonic_regression
 
-from isodiff.files import write_bytes, write_text
+from isodiff.files import storing, write_bytes, write_text
 from isodiff.report.theme import INK, color, config, dash, shape
 
 Chart = Any
@@ -185,6 +185,7 @@ def inline(drawn: str, key: str) -> str:
 def write_drawing(drawn: str, stem: Path) -> list[Path]:
     """Write `stem`.svg and `stem`.png; returns both."""
     paths = [stem.with_suffix(".svg"), stem.with_suffix(".png")]
-    write_text(paths[0], drawn + "\n")
-    write_bytes(paths[1], vl_convert.svg_to_png(drawn, scale=_SCALE))
+    with storing():
+        write_text(paths[0], drawn + "\n")
+        write_bytes(paths[1], vl_convert.svg_to_png(drawn, scale=_SCALE))
     return paths

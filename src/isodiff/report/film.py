@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isodiff.files import write_text
+from isodiff.files import storing, write_text
 from isodiff.report.theme import document
 
 SHOWN = 8
@@ -62,7 +62,8 @@ class Film:
 
 def write_film(path: Path, film: Film) -> None:
     """Write the page."""
-    write_text(path, film_page(film))
+    with storing():
+        write_text(path, film_page(film))
 
 
 def film_page(film: Film) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from isodiff.errors import InputError
-from isodiff.files import write_text
+from isodiff.files import storing, write_text
 from isodiff.report.blocks import Figure, Section
 from isodiff.report.charts import inline, specification, svg, write_drawing
 from isodiff.report.sections.benchmarks import benchmarks_section
@@ -97,7 +97,8 @@ def build_report(
         _article(study, f"s{i}", place if len(studies) == 1 else place / f"{i}", written)
         for i, study in enumerate(studies, 1)
     ]
-    write_text(page, _html(articles, page.parent))
+    with storing():
+        write_text(page, _html(articles, page.parent))
     return BuiltReport(
         report=str(page),
         verdict="\n\n".join(map(verdict_text, studies)),

@@ -12,9 +12,9 @@ from isodiff.record import Record
 from isodiff.scaling.laws.isoflop_result import IsoflopFamily, IsoflopResult
 from isodiff.scaling.laws.law import LawResult, registered
 from isodiff.scaling.pareto_result import FrontierResult
-from isodiff.scaling.points import family_labels
+from isodiff.scaling.points import family_labels, variants
 from isodiff.serialization import canonical, from_json, read_result, read_sealed
-from isodiff.study_record import SampledTexts, StudyRecord
+from isodiff.study_record import SampledTexts, StudyRecord, read_samples
 
 _Result = TypeVar("_Result")
 
@@ -97,7 +97,7 @@ def read_study_folder(path: Path) -> StudyFolder:
         study=study,
         runs=tuple(map(StudyRun, records, _labels(records), files)),
         laws=_laws(path),
-        samples=_samples(path / "samples.json"),
+        samples=read_samples(path / "samples.json"),
         frontier=_optional(FrontierResult, path / "frontier.json"),
     )
     return _ordered(found)
@@ -105,10 +105,6 @@ def read_study_folder(path: Path) -> StudyFolder:
 
 def _optional(kind: type[_Result], file: Path) -> _Result | None:
     return read_result(kind, file) if file.exists() else None
-
-
-def _samples(file: Path) -> dict[str, SampledTexts]:
-    return read_result(dict[str, SampledTexts], file) if file.exists() else {}
 
 
 def _laws(path: Path) -> dict[str, LawResult]:
@@ -132,14 +128,13 @@ def _law(file: Path, name: str, kind: type[LawResult]) -> LawResult:
 
 def _labels(records: Sequence[Record]) -> list[str]:
     """The family each run counts for, under the names that a fit of the finished runs gives."""
-    every = family_labels([record.spec.family for record in records])
-    done = [record.spec.family for record in records if record.status == "done"]
-    fitted = {
-        canonical(family): label for family, label in zip(done, family_labels(done), strict=True)
-    }
+    compared = variants([record.spec for record in records])
+    done = [i for i, record in enumerate(records) if record.status == "done"]
+    fitted = family_labels(variants([records[i].spec for i in done]))
+    names = {canonical(compared[i]): label for i, label in zip(done, fitted, strict=True)}
     return [
-        fitted.get(canonical(record.spec.family), label)
-        for record, label in zip(records, every, strict=True)
+        names.get(canonical(one), label)
+        for one, label in zip(compared, family_labels(compared), strict=True)
     ]
 
 

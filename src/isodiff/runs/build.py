@@ -143,7 +143,7 @@ class Trained:
 def load(folder: Path, *, corpus: Path | None = None, device: str = "cpu") -> Trained:
     """The newest weights of the run in `folder` (averaged ones where the recipe averages).
 
-    The corpus gives the tokenizer; it is looked for where the run was trained unless `corpus` is given.
+    The corpus gives the tokenizer; without `corpus` it is looked for by runs/location.py.
 
     Raises:
         InputError: no run or no whole checkpoint there, or a corpus of another tokenizer.

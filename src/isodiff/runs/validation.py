@@ -39,9 +39,36 @@ def evaluate(
     pieces: Pieces = anew,
 ) -> HeldOutLoss:
     """Average over `windows` windows of `length` tokens and `draws` noise draws of each."""
+    draws = 1 if family.kind == "exact" else draws
+    nats, num_bytes = window_nats(
+        family,
+        denoiser,
+        tokens,
+        length=length,
+        windows=windows,
+        draws=draws,
+        device=device,
+        batch_size=batch_size,
+        pieces=pieces,
+    )
+    return held_out_loss(family, nats, num_bytes.sum(), length, "windows", draws)
+
+
+def window_nats(
+    family: Family | SamplerLaw,
+    denoiser: Denoiser,
+    tokens: TokenStream,
+    *,
+    length: int,
+    windows: int,
+    draws: int,
+    device: torch.device | str = "cpu",
+    batch_size: int = 64,
+    pieces: Pieces = anew,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Nats and bytes of each window: the same windows, under the same noise, for every run of this text."""
     windows = min(windows, tokens.num_windows(length))
     chosen = np.sort(np.random.default_rng(_SEED).permutation(tokens.num_windows(length))[:windows])
-    draws = 1 if family.kind == "exact" else draws
 
     def scored(rows: range) -> list[tuple[float, int]]:
         ids = tokens.gather(chosen[rows.start : rows.stop], length)
@@ -54,7 +81,7 @@ def evaluate(
         rows = range(start, min(start + batch_size, windows))
         each += pieces(len(rows), partial(scored, rows))
     nats, num_bytes = np.array(each).T
-    return held_out_loss(family, nats, num_bytes.sum(), length, "windows", draws)
+    return nats, num_bytes
 
 
 def mean_nats(

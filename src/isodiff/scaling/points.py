@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from isodiff.errors import InputError
-from isodiff.record import Convention, Kind, Record
-from isodiff.serialization import from_json
+from isodiff.record import Convention, Kind, Record, RecordedSpec, canonical
+from isodiff.serialization import from_json, to_json
 
 Parameters = Literal["non_embedding", "core", "total"]
 _SAME_BUDGET = 1.03
@@ -77,7 +77,7 @@ def record_points(
         for key in ("corpus", "length", "validation")
         if any(getattr(record.spec, key) != getattr(done[0].spec, key) for record in done)
     ]
-    labels = family_labels([record.spec.family for record in done])
+    labels = family_labels(variants([record.spec for record in done]))
     points = tuple(
         _record_point(record, label, flops, parameters)
         for record, label in zip(done, labels, strict=True)
@@ -108,6 +108,26 @@ def _record_point(
                 f"the record of run {record.id} cannot be fitted (it has no {name}); train it again"
             )
     return from_json(Point, values, f"run {record.id}", mend="")
+
+
+def variants(specs: Sequence[RecordedSpec]) -> list[dict[str, Any]]:
+    """What is compared in each run: its family's options, and the fields of the recipe that were swept.
+
+    A field was swept where runs differ in it that agree in all but their recipes.
+    """
+    alike: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for spec in specs:
+        rest = to_json(spec) | {"recipe": None}
+        alike[canonical(rest)].append(spec.recipe or {})
+    swept = {
+        name
+        for recipes in alike.values()
+        for name in set().union(*recipes)
+        if len({canonical(recipe.get(name)) for recipe in recipes}) > 1
+    }
+    return [
+        {**spec.family, **{name: (spec.recipe or {}).get(name) for name in swept}} for spec in specs
+    ]
 
 
 def family_labels(families: Sequence[Any]) -> list[str]:

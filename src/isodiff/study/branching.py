@@ -23,13 +23,20 @@ class BranchPoint(NamedTuple):
     step: int = 0
 
 
-def with_shared_warmup(specs: Sequence[RunSpec], steps: Sequence[float]) -> list[RunSpec]:
-    """The runs with the steps of their warm-up filled in where budgets have to share it."""
+def with_shared_warmup(
+    specs: Sequence[RunSpec], steps: Sequence[float], known: Sequence[RunSpec] = ()
+) -> list[RunSpec]:
+    """The runs with the steps of their warm-up filled in where budgets have to share it.
+
+    A run of `known` settles those of runs that differ from it in nothing but their budgets.
+    """
     found = list(specs)
+    settled = {_kind(one, warm=False): one.recipe.warmup_steps for one in known}
     for group in _alike(specs):
         recipe = specs[group[0]].recipe
         if recipe.schedule == "wsd" and recipe.warmup_steps is None:
-            warmup = recipe.warmup_of(min(steps[i] for i in group))
+            warmup = settled.get(_kind(specs[group[0]], warm=False))
+            warmup = warmup or recipe.warmup_of(min(steps[i] for i in group))
             recipe = dataclasses.replace(recipe, warmup_steps=warmup)
             for i in group:
                 found[i] = dataclasses.replace(specs[i], recipe=recipe)
@@ -54,6 +61,11 @@ def _alike(specs: Sequence[RunSpec]) -> list[list[int]]:
     """Indices of runs that differ in nothing but their budgets."""
     groups: dict[str, list[int]] = {}
     for index, spec in enumerate(specs):
-        kind = dataclasses.replace(spec, budget=1.0)
-        groups.setdefault(canonical(kind.to_json()), []).append(index)
+        groups.setdefault(_kind(spec), []).append(index)
     return list(groups.values())
+
+
+def _kind(spec: RunSpec, *, warm: bool = True) -> str:
+    """All of a spec but its budget, and but for the steps of its warm-up unless `warm`."""
+    recipe = spec.recipe if warm else dataclasses.replace(spec.recipe, warmup_steps=None)
+    return canonical(dataclasses.replace(spec, budget=1.0, recipe=recipe).to_json())

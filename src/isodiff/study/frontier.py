@@ -14,19 +14,24 @@ from pathlib import Path
 from typing import Any
 
 from isodiff.errors import InputError
+from isodiff.files import storing
 from isodiff.progress import ProgressLine
 from isodiff.provenance import provenance
 from isodiff.record import HeldOutLoss, Record, find_records, identity
 from isodiff.scaling.pareto_result import ENTROPY_FLOOR, FrontierResult, frontier_result
-from isodiff.scaling.points import family_labels
+from isodiff.scaling.points import family_labels, variants
 from isodiff.scaling.sampler_points import MeasuredSampler, SamplerPoint, TextStatistics, steady
 from isodiff.serialization import read_result, to_json, write_result
 from isodiff.study.jobs import ListSamplers, MeasurePoint, SamplerSetting, ScoreHeldOut
 from isodiff.study.study import FrontierSettings, Study
-from isodiff.study.workers import Workers
+from isodiff.study.workers import JobFailed, Workers
 
 _CALLS, _SCORING = 7, 0.6
 """Calls of full length that a point takes, and seconds to score its texts: for planning only."""
+
+
+class NoReferenceModel(InputError):
+    """None of the runs can score texts: their families have bounds only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ def runs_to_sample(
     records = {f: r for f, r in find_records(paths).items() if r.validation is not None}
     if not records:
         raise InputError(f"no finished run under {', '.join(map(str, paths))}; train some first")
-    labels = family_labels([record.spec.family for record in records.values()])
+    labels = family_labels(variants([record.spec for record in records.values()]))
     every = [
         SampledRun(folder, record, label)
         for (folder, record), label in zip(records.items(), labels, strict=True)
@@ -122,6 +127,7 @@ def measure_frontier(
 
     Raises:
         InputError: no finished run, no reference model, or a point that cannot be measured.
+        JobFailed: a worker failed. The points that were measured are kept.
     """
     stored = stored_frontier(out)
     before = stored_settings(stored).get("reference_model") or ""
@@ -129,14 +135,12 @@ def measure_frontier(
         reference_model = before
     chosen, strongest = runs_to_sample(paths, before)
     if reference_model is None and strongest is None:
-        raise InputError(
+        raise NoReferenceModel(
             "no run here has an exact likelihood to score texts with; give --reference-model RUN or hf:NAME"
         )
     name = reference_model or str(strongest.folder if strongest else "")
     # First of all, so that a reference model that cannot score ends it before anything is sampled.
-    scoring = ScoreHeldOut(
-        folder=chosen[0].folder, reference_model=name, texts=settings.held_out, device=device
-    )
+    scoring = ScoreHeldOut(folder=chosen[0].folder, reference_model=name, texts=settings.held_out)
     file = out / "frontier" / "held_out" / f"{_id(scoring)}.json"
     if not file.exists():
         write_result(file, pool.ask(scoring))
@@ -144,8 +148,8 @@ def measure_frontier(
     runs, jobs = _point_jobs(chosen, name, settings, pool, device)
     files = [out / "frontier" / f"{_id(job)}.json" for job in jobs]
     waiting = [i for i, file in enumerate(files) if not _measured(file)]
-    _measure_points([jobs[i] for i in waiting], [files[i] for i in waiting], pool)
-    measured = [read_result(MeasuredSampler, file) for file in files]
+    new = _measure_points([jobs[i] for i in waiting], [files[i] for i in waiting], pool)
+    measured = [new[file] if file in new else read_result(MeasuredSampler, file) for file in files]
     found = frontier_result(
         [
             SamplerPoint(**vars(point), family=run.label, budget=run.budget)
@@ -161,7 +165,8 @@ def measure_frontier(
     if stored is not None and to_json(replace(stored, provenance=None)) == to_json(found):
         return stored
     found = replace(found, provenance=provenance())
-    write_result(out / "frontier.json", found)
+    with storing():
+        write_result(out / "frontier.json", found)
     return found
 
 
@@ -236,8 +241,15 @@ def _id(job: MeasurePoint | ScoreHeldOut) -> str:
     return identity(key)
 
 
-def _measure_points(jobs: Sequence[MeasurePoint], files: Sequence[Path], pool: Workers) -> None:
-    """Every job's answer into its file; the first error ends the measurement."""
+def _measure_points(
+    jobs: Sequence[MeasurePoint], files: Sequence[Path], pool: Workers
+) -> dict[Path, MeasuredSampler]:
+    """Every job's answer, which goes into its file too.
+
+    Raises:
+        InputError, JobFailed: some could not be measured; the others' files are written.
+    """
+    found: dict[Path, MeasuredSampler] = {}
     errors: list[Exception] = []
     line = ProgressLine(
         lambda line: f"{line.done:.0f}/{len(jobs)} points of the frontier, ETA {line.eta}",
@@ -248,10 +260,14 @@ def _measure_points(jobs: Sequence[MeasurePoint], files: Sequence[Path], pool: W
         if isinstance(answer, Exception):
             errors.append(answer)
             return
-        write_result(files[index], answer)
+        with storing():
+            write_result(files[index], answer)
+        found[files[index]] = answer
         line.advance()
 
-    pool.share(jobs, finished, lambda index, share: None)
+    pool.share(jobs, finished)
     line.close(leave=bool(jobs) and not errors)
     if errors:
-        raise InputError(f"the frontier could not be measured: {errors[0]}")
+        kind = InputError if isinstance(errors[0], InputError) else JobFailed
+        raise kind(f"{len(errors)} of {len(jobs)} points were not measured: {errors[0]}")
+    return found

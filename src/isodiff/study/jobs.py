@@ -25,6 +25,11 @@ class Job(Generic[A]):
 
     answer: ClassVar[Any]
 
+    @property
+    def what(self) -> str:
+        """What it is, for people."""
+        return type(self).__name__
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSeconds:
@@ -98,13 +103,32 @@ class PlannedRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ListDevices(Job[list[str]]):
+    """The devices that "cuda" stands for, or the one that is named."""
+
+    answer = list[str]
+    device: str
+
+    @property
+    def what(self) -> str:
+        """What it is, for people."""
+        return "looking for devices"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DescribeRuns(Job[list[PlannedRun]]):
-    """Complete drafts of specs and count what they take; `loose` lets budgets be too small."""
+    """Complete drafts of specs and count what they take; see `plan.described`."""
 
     answer = list[PlannedRun]
     corpus: Path
     drafts: list[dict[str, Any]]
     loose: bool
+    known: list[AnySpec]
+
+    @property
+    def what(self) -> str:
+        """What it is, for people."""
+        return "counting runs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +139,11 @@ class CalibrateSteps(Job[StepSeconds]):
     corpus: Path
     spec: AnySpec
     precision: Precision | None
+
+    @property
+    def what(self) -> str:
+        """What it is, for people."""
+        return f"timing {self.spec.family['name']} at shape {self.spec.shape}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +166,11 @@ class TrainRun(Job[RunOutcome]):
     flops: float
     precision: Precision | None
 
+    @property
+    def what(self) -> str:
+        """What it is, for people."""
+        return f"run {self.spec.id}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnTexts:
@@ -154,6 +188,11 @@ class DrawTexts(Job[DrawnTexts]):
     folder: Path
     texts: int
     steps: int
+
+    @property
+    def what(self) -> str:
+        """What it is, for people."""
+        return f"samples of run {self.folder.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +213,11 @@ class ListSamplers(Job[list[list[SamplerSetting]]]):
     length: int
     steps: list[int] | None
 
+    @property
+    def what(self) -> str:
+        """What it is, for people."""
+        return "listing samplers"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreHeldOut(Job[TextStatistics]):
@@ -183,12 +227,19 @@ class ScoreHeldOut(Job[TextStatistics]):
     folder: Path
     reference_model: str
     texts: int
-    device: str
+
+    @property
+    def what(self) -> str:
+        """What it is, for people."""
+        return "scoring held-out text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasurePoint(Job[MeasuredSampler]):
-    """Speed and quality of a run with a sampler. A point's file is named by the hash of this JSON."""
+    """Speed and quality of a run with a sampler. A point's file is named by the hash of this JSON.
+
+    `device` is the kind that was asked for; each worker has its own.
+    """
 
     answer = MeasuredSampler
     folder: Path
@@ -201,3 +252,8 @@ class MeasurePoint(Job[MeasuredSampler]):
     call_seconds: float
     device: str
     workers: int
+
+    @property
+    def what(self) -> str:
+        """What it is, for people."""
+        return f"a point of the frontier (run {self.folder.name}, {self.variant})"

@@ -8,15 +8,22 @@ from pathlib import Path
 from isodiff.errors import InputError, without_folders
 from isodiff.scaling.laws.law import Law, LawResult, registered
 from isodiff.scaling.point_sources import read_points
+from isodiff.scaling.points import Points
 from isodiff.scaling.sensitivity import under_each
 from isodiff.serialization import write_result
 
 
 def fit_all(out: Path, bootstrap: int) -> None:
-    """Write every law of the finished runs; a study too small for one says why instead."""
+    """Write every law of the finished runs; a study too small for one says why instead.
+
+    Raises:
+        InputError: the records cannot be read.
+    """
+    runs = [str(out / "runs")]
+    points = read_points(runs, flops="exact", parameters="non_embedding")
     for name, law in registered().items():
         try:
-            result = _fit(law, [str(out / "runs")], bootstrap)
+            result = _fit(law, points, runs, bootstrap)
         except InputError as error:
             why = without_folders(str(error))
             write_result(out / law.path, {"law": name, "families": {}, "warnings": [why]})
@@ -24,8 +31,7 @@ def fit_all(out: Path, bootstrap: int) -> None:
             write_result(out / law.path, result)
 
 
-def _fit(law: Law, runs: list[str], bootstrap: int) -> LawResult:
-    points = read_points(runs, flops="exact", parameters="non_embedding")
+def _fit(law: Law, points: Points, runs: list[str], bootstrap: int) -> LawResult:
     law.applies(points)
     result = law.fit(points, bootstrap=bootstrap, seed=0).result()
     if not law.by_convention:

@@ -30,11 +30,13 @@ class StudyPlan:
         id: hash of what was asked.
         study: the study's JSON, budgets scaled to the clock.
         minutes: the time allowed, if it was limited.
+        scale: the factor on its budgets that this came to.
     """
 
     id: str
     study: dict[str, Any] = field(default_factory=dict)
     minutes: float | None = None
+    scale: float | None = None
     runs: tuple[PlannedRun, ...]
 
 
@@ -43,11 +45,13 @@ def corpus_folder(study: Study, out: Path) -> Path:
     source = study.corpus
     if source.prepared is not None:
         return Path(source.prepared)
-    from isodiff.data.corpora import prepare
+    from isodiff.data.corpora import check_prepared, prepare
 
     sources = [source.source] if isinstance(source.source, str) else list(source.source or [])
     folder = out / "corpus"
-    if not folder.exists():
+    if folder.exists():
+        check_prepared(sources, folder, source.tokenizer)
+    else:
         print(f"preparing the corpus in {folder}", file=sys.stderr)
         prepare(sources, folder, tokenizer=source.tokenizer, separator=source.separator)
     return folder
@@ -55,8 +59,8 @@ def corpus_folder(study: Study, out: Path) -> Path:
 
 def plan_study(
     study: Study, corpus: Path, workers: Workers, minutes: float | None
-) -> tuple[Study, list[PlannedRun]]:
-    """The study, its budgets scaled so that calibration and all runs end within `minutes`, and its runs.
+) -> tuple[float, list[PlannedRun]]:
+    """The factor on all budgets at which calibration and all runs end within `minutes`, and the runs with it.
 
     Raises:
         InputError: a budget is too small for a shape, or the minutes are too few for the study.
@@ -64,7 +68,7 @@ def plan_study(
     loose = described(study, corpus, workers, loose=minutes is not None)
     began = time.monotonic()
     seconds = calibrated(loose, corpus, workers)
-    count = len(workers.members)
+    count, factor = len(workers.members), 1.0
     if minutes is not None:
         spent = (time.monotonic() - began) / 60
         left = max(0.0, minutes - spent)
@@ -77,17 +81,30 @@ def plan_study(
                 f"{shortest * factor:.0f} steps to the largest shapes; "
                 f"runs need >= {MIN_STEPS}: allow {need} minutes or drop shapes"
             )
-        study = study.scaled(factor)
-    runs = [
-        dataclasses.replace(run, seconds=run.wall_seconds(seconds[speed_key(run.spec)]))
-        for run in described(study, corpus, workers, loose=False)
-    ]
-    return study, runs
+    runs = described(study.scaled(factor), corpus, workers)
+    return factor, [timed(run, seconds) for run in runs]
 
 
-def described(study: Study, corpus: Path, workers: Workers, *, loose: bool) -> list[PlannedRun]:
-    """Every run with its counts but without its time; `loose` lets budgets be too small."""
-    runs = workers.ask(DescribeRuns(corpus=corpus, drafts=study.drafts(), loose=loose))
+def described(
+    study: Study,
+    corpus: Path,
+    workers: Workers,
+    *,
+    loose: bool = False,
+    known: Sequence[RunSpec] = (),
+) -> list[PlannedRun]:
+    """Every run with its counts but without its time.
+
+    Args:
+        study: asks for the runs.
+        corpus: their text.
+        workers: count.
+        loose: let budgets be too small.
+        known: runs of the study that there are already, whose warm-up the others take.
+    """
+    drafts = study.drafts()
+    job = DescribeRuns(corpus=corpus, drafts=drafts, loose=loose, known=list(known))
+    runs = workers.ask(job)
     first: dict[str, PlannedRun] = {}
     for run in runs:
         if first.setdefault(run.id, run) is not run:
@@ -96,6 +113,11 @@ def described(study: Study, corpus: Path, workers: Workers, *, loose: bool) -> l
                 "name each family with its options once"
             )
     return runs
+
+
+def timed(run: PlannedRun, seconds: Mapping[str, StepSeconds]) -> PlannedRun:
+    """The run with the wall time that its kind of steps takes."""
+    return dataclasses.replace(run, seconds=run.wall_seconds(seconds[speed_key(run.spec)]))
 
 
 def speed_key(spec: RunSpec) -> str:
@@ -107,7 +129,11 @@ def speed_key(spec: RunSpec) -> str:
 def calibrated(
     runs: Sequence[PlannedRun], corpus: Path, workers: Workers
 ) -> dict[str, StepSeconds]:
-    """Seconds of every kind of run by `speed_key`, measured with all workers busy, as they will be."""
+    """Seconds of every kind of run by `speed_key`, measured with all workers busy, as they will be.
+
+    Raises:
+        JobFailed: a kind cannot be timed.
+    """
     kinds = {speed_key(run.spec): run for run in runs}
     jobs = [
         CalibrateSteps(corpus=corpus, spec=run.spec, precision=run.precision)
@@ -122,9 +148,7 @@ def calibrated(
         found[names[index]] = answer
 
     print(f"timing {len(jobs)} kinds of steps", file=sys.stderr)
-    workers.share(jobs, done, lambda index, share: None)
-    if len(found) < len(names):
-        raise InputError("calibration failed; see the worker logs in the study's folder")
+    workers.share(jobs, done)
     return found
 
 

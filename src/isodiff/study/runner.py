@@ -11,31 +11,36 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from isodiff.data.manifest import read_manifest
-from isodiff.errors import InputError, without_folders
+from isodiff.errors import InputError, WorkFailed, without_folders
 from isodiff.files import exclusive
 from isodiff.progress import ProgressLine
-from isodiff.provenance import num_cores, provenance
+from isodiff.provenance import provenance
 from isodiff.record import (
     ParameterCounts,
     Record,
     RecordedSpec,
     RunFlops,
-    identity,
     read_records,
 )
-from isodiff.serialization import from_json, read_result, write_result
-from isodiff.study.frontier import expected_seconds, measure_frontier
+from isodiff.runs.location import point_to
+from isodiff.serialization import from_json, write_result
+from isodiff.study.frontier import NoReferenceModel, expected_seconds, measure_frontier
 from isodiff.study.jobs import DrawTexts, PlannedRun, RunOutcome, TrainRun
 from isodiff.study.laws import fit_all
-from isodiff.study.plan import StudyPlan, corpus_folder, plan_study
+from isodiff.study.plan import StudyPlan, corpus_folder
+from isodiff.study.settled import is_done, settled
 from isodiff.study.study import Study
 from isodiff.study.workers import JobFailed, Workers
-from isodiff.study_record import CorpusRecord, SampledTexts, StudyFlops, StudyRecord
+from isodiff.study_record import (
+    CorpusRecord,
+    SampledTexts,
+    StudyFlops,
+    StudyRecord,
+    read_samples,
+)
 from isodiff.units import clock, scientific
-from isodiff.upgrade import as_first_named
 
 _RESERVE_SECONDS = 25.0  # for samples, fits and the report; the frontier's time is added
 
@@ -45,75 +50,54 @@ def run_study(
     out: Path,
     *,
     minutes: float | None,
-    workers: int | None = None,
-    threads: int = 1,
+    pool: Workers,
     bootstrap: int = 1000,
-) -> None:
-    """Everything from text to the files that a report is made of.
+) -> list[str]:
+    """Everything from text to the files that a report is made of; returns what failed, in words.
+
+    What fails takes nothing with it: the others go on, files of earlier starts stay as they are, and the
+    same command tries again.
 
     Raises:
         InputError: the study cannot run as written, or `out` holds another one.
+        WorkFailed: it could not be planned, or no run has ended.
     """
     began = time.monotonic()
-    count = workers or max(1, num_cores() // threads)
-    with exclusive(out), Workers(count, threads, out) as pool:
+    with exclusive(out):
         corpus = corpus_folder(study, out)
-        made = _settled(study, out, corpus, pool, minutes, began)
-        _train_all(made.runs, out, corpus, pool)
-        _sample_best(study, out, pool)
-        _measure_samplers(study, out, pool)
+        point_to(corpus, out / "runs")
+        made = settled(
+            study, out, corpus, pool, minutes, lambda: _time_left(study, pool, minutes, began)
+        )
+        failed = _train_all(made.runs, out, corpus, pool)
+        if not any(is_done(out, run) for run in made.runs):
+            raise WorkFailed(f"all {len(made.runs)} runs failed, the first by this: {failed[0]}")
+        failed += _sample_best(study, out, pool)
+        failed += _measure_samplers(study, out, pool)
         _write_study(study, out, corpus, made, time.monotonic() - began)
     fit_all(out, bootstrap)
+    return failed
 
 
-def _settled(
-    study: Study, out: Path, corpus: Path, pool: Workers, minutes: float | None, began: float
-) -> StudyPlan:
-    """The plan of `out/plan.json`, made now if this is the first start."""
-    wanted = identity({"study": as_first_named(study.to_json()), "minutes": minutes})
-    file = out / "plan.json"
-    if file.exists():
-        found = read_result(StudyPlan, file)
-        if found.id != wanted:
-            raise InputError(
-                f"{out} holds another study (or the same with other settings); choose another --out, "
-                f"or delete {out} to start again"
-            )
-        return found
-    left = None
-    if minutes is not None:
-        # What has passed so far is part of what the user allowed.
-        after = _RESERVE_SECONDS + expected_seconds(study, pool)
-        left = minutes - (time.monotonic() - began + after) / 60
-        if left <= 0:
-            raise InputError(
-                f"--minutes {minutes:g} is too little: {clock(after)} of it go to samples, frontier and "
-                "report; allow more, or fewer samplers (frontier.steps, frontier: null)"
-            )
-    scaled, runs = plan_study(study, corpus, pool, left)
-    found = StudyPlan(
-        id=wanted, study=_given_away(scaled.to_json()), minutes=minutes, runs=tuple(runs)
-    )
-    write_result(file, found)
-    return found
+def _time_left(study: Study, pool: Workers, minutes: float | None, began: float) -> float | None:
+    """Minutes for training: those allowed, less those that have passed and those of all that comes after."""
+    if minutes is None:
+        return None
+    after = _RESERVE_SECONDS + expected_seconds(study, pool)
+    left = minutes - (time.monotonic() - began + after) / 60
+    if left <= 0:
+        raise InputError(
+            f"--minutes {minutes:g} is too little: {clock(after)} of it go to samples, frontier and "
+            "report; allow more, or fewer samplers (frontier.steps, frontier: null)"
+        )
+    return left
 
 
-def _given_away(study: dict[str, Any]) -> dict[str, Any]:
-    """The JSON of a study without the folders in which its text lies."""
-    corpus = {
-        key: [without_folders(one) for one in value]
-        if isinstance(value, list)
-        else value and without_folders(value)
-        for key, value in study["corpus"].items()
-    }
-    return {**study, "corpus": corpus}
-
-
-def _train_all(runs: Sequence[PlannedRun], out: Path, corpus: Path, pool: Workers) -> None:
+def _train_all(runs: Sequence[PlannedRun], out: Path, corpus: Path, pool: Workers) -> list[str]:
     """Train every run that has no record yet, longest first; a failed run is recorded and passed over."""
-    waiting = sorted((r for r in runs if not _done(out, r)), key=lambda r: -r.seconds)
+    waiting = sorted((r for r in runs if not is_done(out, r)), key=lambda r: -r.seconds)
     if not waiting:
-        return
+        return []
     jobs = [
         TrainRun(
             spec=run.spec,
@@ -127,6 +111,7 @@ def _train_all(runs: Sequence[PlannedRun], out: Path, corpus: Path, pool: Worker
     ]
     progress = _StudyProgress(waiting, len(runs))
     unfinished = {run.id for run in waiting}
+    failed: list[str] = []
 
     def finished(index: int, answer: RunOutcome | Exception) -> None:
         run = waiting[index]
@@ -134,6 +119,7 @@ def _train_all(runs: Sequence[PlannedRun], out: Path, corpus: Path, pool: Worker
         if isinstance(answer, Exception):
             write_result(out / "runs" / run.id / "record.json", _failure(run, str(answer)))
             progress.finish(index, "failed", str(answer))
+            failed.append(f"run {run.id} failed: {answer}")
         else:
             progress.finish(index, answer.status, answer.message)
 
@@ -144,6 +130,7 @@ def _train_all(runs: Sequence[PlannedRun], out: Path, corpus: Path, pool: Worker
 
     pool.share(jobs, finished, progress.advance, ready)
     progress.line.close(leave=True)
+    return failed
 
 
 class _StudyProgress:
@@ -179,11 +166,6 @@ def begun(out: Path, run: PlannedRun) -> bool:
     return any((out / "runs" / run.id / "checkpoint").glob("step_*"))
 
 
-def _done(out: Path, run: PlannedRun) -> bool:
-    file = out / "runs" / run.id / "record.json"
-    return file.exists() and read_result(Record, file).status != "failed"
-
-
 def _failure(run: PlannedRun, message: str) -> Record:
     return Record(
         id=run.id,
@@ -196,13 +178,14 @@ def _failure(run: PlannedRun, message: str) -> Record:
     )
 
 
-def _sample_best(study: Study, out: Path, pool: Workers) -> None:
-    """Texts from each family's best run at its largest budget, into samples.json."""
+def _sample_best(study: Study, out: Path, pool: Workers) -> list[str]:
+    """Texts from each family's best run at its largest budget, into samples.json; returns what failed."""
     best: dict[str, Record] = {}
     done = [record for record in read_records([out / "runs"]) if record.validation is not None]
     for record in sorted(done, key=lambda one: (-one.spec.budget, _nats(one))):
         best.setdefault(record.spec.family["name"], record)
-    found = {}
+    file, failed = out / "samples.json", []
+    found = read_samples(file)
     for name, record in sorted(best.items()):
         job = DrawTexts(
             folder=out / "runs" / record.id,
@@ -212,13 +195,19 @@ def _sample_best(study: Study, out: Path, pool: Workers) -> None:
         try:
             answer = pool.ask(job)
         except (InputError, JobFailed) as error:
-            print(f"no samples of {name}: {error}", file=sys.stderr)
+            failed.append(_said(f"no new samples of {name}: {error}"))
             continue
         sampler = f"ancestral, {answer.nfe} network evaluations"
         found[name] = SampledTexts(
             run=record.id, sampler=sampler, texts=answer.texts, nfe=answer.nfe
         )
-    write_result(out / "samples.json", found)
+    write_result(file, found)
+    return failed
+
+
+def _said(problem: str) -> str:
+    print(problem, file=sys.stderr)
+    return problem
 
 
 def _nats(record: Record) -> float:
@@ -226,15 +215,19 @@ def _nats(record: Record) -> float:
     return record.validation.nats_per_token.value
 
 
-def _measure_samplers(study: Study, out: Path, pool: Workers) -> None:
-    """frontier.json; a study that cannot have one says why instead."""
+def _measure_samplers(study: Study, out: Path, pool: Workers) -> list[str]:
+    """frontier.json; a study that cannot have one says why instead. Returns what failed."""
     if study.frontier is None:
-        return
+        return []
     try:
         measure_frontier([out / "runs"], out, study.frontier, pool)
-    except InputError as error:
-        print(f"no frontier: {error}", file=sys.stderr)
-        write_result(out / "frontier.json", {"reason": without_folders(str(error))})
+    except NoReferenceModel as error:
+        _said(f"no frontier: {error}")
+        if not (out / "frontier.json").exists():
+            write_result(out / "frontier.json", {"reason": without_folders(str(error))})
+    except (InputError, JobFailed) as error:
+        return [_said(f"no new frontier: {error}")]
+    return []
 
 
 def _write_study(study: Study, out: Path, corpus: Path, made: StudyPlan, seconds: float) -> None:

@@ -32,7 +32,7 @@ _SEED = 0  # of the texts and of the choice of held-out windows
 _SHARES = (16, 4, 1)  # steps by default: the length over these
 
 
-def samplers(job: ListSamplers) -> list[list[SamplerSetting]]:
+def samplers(job: ListSamplers, device: str) -> list[list[SamplerSetting]]:
     """The variants of each family, at each number of steps."""
     steps = job.steps or sorted({max(1, job.length // share) for share in _SHARES})
     found = []
@@ -79,16 +79,16 @@ def _hugging_face(name: str, device: str) -> HuggingFaceReference:
     return HuggingFaceReference.open(name, device)
 
 
-def measured_sampler(job: MeasurePoint) -> MeasuredSampler:
+def measured_sampler(job: MeasurePoint, device: str) -> MeasuredSampler:
     """Speed and quality of one run with one sampler, on the same texts."""
-    run = _opened(str(job.folder), job.device)
+    run = _opened(str(job.folder), device)
     options = job.options if job.steps is None else {**job.options, "steps": job.steps}
     sampler = run.family.sampler(**options)
-    length, device = run.spec.length, torch.device(job.device)
+    length, place = run.spec.length, torch.device(device)
 
     def draw(first: int, batch: int) -> Drawn:
-        rng = Streams(_SEED, batch, first=first, device=device)
-        prompt = undecided(batch, length, device)
+        rng = Streams(_SEED, batch, first=first, device=place)
+        prompt = undecided(batch, length, place)
         return Drawn(*sample(run.family, run.network, prompt, sampler, rng=rng))
 
     speed, drawn = measure_speed(
@@ -96,10 +96,10 @@ def measured_sampler(job: MeasurePoint) -> MeasuredSampler:
         length=length,
         num_texts=job.texts,
         call_seconds=job.call_seconds,
-        device=device,
+        device=place,
         steady=is_steady,
     )
-    reference_model = reference_model_named(job.reference_model, run.corpus.tokenizer, job.device)
+    reference_model = reference_model_named(job.reference_model, run.corpus.tokenizer, device)
     found = quality(
         as_texts(drawn.tokens.numpy(), run.corpus.tokenizer),
         held_out_texts(run, job.held_out),
@@ -124,7 +124,7 @@ def measured_sampler(job: MeasurePoint) -> MeasuredSampler:
         calls_alone=speed.calls_alone,
         peak_bytes=speed.peak_bytes,
         load=speed.load,
-        device=device_name(device),
+        device=device_name(place),
         dtype=str(next(run.network.parameters()).dtype).removeprefix("torch."),
         threads=torch.get_num_threads(),
         workers=job.workers,
@@ -133,11 +133,11 @@ def measured_sampler(job: MeasurePoint) -> MeasuredSampler:
     )
 
 
-def held_out_statistics(job: ScoreHeldOut) -> TextStatistics:
+def held_out_statistics(job: ScoreHeldOut, device: str) -> TextStatistics:
     """The same statistics of held-out text: every other window against the rest."""
-    run = _opened(str(job.folder), job.device)
+    run = _opened(str(job.folder), device)
     texts = held_out_texts(run, 2 * job.texts)
-    reference_model = reference_model_named(job.reference_model, run.corpus.tokenizer, job.device)
+    reference_model = reference_model_named(job.reference_model, run.corpus.tokenizer, device)
     return TextStatistics(**_statistics(quality(texts[::2], texts[1::2], reference_model)))
 
 

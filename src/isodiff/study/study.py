@@ -7,17 +7,28 @@
     budgets:
       - {flops: 1e11, shapes: [6k, 14k, 25k]}
 
-Every family meets every shape of every budget with every seed, under one recipe.
+Every family meets every shape of every budget with every seed, under one recipe; or under several, where
+fields of the recipe are lists: `recipe: {learning_rate: [2e-3, 4e-3]}`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+)
 
 from isodiff.bounds import (
     Checked,
@@ -47,6 +58,50 @@ def _sources(given: object) -> object:
     if given in ("", []):
         raise ValueError("must not be empty")
     return given
+
+
+_MOST = 10_000  # recipes of a study
+
+
+def _combinations(recipe: Any) -> Any:
+    """Every recipe that a mapping asks for whose values may be lists."""
+    if not isinstance(recipe, dict):
+        return recipe if isinstance(recipe, tuple) else [recipe]
+    order = [f.name for f in dataclasses.fields(Recipe)]
+    axes = {name: recipe[name] for name in order if isinstance(recipe.get(name), list)}
+    for name, values in axes.items():
+        if not values:
+            raise InputError(f"recipe.{name} is an empty list; give it a value, or several")
+    if (number := math.prod(map(len, axes.values()))) > _MOST:
+        raise InputError(f"recipe: {number} combinations of {', '.join(axes)}; at most {_MOST}")
+    return [
+        {**recipe, **dict(zip(axes, chosen, strict=True))} for chosen in product(*axes.values())
+    ]
+
+
+def _axes(recipes: tuple[Recipe, ...]) -> dict[str, Any]:
+    """The inverse: one mapping, with a list for each field in which the recipes differ."""
+    found = {name: value for one in recipes for name, value in to_json(one).items()}
+    for name in (f.name for f in dataclasses.fields(Recipe)):
+        values = list(dict.fromkeys(getattr(one, name) for one in recipes))
+        if len(values) > 1:
+            found[name] = values
+    return found
+
+
+def _all_different(recipes: tuple[Recipe, ...]) -> tuple[Recipe, ...]:
+    if len(set(recipes)) < len(recipes):
+        raise ValueError("must not list a value twice")
+    return recipes
+
+
+Recipes = Annotated[
+    tuple[Recipe, ...],
+    BeforeValidator(_combinations),
+    AfterValidator(_all_different),
+    PlainSerializer(_axes, return_type=dict),
+]
+"""The recipes of a study; in a file one mapping, with lists for the fields that vary."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +205,7 @@ class Study(Checked):
     length: TokenCount = 128
     seeds: Some[SeedNumber] = field(default_factory=lambda: [0])
     description: Utf8 = ""
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: Recipes = (Recipe(),)
     backbone: Backbone = field(default_factory=Backbone)
     validation: Validation = field(default_factory=Validation)
     sampling: Sampling = field(default_factory=Sampling)
@@ -161,7 +216,9 @@ class Study(Checked):
         return to_json(self)
 
     def scaled(self, factor: float) -> Study:
-        """The same study with every budget multiplied, to three significant digits."""
+        """The same study with every budget multiplied, to three digits; itself for a factor of 1."""
+        if factor == 1:
+            return self
         budgets = [
             dataclasses.replace(b, flops=float(f"{b.flops * factor:.3g}")) for b in self.budgets
         ]
@@ -169,17 +226,18 @@ class Study(Checked):
 
     def drafts(self) -> list[dict[str, Any]]:
         """Every run but for its corpus, in JSON."""
-        shared = {
-            name: self.to_json()[name] for name in ("length", "recipe", "backbone", "validation")
-        }
+        whole = self.to_json()
+        shared = {name: whole[name] for name in ("length", "backbone", "validation")}
         return [
             {
                 "family": {"name": family} if isinstance(family, str) else family,
                 "shape": dataclasses.asdict(Shape.parse(shape)),
                 "budget": budget.flops,
                 "seed": seed,
+                "recipe": recipe,
                 **shared,
             }
+            for recipe in map(to_json, self.recipe)
             for family in self.families
             for budget in self.budgets
             for shape in budget.shapes
@@ -206,8 +264,9 @@ def _explain(error: ValidationError) -> str:
     """The first problem of a validation, in one line; a misspelled key before the key it leaves missing."""
     strange = [p for p in error.errors() if p["type"] == "unexpected_keyword_argument"]
     if not strange:
-        return first_wrong(error)
+        return re.sub(r"^recipe\[\d+\]", "recipe", first_wrong(error))
     *path, key = strange[0]["loc"]
+    path = path[:1] if path[:1] == ["recipe"] else path
     known = _keys_at(path)
     place = ".".join(str(part) for part in path) or "the study"
     return (

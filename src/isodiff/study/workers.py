@@ -4,43 +4,57 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from isodiff.errors import InputError
+from isodiff.errors import InputError, WorkFailed
+from isodiff.provenance import num_cores
 from isodiff.serialization import from_json, to_json
-from isodiff.study.jobs import A, Job
+from isodiff.study.jobs import A, Job, ListDevices
+
+_POLL_SECONDS = 0.5  # between two looks at jobs that were not ready
 
 
-class JobFailed(Exception):
+class JobFailed(WorkFailed):
     """A job ended without an answer; the message says why."""
 
 
-class _Worker:
+class WorkerKilled(JobFailed):
+    """The job's process was killed from outside; the job may do better a second time."""
+
+
+class Worker:
     """One process of `isodiff.study.worker`, restarted if it dies."""
 
-    def __init__(self, threads: int, log: Path) -> None:
-        self.threads, self.log = threads, log
+    def __init__(self, threads: int, device: str, log: Path) -> None:
+        self.threads, self.device, self.log = threads, device, log
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> subprocess.Popen[str]:
         """The running process."""
         if self.process is None or self.process.poll() is not None:
             self.stop()
+            module = [sys.executable, "-m", "isodiff.study.worker"]
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(
-                    [sys.executable, "-m", "isodiff.study.worker", str(self.threads)],
+                    [*module, str(self.threads), self.device],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
                     text=True,
                     start_new_session=True,
+                    # Modules are never taken from the folder that the user happens to stand in.
+                    env={**os.environ, "PYTHONSAFEPATH": "1"},
                 )
         return self.process
 
@@ -52,22 +66,38 @@ class _Worker:
             JobFailed: anything else, the death of the process included.
         """
         process = self.start()
+        message = self._exchanged(process, job, progress)
+        if message is None:
+            raise self._death(process.wait())
+        if "error" in message:
+            raise (InputError if message["input"] else JobFailed)(message["error"])
+        return from_json(job.answer, message["answer"], "worker")
+
+    @staticmethod
+    def _exchanged(
+        process: subprocess.Popen[str], job: Job[Any], progress: Callable[[float], None]
+    ) -> dict[str, Any] | None:
+        """The last message about a job; None where the process ended before."""
         assert process.stdin is not None and process.stdout is not None
-        try:
+        # A pipe breaks, or a line is torn, where the process dies: its exit code says how.
+        with contextlib.suppress(OSError, ValueError):
             process.stdin.write(json.dumps({"do": type(job).__name__, "job": to_json(job)}) + "\n")
             process.stdin.flush()
             for line in process.stdout:
                 message = json.loads(line)
-                if "progress" in message:
-                    progress(message["progress"])
-                elif "error" in message:
-                    error = message["error"]
-                    raise InputError(error) if message["input"] else JobFailed(error)
-                else:
-                    return from_json(job.answer, message["answer"], "worker")
-        except BrokenPipeError:
-            pass  # the process died; its exit code says how
-        raise JobFailed(f"the worker process ended with code {process.wait()}; see {self.log}")
+                if "progress" not in message:
+                    return message
+                progress(message["progress"])
+        return None
+
+    def _death(self, code: int) -> JobFailed:
+        if code >= 0:
+            return JobFailed(f"the worker process ended with code {code}; see {self.log}")
+        memory = ", as the system does where memory runs out" if -code == signal.SIGKILL else ""
+        return WorkerKilled(
+            f"the worker process was killed ({signal.Signals(-code).name}){memory}; "
+            "fewer --workers or a smaller micro_batch_size need less"
+        )
 
     def stop(self) -> None:
         """End the process, and close its pipes."""
@@ -78,11 +108,26 @@ class _Worker:
 
 
 class Workers:
-    """`count` workers of `threads` threads each, logging into `folder`."""
+    """A worker of `threads` threads for each of `devices`, logging into `folder`."""
 
-    def __init__(self, count: int, threads: int, folder: Path) -> None:
+    def __init__(self, devices: Sequence[str], threads: int, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.members = [_Worker(threads, folder / f"worker-{i}.log") for i in range(count)]
+        self.members = [
+            Worker(threads, device, folder / f"worker-{i}.log") for i, device in enumerate(devices)
+        ]
+
+    @classmethod
+    def on(cls, device: str, folder: Path, *, count: int | None = None, threads: int = 1) -> Self:
+        """As many as the cores allow, or one for each GPU that `device` ("cuda") stands for; or `count`.
+
+        Raises:
+            InputError: no such device here.
+        """
+        if device == "cpu":
+            return cls(["cpu"] * (count or max(1, num_cores() // threads)), threads, folder)
+        with cls(["cpu"], threads, folder) as one:
+            found = one.ask(ListDevices(device=device))
+        return cls(list(islice(cycle(found), count or len(found))), threads, folder)
 
     def __enter__(self) -> Self:
         return self
@@ -98,57 +143,55 @@ class Workers:
 
     def ask(self, job: Job[A]) -> A:
         """One job, on the first worker."""
-        return self.members[0].ask(job)
+        answers: list[A | Exception] = []
+        self.share([job], lambda index, answer: answers.append(answer))
+        if isinstance(answers[0], Exception):
+            raise answers[0]
+        return answers[0]
 
     def share(
         self,
         jobs: Sequence[Job[A]],
         done: Callable[[int, A | Exception], None],
-        progress: Callable[[int, float], None],
+        progress: Callable[[int, float], None] = lambda index, share: None,
         ready: Callable[[int], bool] = lambda index: True,
     ) -> None:
         """Do every job, in order of the list, on whichever worker is free.
 
-        `done(i, answer or exception)`, `progress(i, share)` and `ready(i)` are called under one lock. A job
+        `done(i, answer or exception)`, `progress(i, share)` and `ready(i)` are called in this thread. A job
         that is not ready waits while others are under way; with none of them left it is done all the same.
+        One whose worker was killed is done once more, after the others.
         """
-        waiting, running, lock = list(range(len(jobs))), 0, threading.Condition()
+        waiting, idle = list(range(len(jobs))), list(self.members)
+        killed: set[int] = set()
+        events: SimpleQueue[Callable[[], None]] = SimpleQueue()
 
-        def taken() -> int | None:
-            """The next job; None where no more are left."""
-            nonlocal running
-            while waiting:
-                index = next(filter(ready, waiting), None if running else waiting[0])
-                if index is not None:
-                    waiting.remove(index)
-                    running += 1
-                    return index
-                lock.wait(0.5)
-            return None
+        def ended(member: Worker, index: int, answer: A | Exception) -> None:
+            idle.insert(0, member)
+            if isinstance(answer, WorkerKilled) and index not in killed:
+                print(f"{jobs[index].what}: {answer}; it is tried once more", file=sys.stderr)
+                killed.add(index)
+                waiting.append(index)
+            else:
+                done(index, answer)
 
-        def report(index: int, share: float) -> None:
-            with lock:
-                progress(index, share)
+        def work(member: Worker, index: int) -> None:
+            def report(share: float) -> None:
+                events.put(partial(progress, index, share))
 
-        def work(member: _Worker) -> None:
-            nonlocal running
-            while True:
-                with lock:
-                    index = taken()
+            try:
+                answer = member.ask(jobs[index], report)
+            except Exception as error:
+                answer = error
+            events.put(partial(ended, member, index, answer))
+
+        while waiting or len(idle) < len(self.members):
+            while waiting and idle:
+                at_least = waiting[0] if len(idle) == len(self.members) else None
+                index = next(filter(ready, waiting), at_least)
                 if index is None:
-                    return
-                try:
-                    answer = member.ask(jobs[index], partial(report, index))
-                except (InputError, JobFailed) as error:
-                    answer = error
-                with lock:
-                    running -= 1
-                    lock.notify_all()
-                    done(index, answer)
-
-        threads = [threading.Thread(target=work, args=(m,), daemon=True) for m in self.members]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            while thread.is_alive():  # join without a timeout would not see Ctrl-C
-                thread.join(0.2)
+                    break
+                waiting.remove(index)
+                threading.Thread(target=work, args=(idle.pop(0), index), daemon=True).start()
+            with contextlib.suppress(Empty):
+                events.get(timeout=_POLL_SECONDS)()

@@ -1,0 +1,81 @@
+"""What the command line does when it is stopped early, or has nowhere to put its answer."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_runs
+
+from isodiff.cli import main
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run under runs/, and items to score."""
+    made = tmp_path_factory.mktemp("unstored")
+    run = tiny_runs.trained(made, "autoregressive", tiny_runs.corpus(made))
+    assert run.parent == made / "runs"
+    item = {"query": "Congress:", "choices": ["the Senate", "a house"], "gold": 0}
+    (made / "items.jsonl").write_text(json.dumps(item) + "\n")
+    return made
+
+
+ANSWERS = {
+    "fit": ["fit", "published:2602.15014", "--bootstrap", "0", "--out", "fit.json"],
+    "task": ["evaluate", "task", "RUN", "items.jsonl"],
+    "film": ["sample", "RUN", "--num", "1", "--trace", "film.html"],
+}
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_an_answer_is_printed_though_it_cannot_be_stored(
+    answer: str,
+    as_json: bool,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.chdir(folder)
+    (run,) = (folder / "runs").iterdir()
+    words = [str(run) if word == "RUN" else word for word in ANSWERS[answer]]
+    monkeypatch.setattr("isodiff.files.write_bytes", full)
+    assert main([*words, *(["--json"] if as_json else [])]) == 1
+    said = capsys.readouterr()
+    last = said.err.splitlines()[-1]
+    assert "no space left on the disk" in last and last.endswith("the answer is not stored")
+    assert json.loads(said.out) if as_json else said.out.strip()
+    assert not (folder / "fit.json").exists() and not (folder / "film.html").exists()
+
+
+@pytest.mark.parametrize(
+    "module", ["isodiff.cli.dispatch", "isodiff.cli.parsing", "isodiff.cli.fit", "tyro", "scipy"]
+)
+def test_an_interruption_while_modules_are_read_is_one_line(
+    module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupting:
+        def find_spec(self, name: str, path: Sequence[str] | None, target: Any = None) -> None:
+            if name == module:
+                raise KeyboardInterrupt
+
+    for name in [
+        one for one in sys.modules if f"{one}.".startswith((f"{module}.", "isodiff.cli."))
+    ]:
+        if name != "isodiff.cli":
+            monkeypatch.delitem(sys.modules, name)
+    for name in [one for one in sys.modules if one.startswith("isodiff.scaling")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    assert main(["fit", "published:2602.15014", "--bootstrap", "0"]) == 130
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.strip().endswith(": interrupted; nothing was written")
