@@ -13,7 +13,7 @@ from isodiff.report.film import Film, Take, write_film
 from tests.cli.tiny_runs import answer, corpus, trained
 
 PROMPT = "<script>document.title='broken'</script>\n<b>caf\u00e9</b>\t\u65e5\u202e"
-SUFFIX = "\x00 & the end"
+SUFFIX = "\x07 & the end"
 STILL = {"reduced_motion": "reduce"}
 
 
