@@ -361,3 +361,12 @@ def test_budgets_go_down_to_where_the_law_is_read(read: float, wanted: list[floa
         assert len(found) == wanted
     else:
         assert found == pytest.approx(wanted, rel=1e-3)
+
+
+def test_what_ends_an_extrapolation_goes_first_however_little_it_tells() -> None:
+    covariance = np.diag([1.0, 1.0, 1.0, 1.0]) + np.outer([1, 0.9, 0.1, 0.5], [1, 0.9, 0.1, 0.5])
+    tried = [candidate(flops) for flops in (1.0, 2.0, 3.0)]
+    free = best_runs(covariance, np.ones(3), tried, 2, 9.0)
+    found = best_runs(covariance, np.ones(3), tried, 2, 9.0, first=1)
+    assert free[0].flops == 1.0
+    assert [run.flops for run in found[:2]] == [2.0, 1.0]
