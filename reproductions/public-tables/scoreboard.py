@@ -29,7 +29,7 @@ from isodiff.serialization import to_json
 RESULT = Path(__file__).with_name("result.json")
 PAGE = Path(__file__).parents[2] / "docs" / "laws.md"
 MARKS = ("<!-- scoreboard -->\n", "\n<!-- end of the scoreboard -->")
-REPLICATES = 200
+REPLICATES = 1000
 STEP = 10.0
 """The second question: budgets up to the largest over this, asked for the largest."""
 ATHENA = "scaling-law-analysis/data/isoflops/extract/isoflops.csv"

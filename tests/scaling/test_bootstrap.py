@@ -7,8 +7,15 @@ import pytest
 from scipy.stats import binom, chi2, t
 
 from isodiff.scaling import Point
-from isodiff.scaling.fitting.bootstrap import excess_scatter, interval, replicates, scatter
+from isodiff.scaling.fitting.bootstrap import (
+    Excess,
+    excess_scatter,
+    interval,
+    replicates,
+    scatter,
+)
 from isodiff.scaling.fitting.parabola import Curve, curves
+from isodiff.scaling.fitting.power_law import straight
 
 
 def noisy_curves(sizes: tuple[int, ...], noise: float = 0.01, seed: int = 0) -> tuple[Curve, ...]:
@@ -79,7 +86,7 @@ def test_excess_scatter_is_what_exceeds_the_noise() -> None:
     num, size = 4000, 3.2
     log_c, y = line_with_scatter(size, num)
     excess = excess_scatter(log_c, y, np.ones(5), 1, np.random.default_rng(0))
-    assert excess.p_value == pytest.approx(chi2.sf(size**2, 3), abs=0.01)
+    assert excess.p_value == pytest.approx(float(chi2.sf(size**2, 3)), abs=0.01)
     nothing = (excess.noise == 0).all(axis=1).mean()
     wanted = chi2.sf(size**2, 3)
     assert nothing == pytest.approx(wanted, abs=5 * (wanted / num) ** 0.5)
@@ -88,6 +95,62 @@ def test_excess_scatter_is_what_exceeds_the_noise() -> None:
     median = np.median(tau * np.abs(rng.standard_normal(200_000)))
     # five draws share a tau, so the median of the noise is good to about 2 %
     assert np.median(np.abs(excess.noise)) == pytest.approx(median, rel=0.08)
+    walks = rng.standard_normal((200_000, 5)).cumsum(axis=1)
+    through = np.vander(log_c, 2)
+    off = walks - walks @ (through @ np.linalg.pinv(through))
+    ratio = (3 / (off**2).sum(axis=1).mean()) ** 0.5  # scales of equal scatter about a line
+    taken = (excess.walk > 0) & (excess.tau > 0)
+    assert excess.walk[taken] / excess.tau[taken] == pytest.approx(ratio, rel=0.02)
+
+
+LOG_C = np.arange(9.0)
+BEND, ZIGZAG = -((LOG_C - 4) ** 2), (-1) ** LOG_C
+
+
+def excess_of(off: np.ndarray, num: int = 2000) -> Excess:
+    """Of minima off y = 3 x + 7 by `off`, with little noise within."""
+    log_c = np.arange(float(len(off)))
+    y = 3 * log_c + 7 + off
+    rows = np.vstack([y, y + 0.1 * np.random.default_rng(4).standard_normal((num, len(y)))])
+    return excess_scatter(log_c, rows, np.full(len(y), 0.01), 1, np.random.default_rng(0))
+
+
+def test_minima_that_bend_away_are_taken_for_a_walk() -> None:
+    assert (excess_of(BEND).walk > 0).mean() > 0.7
+    assert (excess_of(ZIGZAG).walk > 0).mean() < 0.3
+
+
+def test_a_new_minimum_is_off_the_line_as_those_before_or_walks_on() -> None:
+    """A walk's variance beyond the line through equally weighted points, by hand from its steps."""
+    excess, rng = excess_of(BEND), np.random.default_rng(1)
+    walks = excess.walk[:, 0] > 0
+    for new in (8.25, 12.0):
+        off = excess.off_line(LOG_C, new, rng)
+        hat = np.array([new, 1]) @ np.linalg.pinv(np.vander(LOG_C, 2))
+        carried = np.array([1 - hat[i:].sum() for i in range(1, 9)])
+        wanted = ((carried**2).sum() + new - 8) ** 0.5
+        assert (off[walks] / excess.walk[walks, 0]).std() == pytest.approx(wanted, rel=0.1)
+        assert (off[~walks] / excess.tau[~walks, 0]).std() == pytest.approx(1, rel=0.15)
+    assert not excess_of(np.zeros(9)).off_line(LOG_C, 9.0, rng).any()
+
+
+@pytest.mark.parametrize(("kind", "least"), [("quiet", 0.9), ("own", 0.9), ("walk", 0.88)])
+def test_predictions_of_a_new_minimum_hold_it(kind: str, least: float) -> None:
+    """Nine budgets and the next, which is off the law as they are."""
+    rng, x, noise, held = np.random.default_rng(1), np.arange(10.0), 0.03, 0
+    for _ in range(200):
+        off = 0.1 * rng.standard_normal(10) * (kind != "quiet")
+        off = off.cumsum() if kind == "walk" else off
+        y = 0.5 * x + off + noise * rng.standard_normal(10)
+        rows = np.vstack([y[:-1], y[:-1] + noise * rng.standard_normal((200, 9))])
+        excess = excess_scatter(x[:-1], rows, np.full(9, noise**2), 1, rng)
+        rows[1:] += excess.noise
+        law = straight(np.tile(x[:-1], (201, 1)), rows, np.ones(rows.shape, bool), excess.weight)
+        foretold = law.log_k + law.exponent * x[-1]
+        foretold[1:] += noise * rng.standard_normal(200) + excess.off_line(x[:-1], x[-1], rng)
+        low, high = interval(foretold[1:]) or (0, 0)
+        held += low <= y[-1] <= high
+    assert held / 200 > least
 
 
 def test_weights_hold_the_noise_within_and_between() -> None:

@@ -38,7 +38,7 @@ import numpy as np
 from isodiff.errors import InputError
 from isodiff.scaling.fitting.huber import bandwidth
 from isodiff.scaling.fitting.parabola import Curve
-from isodiff.scaling.fitting.power_law import Array
+from isodiff.scaling.fitting.power_law import Array, line
 from isodiff.serialization import IfAny
 
 Resampling = Literal["case", "residual"]
@@ -125,52 +125,100 @@ class Excess:
 
     `p_value` is the share of replicates whose noise alone scatters as much about the law as the
     minima do (None where there is nothing to judge by). `noise` [replicates, budgets] is what to
-    add to the replicates: zero unless `p_value` is below `SIGNIFICANT`. `weight` [budgets] is
-    1 / (variance + tau^2), by which a law goes through the minima.
+    add to the replicates, of scale `tau` [replicates, 1]: zero unless `p_value` is below `SIGNIFICANT`.
+    `walk` [replicates, 1] is the scale per ln C of a random walk in those that take the excess for one,
+    else zero. `weight` [budgets] is 1 / (variance + tau^2), by which a law goes through the minima.
     """
 
     p_value: float | None
     noise: Array
     weight: Array
+    tau: Array
+    walk: Array
+
+    def again(self, rng: np.random.Generator) -> Array:
+        """The noise [replicates] of a new minimum."""
+        return self.tau[:, 0] * rng.standard_normal(len(self.tau))
+
+    def off_line(self, log_c: Array, new: float, rng: np.random.Generator) -> Array:
+        """How far [replicates] a new minimum is off the line through those at ln C [budgets].
+
+        A walk has taken the line along, and goes on.
+        """
+        steps = self.walk * np.sqrt(np.diff(log_c, prepend=log_c[0], append=new))
+        walked = (steps * rng.standard_normal(steps.shape)).cumsum(axis=1)
+        x = np.broadcast_to(log_c, walked[:, :-1].shape)
+        intercept, slope = line(x, walked[:, :-1], np.ones(x.shape, bool), self.weight)
+        ahead = walked[:, -1] - intercept - slope * new
+        return np.where(self.walk[:, 0] > 0, ahead, self.again(rng))
+
+
+def no_excess(num: int, weight: Array, p_value: float | None = None) -> Excess:
+    """Minima that only the noise within curves takes off their law."""
+    none = np.zeros((num, 1))
+    return Excess(p_value, np.zeros((num, len(weight))), weight, none, none)
 
 
 def excess_scatter(
     log_c: Array, y: Array, variance: Array, degree: int, rng: np.random.Generator
 ) -> Excess:
-    """Scatter of minima y [1 + replicates, budgets] about a polynomial in ln C [budgets].
+    """Scatter of minima y [1 + replicates, budgets] about a polynomial in ln C [budgets], rising.
 
     `variance` [budgets] is that of the minima by the noise within curves, W its inverse. About the
-    best polynomial Q = y' P y with P = W - W X (X' W X)^-1 X' W is `budgets - degree - 1` on average,
-    and tau^2 tr P more with noise N(0, tau^2) between budgets (DerSimonian and Laird 1986). Where it is
-    significant, tau^2 = max(0, (Q f / chi^2_f - Q of the noise within) / tr P) is drawn anew for every
-    replicate: f residuals leave the whole variance unsure.
+    best polynomial Q = y' P y with P = W - W X (X' W X)^-1 X' W is f = budgets - degree - 1 on average,
+    and tau^2 tr P K more with noise of covariance tau^2 K between budgets (DerSimonian and Laird 1986).
+    Where it is significant, tau^2 = max(0, (Q f / chi^2_f - f) / tr P K) is drawn anew for every replicate:
+    f residuals leave the whole variance unsure. (The replicates' own mean of Q is no f: a flat curve's
+    minimum may lie anywhere in a few of them.)
+
+    Such noise is of each budget's own, K = 1. What minima do beyond the budgets depends on it: where they
+    bend away from the law it is better taken for a random walk in ln C, K_ij = min(x_i, x_j), which goes
+    on. Each replicate takes either by its restricted likelihood.
     """
     num, num_budgets = len(y) - 1, len(log_c)
-    nothing = np.zeros((num, num_budgets))
     free = num_budgets - degree - 1
+
     if free < 1:
-        return Excess(None, nothing, 1 / variance)
+        return no_excess(num, 1 / variance)
     design = np.vander((log_c - log_c.mean()) / log_c.std(), degree + 1)
-    root = np.sqrt(1 / variance)
-    scaled = root[:, None] * design
-    off_law = root[:, None] * (np.eye(num_budgets) - scaled @ np.linalg.pinv(scaled)) * root
+    off_law = _off_law(np.diag(variance), design)
 
     def misfit(rows: Array) -> Array:
         return ((rows @ off_law) * rows).sum(axis=1)
 
     measured = float(misfit(y[:1])[0])
-    tau2 = max(0.0, measured - free) / float(np.trace(off_law))
-    weight = 1 / (variance + tau2)
+    kinds = np.eye(num_budgets), np.minimum.outer(log_c, log_c) - log_c[0]
+    traces = [float(np.trace(off_law @ kind)) for kind in kinds]
+    tau2 = [max(0.0, measured - free) / trace for trace in traces]
+    weight = 1 / (variance + tau2[0])
     within = misfit(y[1:] - y[0])
     within = within[np.isfinite(within)]
-    if len(within) < FEWEST:
-        return Excess(None, nothing, weight)
-    p_value = float(np.mean(within >= measured))
-    if p_value >= SIGNIFICANT:
-        return Excess(p_value, nothing, weight)
-    drawn = measured * free / rng.chisquare(free, size=(num, 1)) - within.mean()
-    tau = np.sqrt(np.maximum(0, drawn) / np.trace(off_law))
-    return Excess(p_value, tau * rng.standard_normal((num, num_budgets)), weight)
+    p_value = float(np.mean(within >= measured)) if len(within) >= FEWEST else None
+    if p_value is None or p_value >= SIGNIFICANT:
+        return no_excess(num, weight, p_value)
+    own, walk = (
+        _restricted_likelihood(y[0], np.diag(variance) + t * kind, design)
+        for t, kind in zip(tau2, kinds, strict=True)
+    )
+    walks = rng.random((num, 1)) < 1 / (1 + np.exp(own - walk))
+    drawn = np.sqrt(np.maximum(0, measured * free / rng.chisquare(free, size=(num, 1)) - free))
+    tau, per_log_c = (drawn / np.sqrt(trace) for trace in traces)
+    noise = tau * rng.standard_normal((num, num_budgets))
+    return Excess(p_value, noise, weight, tau, np.where(walks, per_log_c, 0.0))
+
+
+def _off_law(covariance: Array, design: Array) -> Array:
+    """P = W - W X (X' W X)^-1 X' W, W the inverse of a covariance."""
+    root = np.linalg.inv(np.linalg.cholesky(covariance))
+    scaled = root @ design
+    return root.T @ (np.eye(len(root)) - scaled @ np.linalg.pinv(scaled)) @ root
+
+
+def _restricted_likelihood(y: Array, covariance: Array, design: Array) -> float:
+    """ln of the density of what y says beside its law (Patterson and Thompson 1971), up to a constant."""
+    of_law = design.T @ np.linalg.solve(covariance, design)
+    volume = np.linalg.slogdet(covariance)[1] + np.linalg.slogdet(of_law)[1]
+    return -0.5 * float(volume + y @ _off_law(covariance, design) @ y)
 
 
 def weights(n: int, num: int, rng: np.random.Generator) -> Array:

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from isodiff.scaling.fitting.holdout import REPLICATES, predictions
+from isodiff.scaling.fitting.holdout import predictions
 from isodiff.scaling.fitting.newton import NAMES
 from isodiff.scaling.fitting.parabola import Curve
 from isodiff.scaling.fitting.power_law import Array, exp, least_squares
 from isodiff.scaling.laws.isoflop import IsoflopFamilyFit, IsoflopFit, fit_isoflop
 from isodiff.scaling.laws.isoflop_result import BudgetHeldOut
+from isodiff.scaling.laws.law import generator
 from isodiff.scaling.laws.loss_surface import Surface
 
 SmallerFits = dict[float, IsoflopFit]
@@ -32,7 +33,7 @@ def smaller_fits(fit: IsoflopFit) -> SmallerFits:
         if points:
             found[budget] = fit_isoflop(
                 points,
-                bootstrap=min(fit.bootstrap, REPLICATES),
+                bootstrap=fit.bootstrap,
                 seed=fit.seed,
                 irreducible=fit.irreducible,
                 huber=fit.huber,
@@ -43,20 +44,27 @@ def smaller_fits(fit: IsoflopFit) -> SmallerFits:
 def held_out_budget(family: IsoflopFamilyFit, smaller: SmallerFits) -> BudgetHeldOut:
     """N*, D* and L* of the largest accepted budget, predicted by the laws of the smaller ones.
 
-    The intervals hold the law's uncertainty and the noise of the minimum it predicts.
+    The intervals hold the law's uncertainty, the noise of the minimum it predicts, and how far that may lie
+    off the law, as the minima do that the law goes through.
     """
     if len(family.accepted) < 3:
         return BudgetHeldOut(
             reason=f"{len(family.accepted)} accepted budgets; 3 are needed to leave one out"
         )
-    last = family.accepted[-1]
-    fewer, minima = smaller[last.budget].families[family.name], family.minima
-    columns = (minima.log_n[:, -1], minima.log_d[:, -1], np.log(minima.nats[:, -1]))
-    observed = np.stack(columns, axis=1)
+    last, minima = family.accepted[-1], family.minima
+    fewer = smaller[last.budget].families[family.name]
     laws = (fewer.parameters, fewer.tokens, fewer.loss)
     predicted = [np.log(law(minima.log_c[:1, -1])) for law in laws]
-    rows = min(len(observed), *map(len, predicted))
-    samples = exp(np.hstack([law[:rows] for law in predicted]) + observed[:rows] - observed[0])
+    rows = min(len(minima.nats), *map(len, predicted))
+    log_n, log_nats = minima.log_n[:rows, -1].copy(), np.log(minima.nats[:rows, -1])
+    rng = generator(smaller[last.budget].seed, f"beyond {family.name}")
+    budgets = np.log([curve.budget for curve in fewer.accepted])
+    if len(budgets):
+        log_n[1:] += fewer.spread.size.off_line(budgets, np.log(last.budget), rng)[: rows - 1]
+        if fewer.loss_from != "joint surface":
+            log_nats[1:] += fewer.spread.loss.again(rng)[: rows - 1]
+    observed = np.stack([log_n, last.log_at("tokens", log_n), log_nats], axis=1)
+    samples = exp(np.hstack([law[:rows] for law in predicted]) + observed - observed[0])
     size, tokens, loss = predictions(samples[np.isfinite(samples).all(axis=1)], np.exp(observed[0]))
     return BudgetHeldOut(
         rule=f"the largest budget, {last.budget:.3g} FLOPs",

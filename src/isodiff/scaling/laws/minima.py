@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isodiff.scaling.fitting.bootstrap import Excess, RunNoise, excess_scatter
+from isodiff.scaling.fitting.bootstrap import Excess, RunNoise, excess_scatter, no_excess
 from isodiff.scaling.fitting.parabola import Curve
 from isodiff.scaling.fitting.power_law import FEWEST_WITH_FLOOR, Array, Mask, exp, fit_loss
 from isodiff.scaling.laws.isoflop_result import ExcessScatter, Refits
@@ -39,17 +39,21 @@ class Minima:
 
 @dataclass(frozen=True, slots=True)
 class SpreadMinima:
-    """Minima whose replicates also hold the noise between budgets, and the weights [budgets] of ln N*, ln L*.
+    """Minima whose replicates also hold the noise between budgets, and that noise of ln N* and ln L*.
 
     `floor_aicc` is the AICc of E = 0 less that of a free E, which lets the loss level off; None where nothing
     tells.
     """
 
     minima: Minima
-    excess: ExcessScatter
-    of_size: Array
-    of_loss: Array
+    size: Excess
+    loss: Excess
     floor_aicc: float | None = None
+
+    @property
+    def excess(self) -> ExcessScatter:
+        """Whether there is any."""
+        return ExcessScatter(N=self.size.p_value, L=self.loss.p_value)
 
 
 def find_minima(accepted: Sequence[Curve], losses: Sequence[Array]) -> Minima:
@@ -84,7 +88,8 @@ def spread_minima(
 ) -> SpreadMinima:
     """The minima with the noise between budgets added to their replicates (`bootstrap.excess_scatter`)."""
     if not accepted:
-        return SpreadMinima(minima, ExcessScatter(), np.zeros(0), np.zeros(0))
+        none = no_excess(len(minima.nats) - 1, np.zeros(0))
+        return SpreadMinima(minima, none, none)
     log_c, nats = np.log([curve.budget for curve in accepted]), minima.nats
     of_n, of_nats = _scale(accepted, noise) ** 2 * np.array([c.variances for c in accepted]).T
     levels_off = irreducible and len(accepted) >= FEWEST_WITH_FLOOR
@@ -95,9 +100,8 @@ def spread_minima(
     spread[1:] = exp(np.log(spread[1:]) + in_l.noise)
     return SpreadMinima(
         _at_sizes(accepted, log_n, spread, minima.keep),
-        ExcessScatter(N=in_n.p_value, L=in_l.p_value),
-        in_n.weight,
-        in_l.weight,
+        in_n,
+        in_l,
         _floor_aicc(accepted, minima, in_l) if levels_off and noise.nats else None,
     )
 
