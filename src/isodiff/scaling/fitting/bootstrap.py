@@ -141,10 +141,7 @@ class Excess:
         return self.tau[:, 0] * rng.standard_normal(len(self.tau))
 
     def off_line(self, log_c: Array, new: float, rng: np.random.Generator) -> Array:
-        """How far [replicates] a new minimum is off the line through those at ln C [budgets].
-
-        A walk has taken the line along, and goes on.
-        """
+        """How far [replicates] a new minimum is off the line through those at ln C [budgets]."""
         steps = self.walk * np.sqrt(np.diff(log_c, prepend=log_c[0], append=new))
         walked = (steps * rng.standard_normal(steps.shape)).cumsum(axis=1)
         x = np.broadcast_to(log_c, walked[:, :-1].shape)
@@ -168,12 +165,9 @@ def excess_scatter(
     best polynomial Q = y' P y with P = W - W X (X' W X)^-1 X' W is f = budgets - degree - 1 on average,
     and tau^2 tr P K more with noise of covariance tau^2 K between budgets (DerSimonian and Laird 1986).
     Where it is significant, tau^2 = max(0, (Q f / chi^2_f - f) / tr P K) is drawn anew for every replicate:
-    f residuals leave the whole variance unsure. (The replicates' own mean of Q is no f: a flat curve's
-    minimum may lie anywhere in a few of them.)
-
-    Such noise is of each budget's own, K = 1. What minima do beyond the budgets depends on it: where they
-    bend away from the law it is better taken for a random walk in ln C, K_ij = min(x_i, x_j), which goes
-    on. Each replicate takes either by its restricted likelihood.
+    f residuals leave the whole variance unsure. (The replicates' mean of Q is no f: flat curves are wild.)
+    K = 1 within the budgets. Beyond them a random walk in ln C, K_ij = min(x_i, x_j), goes on; each
+    replicate takes either by its restricted likelihood.
     """
     num, num_budgets = len(y) - 1, len(log_c)
     free = num_budgets - degree - 1
