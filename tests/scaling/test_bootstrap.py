@@ -88,7 +88,7 @@ def test_excess_scatter_is_what_exceeds_the_noise() -> None:
     excess = excess_scatter(log_c, y, np.ones(5), 1, np.random.default_rng(0))
     assert excess.p_value == pytest.approx(float(chi2.sf(size**2, 3)), abs=0.01)
     nothing = (excess.noise == 0).all(axis=1).mean()
-    wanted = chi2.sf(size**2, 3)
+    wanted = float(chi2.sf(size**2, 3))
     assert nothing == pytest.approx(wanted, abs=5 * (wanted / num) ** 0.5)
     rng = np.random.default_rng(6)
     tau = np.sqrt(np.maximum(0, size**2 / rng.chisquare(3, 200_000) - 1))
