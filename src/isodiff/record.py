@@ -111,12 +111,22 @@ class RunFlops:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOutLoss:
-    """A family's likelihood of held-out text: exact, or an upper bound; and how it was measured."""
+    """A family's likelihood of held-out text: exact, or an upper bound; and how it was measured.
+
+    Attributes:
+        draws: noise draws of each text.
+        noise_error: the part of the standard error of nats per token that is due to noise draws.
+        deviations: what each stretch of the text adds to the error of bits per byte; they sum to 0. Runs that
+            met the same text have the same stretches: the error of a difference is that of their differences.
+    """
 
     kind: Kind
     nats_per_token: Mean
     bits_per_byte: Mean
     protocol: str = ""
+    draws: IfAny[int] = None
+    noise_error: IfAny[float] = None
+    deviations: IfAny[tuple[float, ...]] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

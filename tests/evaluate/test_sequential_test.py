@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from isodiff.errors import InputError
 from isodiff.evaluate.sequential_test import StoppingRule, sequential_test
@@ -85,6 +86,19 @@ def test_the_best_option_is_dropped_no_more_often_than_stated():
     table = Table(noisy([0.0, 0.0, 0.0], 1, 3, items=500, draws=32, seed=1))
     found = sequential_test([3] * 500, table, StoppingRule(error=0.9, most=32))
     assert sum(one.best != (0,) and not one.undecided[0] for one in found) > 0
+
+
+@pytest.mark.parametrize(("options", "most"), [(2, 2), (3, 8), (20, 4), (100, 128)])
+def test_a_margin_is_corrected_for_rivals_and_looks(options, most):
+    """Student's quantile at error / ((options - 1) looks), times the standard error of the mean."""
+    rng = np.random.default_rng(4)
+    looks = len(StoppingRule(most=most).looks)
+    for draws in (2, 8):
+        difference = rng.normal(1, 2, (options, draws))
+        margin = StoppingRule(error=0.1, most=most).margin(difference, options)
+        error = difference.std(-1, ddof=1) / np.sqrt(draws)
+        chance = stats.t.sf(margin / error, draws - 1)
+        np.testing.assert_allclose(chance * (options - 1) * looks, 0.1, rtol=1e-6)
 
 
 def test_clear_items_are_cheap_and_close_ones_undecided():

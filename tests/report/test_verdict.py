@@ -1,10 +1,15 @@
 """The verdict says what the records say, and no more."""
 
+import copy
 import json
 import math
 
+import numpy as np
 import pytest
+from scipy import stats
 
+from isodiff.record import Mean
+from isodiff.report.lead import BestSize, RunScatter, lead_of
 from isodiff.report.page import verdict_text
 from isodiff.report.ranking import FamilyRanking
 from isodiff.report.sections.verdict import errors_sentence, multiplier_sentence, study_verdict
@@ -27,19 +32,40 @@ def best_by_hand(records, family, budget):
     return min(found)
 
 
+def scatter_by_hand(folder, records):
+    """Root mean square of all families' scatter about their parabolas, each family's, and the freedom."""
+    fits = json.loads((folder / "fits.json").read_text())["families"]
+    rows = {}
+    for family, fit in fits.items():
+        units = [
+            loss["bits_per_byte"]["value"] / loss["nats_per_token"]["value"]
+            for r in records
+            if r["status"] == "done" and r["spec"]["family"]["name"] == family
+            for loss in [r["results"]["validation"]]
+        ]
+        noise = fit["noise"]
+        rows[family] = (noise["nats"] * sum(units) / len(units), noise["degrees_of_freedom"])
+    freedom = sum(count for _, count in rows.values())
+    pooled = math.sqrt(sum(bits**2 * count for bits, count in rows.values()) / freedom)
+    return pooled, {family: max(pooled, bits) for family, (bits, _) in rows.items()}, freedom
+
+
 def test_numbers_are_those_of_the_records_and_the_fits(whole):
     folder, records, _ = whole
     found = study_verdict(read_study_folder(folder))
     value = to_json(found)
     fits = json.loads((folder / "fits.json").read_text())["families"]
+    _, scatter, _ = scatter_by_hand(folder, records)
     assert [row["family"] for row in value["families"]] == list(FAMILIES)
     for row in value["families"]:
         family = row["family"]
         for best in row["best"]:
             bits, error, run = best_by_hand(records, family, best["budget"])
-            assert best["run"] == run and best["num_runs"] == 4
+            assert best["runs"] == [run] and best["num_sizes"] == 4
             assert best["bits_per_byte"]["value"] == bits
-            assert best["bits_per_byte"]["standard_error"] == error
+            assert best["evaluation_error"] == error
+            whole_error = math.hypot(error, scatter[family])
+            assert best["bits_per_byte"]["standard_error"] == pytest.approx(whole_error)
             assert best["kind"] == ("exact" if family == "autoregressive" else "bound")
         assert [best["budget"] for best in row["best"]] == [1e11, 1e12, 1e13]
         last = max(fits[family]["budgets"], key=lambda minimum: minimum["budget"])
@@ -58,11 +84,17 @@ def test_the_difference_carries_its_standard_error(whole):
     ranked = sorted((best_by_hand(records, f, 1e13), f) for f in FAMILIES)
     (one, first), (two, second) = ranked[:2]
     lead = to_json(found)["lead"]
+    pooled, scatter, freedom = scatter_by_hand(folder, records)
+    errors = [math.hypot(one[1], scatter[first]), math.hypot(two[1], scatter[second])]
     assert (lead["first"], lead["second"]) == (first, second)
     assert lead["difference"]["value"] == pytest.approx(two[0] - one[0])
-    assert lead["difference"]["standard_error"] == pytest.approx(math.hypot(one[1], two[1]))
-    assert f"{first} is best: {one[0]:.4f} ± {one[1]:.4f} bits per byte" in found.sentences[0]
-    assert f"{two[0] - one[0]:.3f} ± {math.hypot(one[1], two[1]):.3f} below" in found.sentences[0]
+    assert lead["difference"]["standard_error"] == pytest.approx(math.hypot(*errors))
+    assert lead["scatter"]["bits"] == pytest.approx(pooled)
+    assert (lead["scatter"]["degrees_of_freedom"], freedom) == (12, 12)
+    assert lead["scatter"]["source"] == "parabolas" and lead["told_apart"]
+    assert f"{first} is best: {one[0]:.4f} ± {errors[0]:.4f} bits per byte" in found.sentences[0]
+    assert f"{two[0] - one[0]:.3f} ± {math.hypot(*errors):.3f} below" in found.sentences[0]
+    assert f"({pooled:.2g} bits per byte, by runs about their parabolas, 12" in found.sentences[-1]
     assert (
         f"{second} is an upper bound, so the true difference may be smaller" in found.sentences[0]
     )
@@ -87,23 +119,148 @@ def move(folder, records, family, kind, shift):
 @pytest.mark.parametrize(
     ("kind", "shift", "said"),
     [
-        ("exact", 0.02, "autoregressive and masked cannot be told apart"),
-        ("exact", 0.03, "autoregressive is best"),
-        ("bound", 0.03, "masked is an upper bound, so the true difference may be smaller"),
-        ("bound", -0.03, "masked is an upper bound, so the true difference can only be larger"),
-        ("exact", -0.03, "masked is best"),
+        ("exact", 0.04, "autoregressive and masked cannot be told apart"),
+        ("exact", 0.09, "autoregressive is best"),
+        ("bound", 0.09, "masked is an upper bound, so the true difference may be smaller"),
+        ("bound", -0.09, "masked is an upper bound, so the true difference can only be larger"),
+        ("exact", -0.09, "masked is best"),
     ],
 )
 def test_words_follow_noise_and_bounds(tmp_path, kind, shift, said):
     families = {"autoregressive": 1.0, "masked": 2.0}
-    records = write_study(tmp_path, families=families, budgets=(1e12,), fits=False)
+    records = write_study(tmp_path, families=families)
     move(tmp_path, records, "masked", kind, shift)
     found = study_verdict(read_study_folder(tmp_path))
     assert said in found.sentences[0]
-    # two standard errors of 0.01 each: 2 x 0.0141 = 0.028
-    assert found.lead.told_apart == (abs(shift) > 2 * math.sqrt(2) * 0.01)
+    # two standard errors of 0.01 each, and runs that scatter by about 0.004: error 0.015; four sizes, of
+    # which the luckiest counts, two families and 6 degrees of freedom: Student's t at .05 / 8 is 3.5
+    assert 0.0142 < found.lead.difference.standard_error < 0.0160
+    assert found.lead.told_apart == (abs(shift) > 0.06)
     if kind == "exact":
         assert "upper bound" not in found.sentences[0]
+
+
+def test_without_anything_that_shows_scatter_nobody_is_best(tmp_path):
+    """However far apart: one run a family."""
+    families = {"autoregressive": 1.0, "masked": 20.0}
+    write_study(tmp_path, families=families, budgets=(1e12,), sizes=(9_000,), fits=False)
+    found = study_verdict(read_study_folder(tmp_path))
+    assert not found.lead.told_apart and found.lead.scatter is None
+    assert "cannot be told apart, as nothing shows how runs scatter" in found.sentences[0]
+    assert "of the evaluation alone" in found.sentences[-1]
+
+
+@pytest.mark.parametrize(("families", "sizes"), [(2, 1), (2, 4), (3, 2), (7, 1)])
+def test_a_lead_is_beyond_student_of_families_and_sizes(families, sizes):
+    scatter = RunScatter(bits=0.01, degrees_of_freedom=5, source="seeds")
+    error = math.sqrt(0.01**2 * (1 / 2 + 1 / 3) + 0.004**2 + 0.003**2)
+    needed = stats.t.isf(0.05 / families / sizes, 5) * error
+
+    def one(bits, seeds, evaluation):
+        mean = Mean(bits, 0.0, seeds)
+        return BestSize(
+            budget=1.0,
+            runs=("",) * seeds,
+            num_sizes=sizes,
+            kind="exact",
+            bits_per_byte=mean,
+            nats_per_token=mean,
+            evaluation_error=evaluation,
+            scatter=0.01,
+        )
+
+    for factor in (0.99, 1.01):
+        rows = [("a", one(2.0, 2, 0.004)), ("b", one(2.0 + factor * needed, 3, 0.003))]
+        rows += [(str(i), one(9.0, 3, 0.003)) for i in range(families - 2)]
+        assert lead_of(rows, 1.0, scatter).told_apart == (factor > 1)
+    assert not lead_of(rows, 1.0, None).told_apart
+
+
+SEEDED = {"autoregressive": (2.0, 2.02, 2.04), "masked": (1.90, 2.06, 2.10), "uniform": (2.5,)}
+
+
+def seeded(folder, losses=SEEDED, deviations=None, size=9_000, **changed):
+    """One size, one budget: runs of these bits per byte, a seed each; and their records."""
+    made = []
+    for family, bits in losses.items():
+        (record,) = [
+            one
+            for one in write_study(
+                folder / "parts" / family,
+                families={family: 1.0},
+                budgets=(1e12,),
+                sizes=(size,),
+                fits=False,
+            )
+            if one["status"] == "done"
+        ]
+        for seed, value in enumerate(bits):
+            one = copy.deepcopy(record)
+            one["spec"] |= {"seed": seed} | changed
+            one["id"] = f"{family}{size}-{seed}"
+            loss = one["results"]["validation"]
+            loss["kind"] = "exact"
+            loss["bits_per_byte"] |= {"value": value, "standard_error": 0.03}
+            if deviations is not None:
+                loss["deviations"] = deviations[family]
+            write(folder / "runs" / one["id"] / "record.json", one)
+            made.append(one)
+        study = json.loads((folder / "parts" / family / "study.json").read_text())
+    study["study"]["families"] = [*losses]
+    write(folder / "study.json", study)
+    return made
+
+
+def test_seeds_are_averaged_and_the_luckiest_run_wins_nothing(tmp_path):
+    """masked has the lowest run, autoregressive the lowest mean."""
+    seeded(tmp_path)
+    found = study_verdict(read_study_folder(tmp_path))
+    first, second, third = (one.best[0] for one in found.families)
+    assert (found.lead.first, found.lead.second) == ("autoregressive", "masked")
+    assert [first.bits, second.bits, third.bits] == pytest.approx([2.02, 2.02, 2.5])
+    assert [len(one.runs) for one in (first, second, third)] == [3, 3, 1]
+    own = [np.var(SEEDED[name], ddof=1) for name in ("autoregressive", "masked")]
+    pooled = np.mean(own)
+    assert found.lead.scatter.bits == pytest.approx(math.sqrt(pooled))
+    assert found.lead.scatter.degrees_of_freedom == 4
+    # A family that scatters more than the others is given its own scatter.
+    variances = [pooled / 3, own[1] / 3, pooled]
+    for one, variance in zip((first, second, third), variances, strict=True):
+        error = math.sqrt(variance + 0.03**2)
+        assert one.bits_per_byte.standard_error == pytest.approx(error)
+    wanted = math.sqrt(sum(variances[:2]) + 2 * 0.03**2)
+    assert found.lead.difference.standard_error == pytest.approx(wanted)
+    assert not found.lead.told_apart
+    assert "by runs that differ in their seed, 4 degrees of freedom" in found.sentences[-1]
+
+
+def test_the_lowest_mean_counts_among_sizes(tmp_path):
+    seeded(tmp_path, {"masked": (2.1, 2.2)})
+    seeded(tmp_path, {"masked": (2.0, 2.4)}, size=21_000)
+    (only,) = study_verdict(read_study_folder(tmp_path)).families
+    assert only.best[0].bits == pytest.approx(2.15) and only.best[0].num_sizes == 2
+    assert set(only.best[0].runs) == {"masked9000-0", "masked9000-1"}
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_runs_that_met_the_same_text_are_compared_on_it(tmp_path, same):
+    hard = [0.02, -0.01, 0.015, -0.025]
+    apart = [0.001, -0.001, 0.001, -0.001]
+    losses = {"autoregressive": (2.0, 2.001), "masked": (2.05, 2.051)}
+    other = [a + b for a, b in zip(hard, apart, strict=True)]
+    deviations = {"autoregressive": hard, "masked": other if same else [*other[:3], 0.0, 0.0]}
+    seeded(tmp_path, losses, deviations)
+    found = study_verdict(read_study_folder(tmp_path))
+    between = 0.5e-6  # variance of each family's mean over seeds, 0.001^2 / 2 / 2 each
+    evaluation = 4 / 3 * sum(d**2 for d in apart)
+    if not same:
+        own = [
+            n / (n - 1) * sum(d**2 for d in deviations[f])
+            for n, f in ((4, "autoregressive"), (5, "masked"))
+        ]
+        evaluation = sum(own)
+    assert found.lead.difference.standard_error == pytest.approx(math.sqrt(between + evaluation))
+    assert found.lead.told_apart == same
 
 
 def test_text_is_ascii_and_its_table_is_aligned(whole):
@@ -151,8 +308,11 @@ def test_what_the_intervals_hold_is_said() -> None:
     def rows(*known: bool) -> list[FamilyRanking]:
         return [FamilyRanking(family="masked", scatter_known=one) for one in known]
 
-    assert "is not in it" in errors_sentence(rows(True, True))
-    assert "[low, high] hold nothing else" in errors_sentence(rows(True, False))
+    scatter = RunScatter(bits=0.0123, degrees_of_freedom=9, source="seeds")
+    assert "(0.012 bits per byte, by runs that" in errors_sentence(rows(True, True), scatter)
+    assert "[low, high]" not in errors_sentence(rows(True, True), scatter)
+    assert "[low, high] hold the evaluation alone" in errors_sentence(rows(True, False), scatter)
+    assert "scatter is not known" in errors_sentence(rows(True), None)
 
 
 def test_families_without_a_price_have_a_reason() -> None:

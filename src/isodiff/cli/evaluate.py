@@ -36,7 +36,7 @@ from isodiff.evaluate.tasks import TASKS, TaskSettings, run_task, task_named
 from isodiff.families.base import Family, SamplerLaw
 from isodiff.record import HeldOutLoss
 from isodiff.runs.resumable import Kept
-from isodiff.runs.validation import evaluate
+from isodiff.runs.validation import NOISE_ERROR, evaluate
 from isodiff.serialization import to_json
 from isodiff.task_results import ChoiceResult, ClozeResult, SplitResult
 from isodiff.units import perplexity as perplexity_of
@@ -94,7 +94,7 @@ def _split(
     Args:
         split: Which part of the corpus.
         windows: How many windows of the training length.
-        draws: Noise draws per window, where the likelihood is a bound.
+        draws: Noise draws per window, where the likelihood is a bound; more where they leave too much noise.
     """
     trained = opening.load(folder)
     tokens, length = trained.corpus.split(split), trained.spec.length
@@ -111,6 +111,7 @@ def _split(
                 length=length,
                 windows=windows,
                 draws=draws,
+                noise_error=NOISE_ERROR,
                 device=opening.device,
                 pieces=pieces,
             )
@@ -128,6 +129,8 @@ def _split(
         nats_per_token=found.nats_per_token,
         bits_per_byte=found.bits_per_byte,
         protocol=found.protocol,
+        draws=found.draws,
+        noise_error=found.noise_error,
         perplexity=perplexity_of(found.nats_per_token.value),
         cached_sampler=cached,
     )

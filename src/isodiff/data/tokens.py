@@ -9,7 +9,7 @@ where W is the number of windows; within an epoch every window comes once, in an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -39,14 +39,21 @@ class Tokens:
         *,
         num_bytes: int,
         token_bytes: np.ndarray | None = None,
+        documents: Callable[[], np.ndarray] | None = None,
         name: str = "the corpus",
     ) -> None:
-        """Lay the integer arrays `shards` end to end; `token_bytes` as in `Tokenizer`."""
+        """Lay the integer arrays `shards` end to end.
+
+        Args:
+            token_bytes: as in `Tokenizer`.
+            documents: reads the first token of each document; None where nobody knows them.
+        """
         self._shards = shards
         self._bounds = np.cumsum([0, *map(len, shards)])
         self.num_tokens = int(self._bounds[-1])
         self.num_bytes = num_bytes
         self.token_bytes = token_bytes
+        self._documents = documents
         self.name = name
 
     def read(self, start: int, stop: int) -> np.ndarray:
@@ -92,6 +99,12 @@ class Tokens:
                 raise IndexError(f"window {index} of {self.name}, which has {num_windows}")
             out[row] = self.read(int(index) * length, (int(index) + 1) * length)
         return out
+
+    def document_at(self, positions: np.ndarray) -> np.ndarray | None:
+        """The number of the document that holds each token of the stream, int64; None where not known."""
+        if self._documents is None:
+            return None
+        return np.searchsorted(self._documents(), positions, side="right") - 1
 
     def bytes_in(self, ids: np.ndarray) -> float:
         """UTF-8 bytes that `ids` stand for: exact where tokens have fixed bytes, else the mean."""
@@ -177,14 +190,12 @@ class Corpus:
             known = ", ".join(splits)
             raise InputError(f"no split {name!r}{nearest(name, splits)}; splits: {known}")
         if name not in self._splits:
-            kind = (self.manifest.dtype, self.vocab_size)
+            kind, split = (self.manifest.dtype, self.vocab_size), splits[name]
             self._splits[name] = Tokens(
-                [
-                    ShardReader(self.folder / shard.file, shard, *kind)
-                    for shard in splits[name].shards
-                ],
-                num_bytes=splits[name].num_bytes,
+                [ShardReader(self.folder / shard.file, shard, *kind) for shard in split.shards],
+                num_bytes=split.num_bytes,
                 token_bytes=self.tokenizer.token_bytes,
+                documents=lambda: read_index(self.folder / split.index, split)[:, 0],
                 name=f"{name} of {self.folder}",
             )
         return self._splits[name]

@@ -61,17 +61,19 @@ def nats_by_window(
 ) -> WindowNats:
     """The windows and the noise of every run's validation; `label` names the family among the others."""
     length = run.spec.length
-    nats, _ = window_nats(
+    found = window_nats(
         run.family,
         run.network,
         run.corpus.split(split),
         length=length,
         windows=windows,
-        draws=1 if run.family.kind == "exact" else draws,
+        draws=draws,
         device=device,
         pieces=pieces,
     )
-    return WindowNats(spec=run.spec, family=label, kind=run.family.kind, nats=nats / length)
+    return WindowNats(
+        spec=run.spec, family=label, kind=run.family.kind, nats=found.nats.mean(1) / length
+    )
 
 
 def check_comparable(specs: Sequence[RunSpec]) -> None:

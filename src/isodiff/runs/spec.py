@@ -139,7 +139,7 @@ class Validation(Checked):
 
     Attributes:
         windows: how many windows the final number averages.
-        draws: noise draws per window for families with a bound.
+        draws: noise draws per window for families with a bound, at least (runs/validation.py).
         curve_points: evaluations on the way.
         curve_windows: how many of the windows they use.
     """

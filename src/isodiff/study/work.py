@@ -20,6 +20,7 @@ from isodiff.progress import TrainingProgress
 from isodiff.rng import Streams
 from isodiff.runs.build import corpus_identity, describe, load, make_family, measure
 from isodiff.runs.spec import RunSpec
+from isodiff.runs.validation import usual_draws
 from isodiff.serialization import from_json, to_json
 from isodiff.study.branching import branch_points, with_shared_warmup
 from isodiff.study.jobs import (
@@ -96,8 +97,9 @@ def _calibrate(job: CalibrateSteps, device: str) -> StepSeconds:
     start = time.perf_counter()
     run.validate(spec.validation.curve_windows, 1)
     curve = time.perf_counter() - start
-    share = spec.validation.windows * (1 if run.family.kind == "exact" else spec.validation.draws)
-    share /= spec.validation.curve_windows
+    asked = spec.validation
+    draws = usual_draws(run.family.kind, asked.draws, asked.windows, spec.length)
+    share = asked.windows * draws / asked.curve_windows
     return StepSeconds(
         step=statistics.median(times[_WARM_UP:]),
         evaluation=curve * (spec.validation.curve_points - 1 + share),

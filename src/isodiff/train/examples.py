@@ -23,7 +23,7 @@ from isodiff.errors import InputError
 from isodiff.families import Family
 from isodiff.network.view import Denoiser
 from isodiff.record import HeldOutLoss
-from isodiff.runs.validation import held_out_loss, mean_nats
+from isodiff.runs.validation import TextNats, drawn, held_out_loss, noisy_nats
 from isodiff.train.lengths import RowLengths, proposed_lengths
 from isodiff.train.source import Batch
 
@@ -126,20 +126,29 @@ class Examples:
         return step * self.batch_size / len(self.trained_on)
 
     def evaluate(
-        self, family: Family, network: Denoiser, num: int, draws: int, device: torch.device
+        self,
+        family: Family,
+        network: Denoiser,
+        num: int,
+        draws: int,
+        noise_error: float | None,
+        device: torch.device,
     ) -> HeldOutLoss:
         """Nats per token of the answers held out, ends included, given their prompts."""
         examples = self.held_out[:num]
-        draws = 1 if family.kind == "exact" else draws
-        nats, num = [], len(examples)
-        for begin in range(0, num, 64):
-            rows = range(begin, min(begin + 64, num))
-            batch = self.rows_of(examples[rows.start : rows.stop], device)
-            parts = (family, batch.denoiser(network), batch.x)
-            how = {"rows": rows, "num_rows": num, "draws": draws}
-            nats.append(mean_nats(*parts, observed=batch.observed, **how))
+        num = len(examples)
+        batches = [range(begin, min(begin + 64, num)) for begin in range(0, num, 64)]
+
+        def score(some: range) -> np.ndarray:
+            found = []
+            for rows in batches:
+                batch = self.rows_of(examples[rows.start : rows.stop], device)
+                parts = (family, batch.denoiser(network), batch.x)
+                how = {"rows": rows, "num_rows": num, "draws": some}
+                found.append(noisy_nats(*parts, observed=batch.observed, **how).numpy())
+            return np.concatenate(found)
+
         tokens = self.corpus.split("train")
-        num_bytes = sum(tokens.bytes_in(one.answer) for one in examples)
-        return held_out_loss(
-            family, torch.cat(nats).numpy(), num_bytes, self.room, "answers", draws
-        )
+        nats = drawn(score, family, draws, self.room, noise_error)
+        num_bytes = np.array([tokens.bytes_in(one.answer) for one in examples])
+        return held_out_loss(family, TextNats(nats, num_bytes), self.room, "answers", noise_error)

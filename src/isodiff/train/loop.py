@@ -31,6 +31,7 @@ from isodiff.runs.device import check_device
 from isodiff.runs.location import write_location
 from isodiff.runs.metrics import AdaptRow, LossRow, Metrics, ValidationRow, read_metrics
 from isodiff.runs.spec import Precision, RunSpec
+from isodiff.runs.validation import NOISE_ERROR
 from isodiff.serialization import from_json, read_result, write_result
 from isodiff.train.branching import branches_of
 from isodiff.train.initialization import Initialization
@@ -185,7 +186,7 @@ def _record_of(run: TrainingRun, message: str | None) -> Record:
     spec, size, prefix = run.spec, run.size, run.restored.shared_prefix
     validation = None
     if message is None:
-        validation = run.validate(spec.validation.windows, spec.validation.draws)
+        validation = run.validate(spec.validation.windows, spec.validation.draws, NOISE_ERROR)
     counted, tokens = size.flops(spec, run.step), run.step * size.step_tokens
     return Record(
         id=spec.id,

@@ -170,14 +170,15 @@ class TrainingRun:
         self.steps = step + max(1, round(left))
         return why
 
-    def validate(self, windows: int, draws: int) -> HeldOutLoss:
+    def validate(self, windows: int, draws: int, noise_error: float | None = None) -> HeldOutLoss:
         """The likelihood of what is held out, with averaged weights where there are any."""
         kept = None
         if self.average is not None:
             kept = {name: p.detach().clone() for name, p in self.network.named_parameters()}
             self.network.load_state_dict(self.average.weights)
         self.network.eval()
-        found = self.source.evaluate(self.family, self.network, windows, draws, self.device)
+        how = (windows, draws, noise_error, self.device)
+        found = self.source.evaluate(self.family, self.network, *how)
         if kept is not None:
             self.network.load_state_dict(kept)
         self.network.train()

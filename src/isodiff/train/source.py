@@ -68,9 +68,15 @@ class Source(Protocol):
         ...
 
     def evaluate(
-        self, family: Family, network: Denoiser, num: int, draws: int, device: torch.device
+        self,
+        family: Family,
+        network: Denoiser,
+        num: int,
+        draws: int,
+        noise_error: float | None,
+        device: torch.device,
     ) -> HeldOutLoss:
-        """The family's likelihood of at most `num` of the texts held out."""
+        """The family's likelihood of at most `num` of the texts held out (`validation.evaluate`)."""
         ...
 
 
@@ -114,7 +120,13 @@ class Windows:
         return epochs(self.tokens, length=self.spec.length, batch_size=size, step=step)
 
     def evaluate(
-        self, family: Family, network: Denoiser, num: int, draws: int, device: torch.device
+        self,
+        family: Family,
+        network: Denoiser,
+        num: int,
+        draws: int,
+        noise_error: float | None,
+        device: torch.device,
     ) -> HeldOutLoss:
         """On windows of the validation split."""
         return evaluate(
@@ -124,5 +136,6 @@ class Windows:
             length=self.spec.length,
             windows=num,
             draws=draws,
+            noise_error=noise_error,
             device=device,
         )

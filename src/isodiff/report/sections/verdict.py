@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from isodiff.record import Kind
 from isodiff.report.blocks import Block, Cell, Column, Section, Table, Text
 from isodiff.report.format import MARKS, listed, scientific, spread, with_error, with_interval
-from isodiff.report.ranking import FAR, FamilyRanking, Lead, family_ranking, lead, run_counts
+from isodiff.report.lead import Lead, RunScatter, lead_of, run_scatter
+from isodiff.report.ranking import FAR, FamilyRanking, family_ranking, run_counts
 from isodiff.report.sections.frontier import frontier_sentence
 from isodiff.report.study_folder import StudyFolder
 from isodiff.scaling.fitting.bootstrap import LEVEL
@@ -16,13 +17,14 @@ from isodiff.scaling.laws.law import REFERENCE
 from isodiff.units import short
 
 _CAPTION = (
-    "Budgets are training FLOPs (convention: exact). Bits per byte of the best run at each, ± one "
-    "standard error, with its size in non-embedding parameters; = exact, ≤ upper bound. N* and D* "
+    "Budgets are training FLOPs (convention: exact). Bits per byte of the best size at each, ± one "
+    "standard error, with its non-embedding parameters, a mean over seeds; = exact, ≤ upper bound; "
+    "marked where it is best beyond noise. N* and D* "
     "at the largest budget with a trusted minimum. Compute: times that of the reference family. "
     f"[low, high] are {LEVEL:.0%} intervals."
 )
 _LEGEND = (
-    "\nbits per byte: the best run at each budget, ± one standard error of its evaluation (= exact, "
+    "\nbits per byte: the best size at each budget, mean over seeds, ± one standard error (= exact, "
     "≤ upper bound)\nN*: {convention} parameters, D*: tokens, at the largest budget with a trusted "
     "minimum\ncompute: for equal loss, as a multiple of the reference family's"
 )
@@ -52,16 +54,17 @@ class Verdict:
 def study_verdict(study: StudyFolder) -> Verdict:
     """What a study found, by the bits per byte of its finished runs and by its fits."""
     budgets = tuple(sorted({run.budget for run in study.finished}))
-    families = tuple(family_ranking(study, family) for family in study.families)
+    scatter = run_scatter(study)
+    families = tuple(family_ranking(study, family, scatter) for family in study.families)
     runs = run_counts(study)
-    ahead = lead(families, budgets[-1]) if budgets else None
+    ahead = _lead(families, budgets[-1], scatter) if budgets else None
     words = [
         _best_sentence(ahead),
         multiplier_sentence(families) if ahead else None,
         _optimum_sentence(families, ahead.first, _convention(study)) if ahead else None,
         frontier_sentence(study.frontier) if study.frontier else None,
         _count_sentence(runs),
-        errors_sentence(families) if ahead else None,
+        errors_sentence(families, scatter) if ahead else None,
     ]
     return Verdict(
         study=study.study.name,
@@ -71,6 +74,12 @@ def study_verdict(study: StudyFolder) -> Verdict:
         sentences=tuple(filter(None, words)),
         num_runs=runs,
     )
+
+
+def _lead(families: Sequence[FamilyRanking], budget: float, scatter: RunScatter | None) -> Lead:
+    """Who is ahead at a budget, where at least one family has a finished run."""
+    there = [(one.family, best) for one in families if (best := one.at(budget))]
+    return lead_of(there, budget, scatter)
 
 
 def verdict_section(study: StudyFolder) -> Section:
@@ -86,7 +95,8 @@ def _convention(study: StudyFolder) -> str:
 
 
 def _table(study: StudyFolder, found: Verdict) -> Table:
-    convention = _convention(study)
+    convention, scatter = _convention(study), run_scatter(study)
+    ahead = {budget: _lead(found.families, budget, scatter) for budget in found.budgets}
     columns = (
         Column("family", numeric=False),
         *(Column(f"{scientific(budget)} FLOPs", "bits per byte") for budget in found.budgets),
@@ -97,7 +107,7 @@ def _table(study: StudyFolder, found: Verdict) -> Table:
     rows = tuple(
         (
             Cell(one.family),
-            *(_score(study, found.families, one, budget) for budget in found.budgets),
+            *(_score(study, one, ahead[budget]) for budget in found.budgets),
             *_optimum(one, found.budgets[-1]),
             _price(one),
         )
@@ -106,18 +116,20 @@ def _table(study: StudyFolder, found: Verdict) -> Table:
     return Table(columns, rows, caption=_CAPTION, legend=_LEGEND.format(convention=convention))
 
 
-def _score(
-    study: StudyFolder, families: Sequence[FamilyRanking], one: FamilyRanking, budget: float
-) -> Cell:
-    """The best run at a budget; the lowest of all is marked."""
-    best = one.at(budget)
+def _score(study: StudyFolder, one: FamilyRanking, ahead: Lead) -> Cell:
+    """The best size at a budget; the best of all is marked where it can be told."""
+    best = one.at(ahead.budget)
     if best is None:
         return Cell("–")
-    (record,) = [run.record for run in study.finished if run.record.id == best.run]
-    size = record.parameters.non_embedding
-    note = f"{short(size)}, best of {best.num_runs}" if size else f"best of {best.num_runs}"
-    lowest = min(other.bits for family in families if (other := family.at(budget)))
-    mark = "best" if best.bits == lowest else ""
+    record = next(run.record for run in study.finished if run.record.id == best.runs[0])
+    size, seeds = record.parameters.non_embedding, len(best.runs)
+    parts = [
+        short(size) if size else "",
+        f"best of {best.num_sizes}" if best.num_sizes > 1 else "",
+        f"mean of {seeds} seeds" if seeds > 1 else "",
+    ]
+    mark = "best" if ahead.told_apart and one.family == ahead.first else ""
+    note = ", ".join(filter(None, parts))
     return Cell(f"{MARKS[best.kind]} {with_error(best.bits_per_byte)}", note=note, mark=mark)
 
 
@@ -151,8 +163,9 @@ def _best_sentence(lead: Lead | None) -> str:
     note = _caveat(first, best.kind, lead.second, lead.next_best.kind)
     if lead.told_apart:
         return f"{where} {first} is best: {score}, {gap} below {lead.second}, the next.{note}"
+    why = "" if lead.scatter else ", as nothing shows how runs scatter: train more seeds or sizes"
     return (
-        f"{where} {first} and {lead.second} cannot be told apart: {first} reaches {score}, "
+        f"{where} {first} and {lead.second} cannot be told apart{why}: {first} reaches {score}, "
         f"{lead.second} is {gap} above it.{note}"
     )
 
@@ -228,12 +241,23 @@ def _count_sentence(runs: dict[str, int]) -> str:
     return f"{runs['done']} of {total} runs finished{rest}."
 
 
-def errors_sentence(families: Sequence[FamilyRanking]) -> str:
+def errors_sentence(families: Sequence[FamilyRanking], scatter: RunScatter | None) -> str:
     """What ± and [low, high] hold, and what they leave out."""
-    words = "± is one standard error of the evaluation"
+    if scatter is None:
+        words = "± is one standard error of the evaluation alone: how runs scatter is not known"
+    else:
+        shown = {
+            "seeds": "runs that differ in their seed",
+            "parabolas": "runs about their parabolas",
+        }
+        words = (
+            f"± is one standard error, of the evaluation and of the scatter between runs "
+            f"({scatter.bits:.2g} bits per byte, by {shown[scatter.source]}, "
+            f"{scatter.degrees_of_freedom} degrees of freedom)"
+        )
     if all(one.scatter_known for one in families):
-        return f"{words}; the noise between seeds is not in it."
+        return f"{words}."
     return (
-        f"{words}, and with three sizes a budget [low, high] hold nothing else: the noise between "
-        "seeds is in neither, and may well move these numbers by more."
+        f"{words}. With three sizes a budget [low, high] hold the evaluation alone, and the noise "
+        "between runs may well move them by more."
     )
