@@ -47,22 +47,30 @@ def share(families: int, seeds: tuple[int, ...], sizes: int, scatter: float) -> 
     runs = [rng.normal(0, scatter, (TRIALS, sizes, count)) for count in counts]
     means = CURVES[sizes] + own + np.stack([one.mean(-1) for one in runs], 1)
     lowest = (CURVES[sizes] + own + np.stack([one.min(-1) for one in runs], 1)).min(-1)
-    squares = sum(one.var(-1).sum(-1) * count for one, count in zip(runs, counts, strict=True))
-    freedom = sum(count - 1 for count in counts) * sizes
-    if not freedom:  # about the parabola of the budget that is judged, and of others
+    squares = np.stack(
+        [one.var(-1).sum(-1) * count for one, count in zip(runs, counts, strict=True)], 1
+    )
+    freedom = np.array([(count - 1) * sizes for count in counts])
+    if not freedom.any():  # about the parabola of the budget that is judged, and of others
         others = rng.normal(0, scatter, (BUDGETS - 1, *shape))
-        squares = (np.concatenate([(means - own)[None], others]) @ off_parabola(sizes)) ** 2
-        squares, freedom = squares.sum((0, 2, 3)), families * BUDGETS * (sizes - 3)
+        residuals = np.concatenate([(means - own)[None], others]) @ off_parabola(sizes)
+        squares = (residuals**2).sum((0, 3))
+        freedom = np.full(families, BUDGETS * (sizes - 3))
     found = 0
     for trial in range(TRIALS):
+        noise = RunScatter(
+            bits=math.sqrt(squares[trial].sum() / freedom.sum()),
+            degrees_of_freedom=int(freedom.sum()),
+            source="seeds",
+            families={
+                str(f): math.sqrt(squares[trial, f] / freedom[f]) for f in np.flatnonzero(freedom)
+            },
+        )
+        seen = common[trial] + stretches[trial]
         rows = [
-            (str(f), best(means[trial, f], counts[f], common[trial, 0] + stretches[trial, f]))
+            (str(f), best(means[trial, f], counts[f], seen[f], noise.of(str(f))))
             for f in range(families)
         ]
-        noise = RunScatter(
-            bits=math.sqrt(squares[trial] / freedom), degrees_of_freedom=freedom, source="seeds"
-        )
-        rows = [(name, with_scatter(one, noise)) for name, one in rows]
         found += lead_of(rows, 1.0, noise).told_apart
     first, second = np.sort(lowest, 1)[:, :2].T
     before = second - first > 2 * math.sqrt(2) * math.hypot(WINDOWS, OWN)
@@ -75,7 +83,7 @@ def off_parabola(sizes: int) -> np.ndarray:
     return np.eye(sizes) - design @ np.linalg.pinv(design)
 
 
-def best(means: np.ndarray, count: int, deviations: np.ndarray) -> BestSize:
+def best(means: np.ndarray, count: int, deviations: np.ndarray, scatter: float) -> BestSize:
     """The lowest mean of the sizes."""
     value = Mean(float(means.min()), 0.0, count)
     return BestSize(
@@ -86,14 +94,9 @@ def best(means: np.ndarray, count: int, deviations: np.ndarray) -> BestSize:
         bits_per_byte=value,
         nats_per_token=value,
         evaluation_error=0.0,
+        scatter=scatter,
         deviations=tuple(deviations - deviations.mean()),
     )
-
-
-def with_scatter(one: BestSize, noise: RunScatter) -> BestSize:
-    """The same, its runs scattering by so much."""
-    values = {name: getattr(one, name) for name in BestSize.__dataclass_fields__}
-    return BestSize(**values | {"scatter": noise.bits})
 
 
 def main() -> None:
@@ -103,22 +106,17 @@ def main() -> None:
         for sizes in CURVES if max(seeds) > 1 else (5,):
             for scatter in SCATTERS:
                 found = [share(families, seeds, sizes, scatter) for families in range(2, 8)]
-                rows.append(
-                    {
-                        "seeds": name,
-                        "sizes": sizes,
-                        "scatter": scatter,
-                        "false": dict(
-                            zip(map(str, range(2, 8)), [a for a, _ in found], strict=True)
-                        ),
-                        "before": dict(
-                            zip(map(str, range(2, 8)), [b for _, b in found], strict=True)
-                        ),
-                    }
-                )
+                false, before = ([pair[i] for pair in found] for i in range(2))
+                kind = {"seeds": name, "sizes": sizes, "scatter": scatter}
+                rows.append({**kind, "false": false, "before": before})
                 cells = " | ".join(f"{a:.1%} ({b:.0%})".replace("%", "") for a, b in found)
                 print(f"| {name} | {sizes} | {scatter} | {cells} |", flush=True)
-    result = {"trials": TRIALS, "rows": rows, "provenance": to_json(provenance())}
+    result = {
+        "trials": TRIALS,
+        "families": [*range(2, 8)],
+        "rows": rows,
+        "provenance": to_json(provenance()),
+    }
     Path(__file__).with_name("verdicts.json").write_text(json.dumps(result, indent=2) + "\n")
 
 

@@ -9,10 +9,10 @@ s^2 the variance between runs of one spec (`run_scatter`) and e the error of the
 these windows, from the deviations that both have on them (runs/validation.py). F families are told apart
 where the first is below each other by more than Student's quantile at the one-sided level
 
-    .05 / (F S),                                                                             (2)
+    .04 / (F S),                                                                             (2)
 
 S the sizes of the first, of which the luckiest was taken. Of equal families the first is below any one other
-only if one of its sizes is, so a false "is best" has at most the chance of 5 % (Bonferroni):
+only if one of its sizes is, so a false "is best" has at most the chance of 4 % (Bonferroni);
 reproductions/coverage counts it.
 """
 
@@ -32,8 +32,8 @@ from isodiff.record import HeldOutLoss, Kind, Mean
 from isodiff.report.study_folder import StudyFolder, StudyRun
 from isodiff.serialization import canonical, to_json
 
-_FALSE_LEAD = 0.05
-"""Chance that one of several equal families is called best."""
+_FALSE_LEAD = 0.04
+"""Chance that one of several equal families is called best; 5 % where noise is not quite normal."""
 _ENOUGH = 8
 """Degrees of freedom from which replicated runs alone say how runs scatter."""
 _Unwritten = Field(exclude=True)
