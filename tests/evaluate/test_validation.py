@@ -15,7 +15,7 @@ from isodiff.families.base import Family, SamplerLaw
 from isodiff.record import HeldOutLoss
 from isodiff.runs.validation import (
     NOISE_ERROR,
-    TextNats,
+    DrawnNats,
     drawn,
     evaluate,
     held_out_loss,
@@ -115,7 +115,7 @@ def test_windows_of_a_document_count_as_one() -> None:
 def planted(nats: np.ndarray, document: np.ndarray | None = None) -> HeldOutLoss:
     family = FAMILIES["masked"]
     sizes = np.full(len(nats), 7.0)
-    return held_out_loss(family, TextNats(nats, sizes, document), 5, "windows")
+    return held_out_loss(family, DrawnNats(nats, sizes, document), 5, "windows")
 
 
 def test_the_error_of_a_difference_is_that_of_the_deviations() -> None:

@@ -22,6 +22,7 @@ from isodiff.report.blocks import Table
 from isodiff.report.text import terminal
 from isodiff.runs.resumable import Kept
 from isodiff.runs.spec import RunSpec
+from isodiff.runs.validation import NOISE_ERROR
 from isodiff.scaling.points import family_labels, variants
 from isodiff.serialization import to_json
 
@@ -57,22 +58,29 @@ def run(
     settings = specs[0].validation
     asked = {"windows": windows or settings.windows, "draws": draws or settings.draws}
     labels = family_labels(variants([record.spec for record in records.values()]))
+    error = NOISE_ERROR if draws is None else None
     found = []
     for folder, label in zip(records, labels, strict=True):
         trained = opening.load(folder)
         total = trained.corpus.split(split).num_windows(trained.spec.length)
         total = min(asked["windows"], total)
-        key = {"compare": split, **asked, "step": trained.step}
+        key = {"compare": split, **asked, "noise_error": error, "step": trained.step}
         with Kept(split, total, "windows", folder=folder, asked=key) as pieces:
             found.append(
                 nats_by_window(
-                    trained, label, split=split, **asked, device=opening.device, pieces=pieces
+                    trained,
+                    label,
+                    split=split,
+                    **asked,
+                    noise_error=error,
+                    device=opening.device,
+                    pieces=pieces,
                 )
             )
     base = None if baseline is None else RunSpec.read(baseline).id
     protocol = (
         f"{len(found[0].nats)} windows of {specs[0].length} tokens ({split}), the same for all, "
-        f"{asked['draws']} noise draws each where the likelihood is a bound"
+        f"{asked['draws']} noise draws each {'or more ' if error else ''}where the likelihood is a bound"
     )
     result = compared(found, base, protocol)
     return Answer(to_json(result), _text(result))

@@ -56,6 +56,7 @@ def nats_by_window(
     split: str,
     windows: int,
     draws: int,
+    noise_error: float | None,
     device: str,
     pieces: Pieces = anew,
 ) -> WindowNats:
@@ -68,6 +69,7 @@ def nats_by_window(
         length=length,
         windows=windows,
         draws=draws,
+        noise_error=noise_error,
         device=device,
         pieces=pieces,
     )

@@ -43,7 +43,7 @@ _SPREAD = 4.0  # standard deviation of the nats of a draw over root of tokens, a
 _STRETCHES = 128  # deviations that a record holds, at most
 
 
-class TextNats(NamedTuple):
+class DrawnNats(NamedTuple):
     """Nats of each text by each noise draw, in float64, and the bytes and the document of each text."""
 
     nats: Float[np.ndarray, "T D"]
@@ -97,7 +97,7 @@ def window_nats(
     device: torch.device | str = "cpu",
     batch_size: int = 64,
     pieces: Pieces = anew,
-) -> TextNats:
+) -> DrawnNats:
     """Of the same windows for every run of this text; a draw is the same noise for every run."""
     windows = min(windows, tokens.num_windows(length))
     chosen = np.sort(np.random.default_rng(_SEED).permutation(tokens.num_windows(length))[:windows])
@@ -117,7 +117,7 @@ def window_nats(
             [pieces(0 if again else len(rows), partial(scored, rows, some)) for rows in batches]
         )
 
-    return TextNats(
+    return DrawnNats(
         nats=drawn(score, family, draws, length, noise_error),
         num_bytes=np.array([tokens.bytes_in(row) for rows in batches for row in ids_of(rows)]),
         document=tokens.document_at(chosen * length + length // 2),
@@ -185,7 +185,7 @@ def _noise_error(nats: Float[np.ndarray, "T D"]) -> float:
 
 def held_out_loss(
     family: Family | SamplerLaw,
-    found: TextNats,
+    found: DrawnNats,
     length: int,
     texts: str,
     noise_error: float | None = None,

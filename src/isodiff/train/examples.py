@@ -23,7 +23,7 @@ from isodiff.errors import InputError
 from isodiff.families import Family
 from isodiff.network.view import Denoiser
 from isodiff.record import HeldOutLoss
-from isodiff.runs.validation import TextNats, drawn, held_out_loss, noisy_nats
+from isodiff.runs.validation import DrawnNats, drawn, held_out_loss, noisy_nats
 from isodiff.train.lengths import RowLengths, proposed_lengths
 from isodiff.train.source import Batch
 
@@ -151,4 +151,4 @@ class Examples:
         tokens = self.corpus.split("train")
         nats = drawn(score, family, draws, self.room, noise_error)
         num_bytes = np.array([tokens.bytes_in(one.answer) for one in examples])
-        return held_out_loss(family, TextNats(nats, num_bytes), self.room, "answers", noise_error)
+        return held_out_loss(family, DrawnNats(nats, num_bytes), self.room, "answers", noise_error)
