@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from tyro.conf import OmitArgPrefixes, Positional
 
 from isodiff.bounds import Checked, check, check_fields
-from isodiff.cli import main, verbs
+from isodiff.cli import main
+from isodiff.cli.dispatch import verbs
 from isodiff.cli.messages import flag_of
 from isodiff.cli.parsing import deferred
 from isodiff.errors import InputError

@@ -89,7 +89,7 @@ def test_two_laws_have_two_numbers(
         cached = found["cached_sampler"]
         assert "bound of the cached sampler (steps: None)" in cached["protocol"]
         assert cached["kind"] == "bound" and cached["bits_per_byte"] != found["bits_per_byte"]
-    assert split["cached_sampler"]["nats_per_token"]["num"] == 4
+    assert split["cached_sampler"]["nats_per_token"]["num"] == 2  # documents
     assert text["cached_sampler"]["num_tokens"] == text["num_tokens"]
     one = answer("evaluate", "text", run, file, "--method", "any_order:4", "--budget", "8")
     assert "cached_sampler" not in one and one["num_forwards"] == 8 * 6
@@ -101,7 +101,7 @@ def test_two_laws_have_two_numbers(
 
 def test_without_files_a_split(masked: Path) -> None:
     found = answer("evaluate", "split", masked, "--windows", "4", "--draws", "1")
-    assert found["split"] == "test" and found["nats_per_token"]["num"] == 4
+    assert found["split"] == "test" and found["nats_per_token"]["num"] == 2
 
 
 @pytest.mark.parametrize(

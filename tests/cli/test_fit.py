@@ -121,7 +121,7 @@ def test_the_law_of_repeated_data(capsys: pytest.CaptureFixture[str]) -> None:
         (["published:0"], "no published points"),
         (["missing.csv"], "does not exist"),
         (["missing"], "does not exist"),
-        (["published:2602.15014", "--bootstrap", "-5"], "--bootstrap is -5"),
+        (["published:2602.15014", "--bootstrap", "-5"], "--bootstrap must be at least 0, got -5"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_two(

@@ -124,7 +124,7 @@ def test_a_family_that_nobody_knows_here_has_no_speed(
         (["budget", "1e21", "--law", "published:1"], "no published laws"),
         (["budget", "-1", "--law", "published:2510.03280"], "FLOPS must be more than 0, got -1"),
         (["study", "x.yaml", "--budget", "1e21"], "no option --budget"),
-        (["study", "x.yaml", "--device", "h100"], "no option --device"),
+        (["study", "x.yaml", "--device", "h100"], "--device must be cpu, cuda"),
         (["--budget", "1e21", "--law", "x"], "no command '--budget'; did you mean"),
         (["budget", *PRINTED, "--device", "h1000"], "no device 'h1000'; did you mean 'h100'?"),
         (["budget", *PRINTED, "--throughput", "0"], "--throughput must be more than 0, got 0"),

@@ -30,5 +30,5 @@ def test_both_files_are_written_and_read_again(
 
 def test_no_question_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["questions", str(tmp_path), "--test", "0"]) == 2
-    assert "0 questions; at least 1 is needed" in capsys.readouterr().err
+    assert "--test must be at least 1, got 0" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

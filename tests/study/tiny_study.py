@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from isodiff.data.corpora import prepare
+from isodiff.scaling import sampler_points
 from isodiff.serialization import from_json, to_json
 from isodiff.study.jobs import Job
 from isodiff.study.work import Work
@@ -62,5 +63,5 @@ def in_this_process(
 
     patch.setattr(Worker, "ask", ask)
     # Calls of a hundredth of a second are never steady on a busy machine.
-    patch.setattr("isodiff.scaling.sampler_points.STEADY", float("inf"))
+    patch.setattr(sampler_points, "STEADY", float("inf"))
     return asked

@@ -58,7 +58,7 @@ def test_what_is_not_there_or_another_is_one_line(study, tmp_path):
     run = moved / "runs" / "one"
     shutil.rmtree(moved / "corpus")
     with pytest.raises(
-        InputError, match=r"the corpus of .*one is not at .*corpus any more; move it"
+        InputError, match=r"the corpus of .*one is not at .*corpus any more; give its folder"
     ):
         load(run)
     texts = [f"another text {i} {[i * j % 89 for j in range(20)]}" for i in range(90)]
