@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tiny_runs
@@ -60,22 +59,18 @@ def test_an_answer_is_printed_though_it_cannot_be_stored(
 @pytest.mark.parametrize(
     "module", ["isodiff.cli.dispatch", "isodiff.cli.parsing", "isodiff.cli.fit", "tyro", "scipy"]
 )
-def test_an_interruption_while_modules_are_read_is_one_line(
-    module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    class Interrupting:
-        def find_spec(self, name: str, path: Sequence[str] | None, target: Any = None) -> None:
-            if name == module:
-                raise KeyboardInterrupt
-
-    for name in [
-        one for one in sys.modules if f"{one}.".startswith((f"{module}.", "isodiff.cli."))
-    ]:
-        if name != "isodiff.cli":
-            monkeypatch.delitem(sys.modules, name)
-    for name in [one for one in sys.modules if one.startswith("isodiff.scaling")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
-    assert main(["fit", "published:2602.15014", "--bootstrap", "0"]) == 130
-    said = capsys.readouterr()
-    assert said.out == "" and said.err.strip().endswith(": interrupted; nothing was written")
+def test_an_interruption_while_modules_are_read_is_one_line(module: str) -> None:
+    code = (
+        "import sys\n"
+        "from isodiff.cli import main\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        f"        if name == {module!r}:\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "sys.exit(main(['fit', 'published:2602.15014', '--bootstrap', '0']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 130 and done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.strip().endswith(": interrupted; nothing was written")
