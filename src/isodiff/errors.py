@@ -82,9 +82,6 @@ def shown(value: object) -> str:
     short = value[:_LONGEST_VALUE] if isinstance(value, str | bytes | list | tuple) else value
     try:
         text = repr(short)
-    except (
-        ValueError,
-        RecursionError,
-    ):  # an integer of thousands of digits, lists of lists of lists
+    except (ValueError, RecursionError):  # thousands of digits; lists of lists of lists
         return "a value too long to show"
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from isodiff.bounds import first_wrong
 from isodiff.errors import InputError, reason
 from isodiff.files import lines_of
-from isodiff.serialization import first_error
 from isodiff.text_files import begin_text, opened
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ def read_json_lines(
             try:
                 values.append(parse(_fields(line), number))
             except ValidationError as error:
-                malformed.append(MalformedLine(line=number, reason=first_error(error)))
+                malformed.append(MalformedLine(line=number, reason=first_wrong(error)))
             except LineError as error:
                 malformed.append(MalformedLine(line=number, reason=str(error)))
     if not values:

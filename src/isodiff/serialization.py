@@ -19,6 +19,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, PlainSerializer, TypeAdapter, ValidationError
 
+from isodiff.bounds import first_wrong
 from isodiff.errors import InputError, without_folders
 from isodiff.files import read_json, write_json
 
@@ -70,7 +71,7 @@ def from_json(
             return _adapter(kind).validate_json(_text(value, where, mend), strict=True)
         return _adapter(kind).validate_python(value)
     except ValidationError as error:
-        raise InputError(f"{where}: {first_error(error)}{mend}") from None
+        raise InputError(f"{where}: {first_wrong(error)}{mend}") from None
 
 
 def read_result(kind: type[T], path: Path, mend: str = _MEND) -> T:
@@ -82,7 +83,7 @@ def read_result(kind: type[T], path: Path, mend: str = _MEND) -> T:
     try:
         return _adapter(kind).validate_json(_unsealed(path, mend)[1], strict=True)
     except ValidationError as error:
-        raise InputError(f"{path}: {first_error(error)}{mend}") from None
+        raise InputError(f"{path}: {first_wrong(error)}{mend}") from None
 
 
 def write_result(path: Path, result: Any) -> None:
@@ -134,22 +135,6 @@ def _text(value: Any, where: str | Path, mend: str = _MEND) -> str:
         raise InputError(f"{where} is nested too deeply{mend}") from None
     except ValueError:
         raise InputError(f"{where} holds a number that is not finite{mend}") from None
-
-
-def first_error(error: ValidationError) -> str:
-    """The first thing that is wrong: `nats: input should be greater than 0, not '-1'`."""
-    first = error.errors()[0]
-    key = ".".join(map(str, first["loc"])) or "the file"
-    what = first["msg"].removeprefix("Value error, ").split(", unable to")[0]
-    got = first["input"]
-    plain = first["type"] != "missing" and (got is None or isinstance(got, str | int | float))
-    return f"{key}: {what[:1].lower()}{what[1:]}{f', not {_shown(got)}' if plain else ''}"
-
-
-def _shown(value: object) -> str:
-    """A value as Python writes it, cut to fit into a line."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _compact(value: Any) -> str:

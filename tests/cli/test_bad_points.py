@@ -34,14 +34,14 @@ def changed(place: int, value: str) -> list[str]:
 
 
 BAD = {
-    "not a number": (changed(4, "nan"), "line 3: nats: input should be a finite number, not 'nan'"),
-    "infinite": (changed(4, "inf"), "line 3: nats: input should be a finite number, not 'inf'"),
-    "negative": (changed(4, "-1"), "line 3: nats: input should be greater than 0, not '-1'"),
+    "not a number": (changed(4, "nan"), "line 3: nats must be a finite number, got 'nan'"),
+    "infinite": (changed(4, "inf"), "line 3: nats must be a finite number, got 'inf'"),
+    "negative": (changed(4, "-1"), "line 3: nats must be more than 0, got '-1'"),
     "mixed": (changed(5, "exact"), "mark each, and give them as two families"),
     "unmarked": (changed(5, ""), "mark each, and give them as two families"),
     "odd mark": (
         changed(5, "maybe"),
-        "line 3: kind: input should be 'exact' or 'bound', not 'maybe'",
+        "line 3: kind must be one of 'exact', 'bound', got 'maybe'",
     ),
     "one budget": (rows(budgets=(1e15,), sizes=(*SIZES, 3.2e7)), "has one budget only"),
     "no runs": ([], "no points"),

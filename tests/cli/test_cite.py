@@ -80,4 +80,4 @@ def test_a_spec_that_is_none_is_one_line(tmp_path, capsys):
     for verb in ("cite", "sample"):
         assert main([verb, str(tmp_path)]) == 2
         said = capsys.readouterr().err
-        assert "spec.json: shape: field required; " in said and said.count("\n") == 1
+        assert "spec.json: shape is missing; " in said and said.count("\n") == 1

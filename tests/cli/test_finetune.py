@@ -70,7 +70,7 @@ def test_what_is_left_out_is_said(place, capsys):
     words = ["--data", str(place / "bad.jsonl"), "--length", "90", "--epochs", "8", *SMALL]
     assert main(["finetune", str(base), *words, "--out", str(place / "less")]) == 0
     said = capsys.readouterr().err
-    assert "line 121 is left out: question: input should be a valid string, not 1" in said
+    assert "line 121 is left out: question must be text, got 1" in said
     (line,) = [one for one in said.splitlines() if " examples are too long and left out" in one]
     assert re.search(r"^\d+ of 120 .*; rows have \d+ tokens, \d+ of them for the answer", line)
     assert re.search(r"--length \d+ --answer-tokens \d+ hold 99% of them, --length 1\d\d", line)

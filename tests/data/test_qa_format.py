@@ -65,15 +65,15 @@ def test_a_bad_line_is_named_and_costs_no_other(tmp_path):
         "not a JSON object",
         "the answer does not end with `#### n`",
         "question: string should have at least 1 character, not ''",
-        "question: field required",
+        "question is missing",
         "not UTF-8",
-        "answer: input should be a valid string, not 3",
+        "answer must be text, got 3",
     ]
 
 
 def test_files_without_a_question(tmp_path):
     (tmp_path / "q.jsonl").write_text("\n{}\n")
-    with pytest.raises(InputError, match=r"has no question; line 2: question: field required"):
+    with pytest.raises(InputError, match=r"has no question; line 2: question is missing"):
         read_questions(tmp_path / "q.jsonl")
     (tmp_path / "q.jsonl").write_text("")
     with pytest.raises(

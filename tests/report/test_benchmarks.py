@@ -105,7 +105,7 @@ def test_no_section_where_nothing_was_scored(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (json.dumps(CHOICE | {"accuracy": 51.2}), "accuracy: input should be less than or equal"),
+        (json.dumps(CHOICE | {"accuracy": 51.2}), "accuracy must be at most"),
         ("{", "is not valid JSON"),
     ],
 )

@@ -151,13 +151,13 @@ def test_several_studies_on_one_page(tmp_path):
 
 DAMAGE = [
     ("study.json", lambda text: text[:-9], "study.json is not valid JSON"),
-    ("study.json", lambda text: "[]", "study.json: the file: input should be"),
-    ("study.json", lambda text: "{}", "study.json: name: field required"),
+    ("study.json", lambda text: "[]", "study.json: must be"),
+    ("study.json", lambda text: "{}", "study.json: name is missing"),
     ("fits.json", lambda text: '{"families": {"one": {"budgets": 3}}}', "families.one.budgets"),
-    ("samples.json", lambda text: "[1]", "samples.json: the file: input should be"),
+    ("samples.json", lambda text: "[1]", "samples.json: must be"),
     ("samples.json", lambda text: '{"one": {"texts": [1]}}', "samples.json: one.texts.0"),
     ("record", lambda text: text.replace('"done"', '"gone"'), "record.json: status"),
-    ("record", lambda text: text.replace('"spec"', '"spek"'), "record.json: spec: field required"),
+    ("record", lambda text: text.replace('"spec"', '"spek"'), "record.json: spec is missing"),
     ("record", lambda text: text.replace('"epochs": ', '"epochs": NaN, "x": '), "finite number"),
 ]
 

@@ -162,7 +162,7 @@ def test_a_law_of_another_version_is_said_to_be_one(folder: Path, tmp_path: Path
     del found["families"]["masked"]["intervals"], found["checksum"]
     write(tmp_path / "parametric.json", found)
     said = why(read_parts(tmp_path)["The parametric law E + A/N^α + B/D^β"])
-    assert "parametric.json cannot be read" in said and "intervals: field required" in said
+    assert "parametric.json cannot be read" in said and "intervals is missing" in said
     assert "fit it again, or delete it" in said
 
 

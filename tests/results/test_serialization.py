@@ -71,7 +71,7 @@ def test_keys_of_later_versions_are_ignored() -> None:
     ("value", "said"),
     [
         ([], r"w\.json: the file: "),
-        ({**to_json(WHOLE), "parts": {"a": {}}}, r"w\.json: parts\.a\.value: field required"),
+        ({**to_json(WHOLE), "parts": {"a": {}}}, r"w\.json: parts\.a\.value is missing"),
         ({**to_json(WHOLE), "ends": [1.0]}, r"w\.json: ends"),
     ],
 )
@@ -91,17 +91,17 @@ class Row:
     [
         (
             {"kind": "exact", "nats": "-1"},
-            "t.csv, line 2: nats: input should be greater than 0, not '-1'",
+            "t.csv, line 2: nats must be more than 0, got '-1'",
         ),
         (
             {"kind": "exact", "nats": "x"},
-            "t.csv, line 2: nats: input should be a valid number, not 'x'",
+            "t.csv, line 2: nats must be a number, got 'x'",
         ),
         (
             {"kind": "?", "nats": 1},
-            "t.csv, line 2: kind: input should be 'exact' or 'bound', not '?'",
+            "t.csv, line 2: kind must be one of 'exact', 'bound', got '?'",
         ),
-        ({"kind": "exact"}, "t.csv, line 2: nats: field required"),
+        ({"kind": "exact"}, "t.csv, line 2: nats is missing"),
     ],
 )
 def test_what_is_wrong_is_said_with_what_stands_there(value: dict, said: str) -> None:

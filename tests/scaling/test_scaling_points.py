@@ -99,7 +99,7 @@ def test_a_damaged_record_is_named(key: str) -> None:
 def test_a_loss_that_is_not_a_number_is_named() -> None:
     damaged = copy.deepcopy(record("a"))
     damaged["results"]["validation"]["nats_per_token"]["value"] = float("nan")
-    with pytest.raises(InputError, match="run a: nats: input should be a finite number, not nan"):
+    with pytest.raises(InputError, match="run a: nats must be a finite number, got nan"):
         record_points(typed(damaged), "runs")
 
 
@@ -191,33 +191,33 @@ def test_a_record_knows_how_long_its_text_was(tmp_path: Path) -> None:
     [
         (
             [HEADER + ",kind", ROW + ",guess"],
-            "line 2: kind: input should be 'exact' or 'bound', not 'guess'",
+            "line 2: kind must be one of 'exact', 'bound', got 'guess'",
         ),
         (
             [HEADER + ",unique_tokens", ROW + ",-3"],
-            "line 2: unique_tokens: input should be greater than 0, not '-3'",
+            "line 2: unique_tokens must be more than 0, got '-3'",
         ),
         (
             [HEADER, "masked,1e18,1e8,2e9,much"],
-            "line 2: nats: input should be a valid number, not 'much'",
+            "line 2: nats must be a number, got 'much'",
         ),
         (
             [HEADER, ROW, "masked,1e18,1e8,2e9,nan"],
-            "line 3: nats: input should be a finite number, not 'nan'",
+            "line 3: nats must be a finite number, got 'nan'",
         ),
         (
             [HEADER, "masked,1e18,1e8,2e9,-1"],
-            "line 2: nats: input should be greater than 0, not '-1'",
+            "line 2: nats must be more than 0, got '-1'",
         ),
         (
             [HEADER, "masked,inf,1e8,2e9,3"],
-            "line 2: budget: input should be a finite number, not 'inf'",
+            "line 2: budget must be a finite number, got 'inf'",
         ),
         (
             [HEADER, "masked,1e18,0,2e9,3"],
-            "line 2: parameters: input should be greater than 0, not '0'",
+            "line 2: parameters must be more than 0, got '0'",
         ),
-        ([HEADER, "masked,1e18,1e8,,3"], "line 2: tokens: input should be a valid number, not ''"),
+        ([HEADER, "masked,1e18,1e8,,3"], "line 2: tokens must be a number, got ''"),
         (
             [HEADER, ",1e18,1e8,2e9,3"],
             "line 2: family: string should have at least 1 character, not ''",
@@ -225,7 +225,7 @@ def test_a_record_knows_how_long_its_text_was(tmp_path: Path) -> None:
         ([HEADER, ROW + ",1"], "line 2: 6 cells under 5 column names"),
         (
             [HEADER + ",standard_error", ROW + ",-1"],
-            "line 2: standard_error: input should be greater than or equal to 0, not '-1'",
+            "line 2: standard_error must be at least 0, got '-1'",
         ),
         ([HEADER.replace("nats", "nat")], "line 1: column 'nats' is missing; did you mean 'nat'?"),
         ([HEADER.replace(",nats", "")], "line 1: column 'nats' is missing; name it by --columns"),

@@ -334,21 +334,21 @@ DAMAGED: Mapping[str, tuple[bytes, str]] = {
     "empty.json": (b"[]", "is empty"),
     "nan.json": (
         b'[{"C": 1e18, "N": NaN, "loss": 3}]',
-        "parameters: input should be a finite number",
+        "parameters must be a finite number",
     ),
     "null.json": (
         b'[{"C": 1e18, "N": null, "loss": 3}]',
-        "parameters: input should be a valid number",
+        "parameters must be a number",
     ),
     "big.json": (
         b'[{"C": 1e18, "N": 1' + b"0" * 400 + b', "loss": 3}]',
-        "parameters: input should be a finite number",
+        "parameters must be a finite number",
     ),
     "big-loss.json": (
         b'[{"C": 1e18, "N": 1e8, "loss": 1' + b"0" * 400 + b"}]",
-        "nats: input should be",
+        "nats must be",
     ),
-    "huge.csv": (b"N,D,loss\n1e200,1e200,3\n", "budget: input should be a finite number"),
+    "huge.csv": (b"N,D,loss\n1e200,1e200,3\n", "budget must be a finite number"),
 }
 
 
@@ -439,7 +439,7 @@ def test_a_table_of_runs_with_their_last_step_is_no_history(tmp_path: Path) -> N
 def test_a_sweep_gives_the_best_of_each_size_and_tokens(tmp_path: Path) -> None:
     text = b"N,D,lr,loss\n1e8,1.000e9,1,3.3\n1e8,1.004e9,2,3.1\n"
     text += b"1e8,1.003e9,3,nan\n1e8,2e9,1,3.0\n2e8,1e9,1,inf\n"
-    with pytest.raises(InputError, match="line 4: nats: input should be a finite number"):
+    with pytest.raises(InputError, match="line 4: nats must be a finite number"):
         read(tmp_path, "a.csv", text)
     points = read(tmp_path, "a.csv", text, best_of_sweep=True)
     assert [(p.parameters, p.tokens, p.nats) for p in points.points] == [

@@ -67,5 +67,5 @@ def test_what_is_not_there_or_another_is_one_line(study, tmp_path):
     with pytest.raises(InputError, match="is not the one of run"):
         load(run)
     write_result(run / "location.json", {"corpus": 3})
-    with pytest.raises(InputError, match=r"location.json: corpus: input should be a valid string"):
+    with pytest.raises(InputError, match=r"location.json: corpus must be text"):
         load(run)

@@ -107,7 +107,9 @@ def _outcome(argv: list[str]) -> tuple[int, str]:
         if call is None:  # of the help, whose reader has left
             raise
         return _failed(2, verb, _explained(error))
-    except Exception as error:
+    except (
+        Exception
+    ) as error:  # what libraries raise for a lack of memory or disk; all else is a bug
         if (known_failure := _resources(error)) is None:
             raise
         return _failed(2, verb, known_failure)
@@ -120,9 +122,7 @@ def _outcome(argv: list[str]) -> tuple[int, str]:
 
 
 def _failed(code: int, verb: str, why: object) -> tuple[int, str]:
-    with contextlib.suppress(
-        OSError
-    ):  # a full stderr has no room for it, and the code says as much
+    with contextlib.suppress(OSError):  # a full stderr has no room; the code says as much
         print(one_line(f"isodiff {verb}".strip() + f": {why}"), file=sys.stderr, flush=True)
     return code, ""
 

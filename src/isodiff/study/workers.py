@@ -181,7 +181,7 @@ class Workers:
 
             try:
                 answer = member.ask(jobs[index], report)
-            except Exception as error:
+            except Exception as error:  # for `done`; here it would end the thread unseen
                 answer = error
             events.put(partial(ended, member, index, answer))
 
