@@ -177,8 +177,13 @@ def _wrong(error: Mapping[str, Any]) -> str:
         limit = limits[key]
         said = f"must be {words} {limit:g}" if limit < 1e6 else f"must be {words} {limit:.3g}"
         return f"{said}, got {shown(value)}"
-    if kind == "too_short":
-        return "must not be empty"
+    if kind in ("too_short", "string_too_short"):
+        least = limits["min_length"]
+        return (
+            "must not be empty"
+            if least == 1
+            else f"must have at least {least} entries, got {len(value)}"
+        )
     for start, words in _KINDS.items():
         if kind.startswith(start):
             return f"must be {words}, got {shown(value)}"

@@ -64,7 +64,7 @@ def test_a_bad_line_is_named_and_costs_no_other(tmp_path):
         "not JSON",
         "not a JSON object",
         "the answer does not end with `#### n`",
-        "question: string should have at least 1 character, not ''",
+        "question must not be empty",
         "question is missing",
         "not UTF-8",
         "answer must be text, got 3",

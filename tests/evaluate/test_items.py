@@ -98,14 +98,8 @@ def test_the_boundary_moves_white_space_and_changes_no_text():
         ({"choices": ["a", "b"], "gold": 0}, "query is missing"),
         (QUESTION | {"choices": "wet"}, "choices must be a list, got 'wet'"),
         (QUESTION | {"choices": ["wet", 3]}, "choices[1] must be text, got 3"),
-        (
-            QUESTION | {"choices": []},
-            "choices: list should have at least 2 items after validation, not 0",
-        ),
-        (
-            QUESTION | {"choices": ["wet"]},
-            "choices: list should have at least 2 items after validation, not 1",
-        ),
+        (QUESTION | {"choices": []}, "choices must have at least 2 entries, got 0"),
+        (QUESTION | {"choices": ["wet"]}, "choices must have at least 2 entries, got 1"),
         (QUESTION | {"choices": ["wet", " "]}, "an option without text has nothing to score"),
         (QUESTION | {"gold": 2}, "gold is 2; wanted the number of an option, 0 to 1"),
         (QUESTION | {"gold": "0"}, "gold must be a whole number, got '0'"),

@@ -109,5 +109,5 @@ def test_a_damaged_frontier_is_one_line(tmp_path):
     value = json.loads((tmp_path / "frontier.json").read_text())
     del value["points"][1]["entropy"]
     write(tmp_path / "frontier.json", value)
-    with pytest.raises(InputError, match=r"frontier.json: points.1.entropy is missing"):
+    with pytest.raises(InputError, match=r"frontier.json: points\[1\].entropy is missing"):
         build_report(tmp_path)

@@ -155,7 +155,7 @@ DAMAGE = [
     ("study.json", lambda text: "{}", "study.json: name is missing"),
     ("fits.json", lambda text: '{"families": {"one": {"budgets": 3}}}', "families.one.budgets"),
     ("samples.json", lambda text: "[1]", "samples.json: must be"),
-    ("samples.json", lambda text: '{"one": {"texts": [1]}}', "samples.json: one.texts.0"),
+    ("samples.json", lambda text: '{"one": {"texts": [1]}}', "samples.json: one.texts[0]"),
     ("record", lambda text: text.replace('"done"', '"gone"'), "record.json: status"),
     ("record", lambda text: text.replace('"spec"', '"spek"'), "record.json: spec is missing"),
     ("record", lambda text: text.replace('"epochs": ', '"epochs": NaN, "x": '), "finite number"),

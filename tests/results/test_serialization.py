@@ -70,7 +70,7 @@ def test_keys_of_later_versions_are_ignored() -> None:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ([], r"w\.json: the file: "),
+        ([], r"w\.json: must be a mapping, got"),
         ({**to_json(WHOLE), "parts": {"a": {}}}, r"w\.json: parts\.a\.value is missing"),
         ({**to_json(WHOLE), "ends": [1.0]}, r"w\.json: ends"),
     ],

@@ -220,7 +220,7 @@ def test_a_record_knows_how_long_its_text_was(tmp_path: Path) -> None:
         ([HEADER, "masked,1e18,1e8,,3"], "line 2: tokens must be a number, got ''"),
         (
             [HEADER, ",1e18,1e8,2e9,3"],
-            "line 2: family: string should have at least 1 character, not ''",
+            "line 2: family must not be empty",
         ),
         ([HEADER, ROW + ",1"], "line 2: 6 cells under 5 column names"),
         (
