@@ -131,9 +131,13 @@ class HeldOutLoss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResults:
-    """What a run was measured to be; nothing where it did not finish."""
+    """What a run was measured to be; nothing where it did not finish.
+
+    `unigram_nats`: the unigram entropy of its corpus (data/unigram.py), nats per token, to compare with.
+    """
 
     validation: IfAny[HeldOutLoss] = None
+    unigram_nats: IfAny[float] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """`isodiff corpus`: prepare, show, JSON, help, errors."""
 
 import json
+import math
 
 import pytest
 
@@ -24,6 +25,7 @@ def test_prepare_and_show(files, tmp_path, capsys):
     assert value["hash"] == Corpus.open(out).hash and value["vocab_size"] == 257
     assert sum(split["num_documents"] for split in value["splits"].values()) == 120
     assert value["cut"] is None and value["exact_bytes"] is True
+    assert 2 < value["unigram_nats"] < math.log(257)
     assert main(["corpus", "show", out, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == value
     assert main(["corpus", "show", out]) == 0
@@ -31,6 +33,7 @@ def test_prepare_and_show(files, tmp_path, capsys):
     assert (
         "tokenizer bytes, 257 ids" in text and f"{value['splits']['train']['num_tokens']:,}" in text
     )
+    assert f"unigram entropy {value['unigram_nats']:.3f} nats per token" in text
 
 
 def test_prepare_twice_says_so_and_refuses_another(files, tmp_path, capsys):

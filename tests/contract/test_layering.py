@@ -19,7 +19,7 @@ LAYERS = [
     ("allocator", "bounds", "files", "intervals", "provenance", "types", "units", "upgrade"),
     ("categorical", "progress", "references", "rng", "serialization", "text_files"),
     ("json_lines", "record", "study_record"),
-    ("task_results",),
+    ("plateau", "task_results"),
     ("network", "process"),
     ("cost",),
     ("families", "scaling"),

@@ -83,6 +83,53 @@ def test_only_finished_runs_enter(tmp_path: Path) -> None:
     assert points.warnings == ("run b is left out: diverged", "run c is left out: failed")
 
 
+def on_plateau_of(entropy: float, run: str, nats: float, error: float = 0.01) -> dict[str, Any]:
+    """A record with this loss on a corpus of this unigram entropy."""
+    value = copy.deepcopy(record(run))
+    value["results"]["unigram_nats"] = entropy
+    value["results"]["validation"]["nats_per_token"] = {
+        "value": nats,
+        "standard_error": error,
+        "num": 64,
+    }
+    return value
+
+
+@pytest.mark.parametrize(
+    ("nats", "error", "left"),
+    [
+        (2.84, 0.004, True),  # 0.95 of 3 nats is 2.85
+        (2.84, 0.006, False),
+        (2.86, 0.0, False),
+        (3.1, 0.01, False),
+        (2.0, 0.1, True),
+    ],
+)
+def test_a_run_must_be_clearly_below_the_unigram_entropy(
+    nats: float, error: float, left: bool
+) -> None:
+    runs = typed(record("a"), on_plateau_of(3.0, "b", nats, error))
+    assert [point.id for point in record_points(runs, "runs").points] == (
+        ["a", "b"] if left else ["a"]
+    )
+
+
+def test_runs_on_the_plateau_are_left_out_in_one_line(tmp_path: Path) -> None:
+    stuck = [on_plateau_of(3.0, f"s{i}", 2.95) for i in range(3)]
+    stuck[0]["spec"]["family"] = {"name": "uniform"}
+    points = read_points([write(tmp_path, record("a"), on_plateau_of(3.0, "b", 2.4), *stuck)])
+    assert [point.id for point in points.points] == ["a", "b"]  # a knows no entropy
+    (line,) = points.warnings
+    assert line.startswith("3 of 5 runs are left out, as they have not left the unigram plateau")
+    assert "uniform 1, masked 2" in line
+    assert "5% and 2 standard errors below the 3.000 nats per token" in line
+
+
+def test_where_all_runs_are_on_the_plateau_there_is_nothing_to_fit() -> None:
+    with pytest.raises(InputError, match="1 of 1 runs are left out, as they have not left"):
+        record_points(typed(on_plateau_of(3.0, "a", 2.95)), "runs")
+
+
 def test_no_finished_run_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no finished run"):
         read_points([write(tmp_path, record("a", status="failed"))])

@@ -48,6 +48,7 @@ def test_the_record_says_where_it_comes_from(corpus, tmp_path):
     made = record.provenance
     assert None not in (made.torch, made.isodiff, made.cpu, made.numpy)
     assert record.tokens == 100 * 4 * 32
+    assert record.results.unigram_nats == corpus.manifest.unigram_nats
     windows = corpus.split("train").num_windows(32)
     assert record.epochs == pytest.approx(400 / windows)
     assert [

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional
 
 from isodiff.cli.options import Folder, Name, Share, Source, Text
 from isodiff.cli.verb import Answer, Commands
-from isodiff.data.manifest import SPLITS, Manifest, SplitFiles, read_manifest
+from isodiff.data.manifest import SPLITS, SplitFiles
 from isodiff.report.blocks import Table
 from isodiff.report.text import terminal
+
+if TYPE_CHECKING:
+    from isodiff.data.tokens import Corpus
 
 # What a shell passes on literally.
 _ESCAPES = {r"\f": "\f", r"\n": "\n", r"\r": "\r", r"\t": "\t", r"\0": "\0"}
@@ -49,7 +52,7 @@ def _prepare(
 
     for escape, character in _ESCAPES.items():
         separator = separator and separator.replace(escape, character)
-    prepare(
+    corpus = prepare(
         sources,
         out,
         tokenizer=tokenizer,
@@ -58,7 +61,7 @@ def _prepare(
         validation=validation,
         test=test,
     )
-    return _described(out, read_manifest(out))
+    return _described(corpus)
 
 
 def _show(folder: Annotated[Folder, Positional]) -> Answer:
@@ -69,14 +72,19 @@ def _show(folder: Annotated[Folder, Positional]) -> Answer:
     """
     from isodiff.data.tokens import Corpus
 
-    return _described(folder, Corpus.open(folder).manifest)
+    return _described(Corpus.open(folder))
 
 
 COMMANDS = Commands(functions={"prepare": _prepare, "show": _show})
 
 
-def _described(folder: Path, manifest: Manifest) -> Answer:
-    """A manifest for people and as JSON."""
+def _described(corpus: Corpus) -> Answer:
+    """A corpus for people and as JSON."""
+    from isodiff.data.unigram import unigram_nats
+
+    folder, manifest, entropy = corpus.folder, corpus.manifest, unigram_nats(corpus)
+    held_out = manifest.splits["validation"]
+    bits = entropy / math.log(2) * held_out.num_tokens / held_out.num_bytes
     names = ("num_tokens", "num_bytes", "num_documents")
     splits = {
         split: {name: getattr(manifest.splits[split], name) for name in names} for split in SPLITS
@@ -90,6 +98,7 @@ def _described(folder: Path, manifest: Manifest) -> Answer:
         "eos": manifest.eos,
         "exact_bytes": manifest.exact_bytes,
         "cut": manifest.cut,
+        "unigram_nats": entropy,
         "splits": splits,
     }
     columns: dict[str, Callable[[str, SplitFiles], str]] = {
@@ -105,6 +114,7 @@ def _described(folder: Path, manifest: Manifest) -> Answer:
         f"tokenizer {manifest.tokenizer.name}, {manifest.vocab_size} ids, eos {manifest.eos}; "
         f"bytes {kind}; hash {manifest.hash[:12]}",
         terminal(Table.of_columns(columns, [(name, manifest.splits[name]) for name in SPLITS])),
+        f"unigram entropy {entropy:.3f} nats per token, {bits:.3f} bits per byte",
     ]
     if manifest.cut:
         lines.append(f"documents were cut at {manifest.cut} to fill every split")

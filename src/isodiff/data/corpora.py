@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +31,7 @@ from isodiff.data.split import (
 from isodiff.data.subword import UntrainedBPE, tokenizer_for
 from isodiff.data.tokenizer import Tokenizer
 from isodiff.data.tokens import Corpus
+from isodiff.data.unigram import unigram_nats
 from isodiff.errors import InputError, printable
 from isodiff.files import LOCK, exclusive, write_text
 
@@ -90,7 +92,7 @@ def prepare(
         exact = _write(source, hashes, split, trained, writers)
         for name, content in trained.files().items():
             write_text(draft / name, content)
-        Manifest(
+        manifest = Manifest(
             content_sha256=hashes.sha256,
             source=tuple(map(source_name, sources)),
             cut=source.cut,
@@ -102,7 +104,9 @@ def prepare(
             dtype=_dtype_for(trained),
             exact_bytes=exact,
             splits={writer.split: writer.finish() for writer in writers},
-        ).write(draft)
+        )
+        entropy = unigram_nats(Corpus(draft, manifest))
+        replace(manifest, unigram_nats=entropy).write(draft)
         (draft / LOCK).unlink()
         draft.rename(out)
     return Corpus.open(out)

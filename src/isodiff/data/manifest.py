@@ -64,7 +64,12 @@ class Vocabulary:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All of `corpus.json`. `cut` says where documents were divided so that they could be split."""
+    """All of `corpus.json`.
+
+    Attributes:
+        cut: where documents were divided so that they could be split.
+        unigram_nats: unigram entropy (unigram.py), nats per token; None in corpora of earlier versions.
+    """
 
     content_sha256: str
     source: tuple[str, ...]
@@ -77,6 +82,7 @@ class Manifest:
     dtype: Literal["<u2", "<u4"]
     exact_bytes: bool
     splits: dict[SplitName, SplitFiles]
+    unigram_nats: IfAny[float] = None
 
     @property
     def hash(self) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from isodiff.errors import InputError
+from isodiff.plateau import on_plateau
 from isodiff.record import Record
 from isodiff.scaling.laws.isoflop_result import IsoflopFamily, IsoflopResult
 from isodiff.scaling.laws.law import LawResult, registered
@@ -31,6 +32,11 @@ class StudyRun:
     def budget(self) -> float:
         """Training FLOPs that the study gave it."""
         return self.record.spec.budget
+
+    @property
+    def on_plateau(self) -> bool:
+        """Whether the fits left it out, as it has not left the unigram plateau."""
+        return on_plateau(self.record)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from isodiff.errors import InputError
+from isodiff.plateau import left_out, on_plateau
 from isodiff.record import Convention, Kind, Record, RecordedSpec, canonical
 from isodiff.serialization import from_json, to_json
 
@@ -58,20 +59,20 @@ def record_points(
     flops: Convention | None = None,
     parameters: Parameters = "non_embedding",
 ) -> Points:
-    """The finished runs among `records`; the others are named in the warnings."""
-    done, warnings = [], []
+    """The finished runs among `records` that left the unigram plateau; warnings name the others."""
+    done, stuck, warnings = [], [], []
     for record in sorted(records, key=lambda record: record.id):
         why: str = record.status
         if why == "done" and (init := record.spec.init):
             why = f"it starts from run {init.run}, whose training is not among its FLOPs"
-        if why == "done":
-            done.append(record)
-        else:
+        if why != "done":
             warnings.append(f"run {record.id} is left out: {why}")
+        else:
+            (stuck if on_plateau(record) else done).append(record)
+    warnings += left_out(stuck, len(stuck) + len(done))
     if not done:
-        raise InputError(
-            f"{source} holds no finished run ({len(warnings)} unfinished, failed or fine-tuned)"
-        )
+        none = f" holds no finished run ({len(warnings)} unfinished, failed or fine-tuned)"
+        raise InputError(source + (f": {warnings[-1]}" if stuck else none))
     warnings += [
         f"the runs differ in {key}, so their losses are not comparable; fit them apart"
         for key in ("corpus", "length", "validation")
@@ -176,9 +177,8 @@ def by_family(points: Points | Sequence[Point]) -> tuple[Points, dict[str, list[
     data = points if isinstance(points, Points) else Points(tuple(points), "points")
     if not data.points:
         raise InputError("no points to fit")
-    families: dict[str, list[Point]] = {
-        name: [] for name in sorted({p.family for p in data.points})
-    }
+    names = sorted({point.family for point in data.points})
+    families: dict[str, list[Point]] = {name: [] for name in names}
     for point in data.points:
         families[point.family].append(point)
     for name, own in families.items():

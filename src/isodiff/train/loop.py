@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from isodiff.data.tokens import Corpus
+from isodiff.data.unigram import unigram_nats
 from isodiff.errors import InputError
 from isodiff.files import exclusive
 from isodiff.progress import TrainingProgress
@@ -208,7 +209,11 @@ def _record_of(run: TrainingRun, message: str | None) -> Record:
         tokens=tokens,
         epochs=run.source.epochs(run.step),
         steps=run.step,
-        results=RunResults(validation=validation),
+        results=RunResults(
+            validation=validation,
+            # examples of a task are other text than the corpus
+            unigram_nats=unigram_nats(run.corpus) if validation and not spec.task else None,
+        ),
         curve=tuple(
             ValidationPoint(
                 step=row.step,

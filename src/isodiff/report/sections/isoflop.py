@@ -44,6 +44,8 @@ def _caption(study: StudyFolder) -> str:
         for curve in study.fit(family).refused
     ]
     left_out = f" Refused, and dashed: {'; '.join(refused)}." if refused else ""
+    if any(run.on_plateau for run in study.runs):
+        left_out += " Hollow: runs on the unigram plateau, in no fit."
     return (
         "Final validation loss of every run against its size, a curve per training budget (FLOPs "
         f"at its right end). Lines are least-squares parabolas in ln N, open diamonds their minima. "
@@ -90,9 +92,12 @@ def _loss_points(study: StudyFolder, family: str) -> Rows:
                 "nats": nats.value,
                 "low": nats.value - nats.standard_error,
                 "high": nats.value + nats.standard_error,
+                "on_plateau": run.on_plateau,
                 "budget": run.budget,
                 "note": f"{family}, {scientific(run.budget)} FLOPs, {short(size)} parameters: "
-                f"{with_error(nats)} nats per token, run {run.record.id}",
+                f"{with_error(nats)} nats per token, run {run.record.id}"
+                + ", on the unigram plateau"
+                * run.on_plateau,
             }
         )
     return rows
@@ -145,15 +150,21 @@ def _line(curve: IsoflopCurve) -> Rows:
 
 
 def _runs_with_errors(points: Rows, place: int, x: Any, y: Any) -> list[Chart]:
-    """A mark and an error bar per run."""
+    """A mark and an error bar per run; the mark is hollow where the fits left the run out."""
     base = alt.Chart(charts.data(points)).encode(x=alt.X(**x))
-    mark = base.mark_point(color=color(place), filled=True, opacity=1, size=38, shape=shape(place))
-    return [
+    drawn = [
         base.mark_rule(color=color(place), aria=False).encode(
             y=alt.Y(**{**y, "shorthand": "low:Q"}), y2="high:Q"
-        ),
-        mark.encode(y=alt.Y(**y), description="note:N"),
+        )
     ]
+    for hollow in (False, True):
+        rows = [row for row in points if row["on_plateau"] is hollow]
+        mark = alt.Chart(charts.data(rows)).mark_point(
+            color=color(place), filled=not hollow, opacity=1, size=38, shape=shape(place)
+        )
+        marked = mark.encode(x=alt.X(**x), y=alt.Y(**y), description="note:N")
+        drawn += [marked] if rows else []
+    return drawn
 
 
 def _budget_names(points: Rows, x: Any, y: Any) -> Chart:

@@ -39,6 +39,13 @@ def runs_section(study: StudyFolder) -> Section:
     return Section("Runs", [table], "runs")
 
 
+def _status(run: StudyRun) -> Cell:
+    """What became of a run; one on the unigram plateau is done and counts for no law."""
+    if run.on_plateau:
+        return Cell("on plateau", note="of token frequencies; in no fit", mark="plateau")
+    return Cell(run.record.status, note=run.record.message or "", mark=run.record.status)
+
+
 def _row(run: StudyRun) -> tuple[Cell, ...]:
     record, validation = run.record, run.record.validation
     spec, size = record.spec, record.parameters.non_embedding
@@ -62,7 +69,7 @@ def _row(run: StudyRun) -> tuple[Cell, ...]:
         number(record.tokens, short(record.tokens or 0)),
         number(record.epochs, f"{record.epochs or 0:.3g}"),
         *losses,
-        Cell(record.status, note=record.message or "", mark=record.status),
+        _status(run),
         number(record.wall_seconds, clock(record.wall_seconds or 0)),
         number(record.tokens_per_second, short(record.tokens_per_second or 0)),
         Cell(record.id, file=run.file),
