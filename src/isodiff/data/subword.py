@@ -18,7 +18,10 @@ from isodiff.errors import InputError, nearest, reason
 from isodiff.files import regular
 
 FILE = "tokenizer.json"
-_FORMS = ("bytes", "text8", "text8:normalize", "bpe:SIZE", "gpt2", "gpt2:DIR", FILE)
+_FORMS = (
+    *("bytes", "text8", "text8:normalize", "alphabet:CHARACTERS"),
+    *("bpe:SIZE", "gpt2", "gpt2:DIR", FILE),
+)
 # In order of preference; the first that the vocabulary has ends a document.
 _END_TOKENS = (END_MARK, "<|end_of_text|>", "</s>", "<eos>", "[EOS]", "[SEP]")
 
@@ -230,5 +233,6 @@ def tokenizer_for(name: str) -> Tokenizer | UntrainedBPE:
         return from_file(path, name=FILE)
     raise InputError(
         f"no tokenizer {name!r}{nearest(name, _FORMS)}; "
-        "give bytes, text8, text8:normalize, bpe:SIZE, gpt2, gpt2:DIR or the path of a tokenizer.json"
+        "give bytes, text8, text8:normalize, alphabet:CHARACTERS, bpe:SIZE, gpt2, gpt2:DIR or the path of "
+        "a tokenizer.json"
     )

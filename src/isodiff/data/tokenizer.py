@@ -1,4 +1,4 @@
-"""Text to token ids and back: bytes, text8's 27 symbols; subwords in `subword.py`.
+"""Text to token ids and back: bytes, characters of an alphabet, text8's 27; subwords in `subword.py`.
 
 Every vocabulary is 0..V-1 and clean: no mask, no padding. One id, `eos`, ends a document; it is a
 token like any other, is scored, and stands for no bytes. `decode` shows it as `<|endoftext|>`.
@@ -128,45 +128,80 @@ class Bytes(Tokenizer):
         return bytes([index])
 
 
-class Text8(Tokenizer):
+class Alphabet(Tokenizer):
+    """A token for each of some characters, in their order, and the end of document; others are refused."""
+
+    def __init__(self, characters: str, name: str, refusal: str = "") -> None:
+        self.characters, self.name = characters, name
+        self.refusal = refusal or f"in {name}, the tokenizer"
+        self.vocab_size, self.eos = len(characters) + 1, len(characters)
+        codes = np.array([ord(character) for character in characters])
+        self._id_of = np.zeros(codes.max() + 1, np.int64)
+        self._id_of[codes] = np.arange(len(codes))
+        self.token_bytes = np.array([*(len(one.encode()) for one in characters), 0])
+
+    @classmethod
+    def parse(cls, name: str) -> Alphabet:
+        """`alphabet:0-9a-q`: characters, and ranges of them.
+
+        Raises:
+            InputError: no characters, one of them twice, or a range that goes backwards.
+        """
+        parts = re.findall("(.)-(.)|(.)", name.removeprefix("alphabet:"), re.DOTALL)
+        codes = [
+            code
+            for first, last, alone in parts
+            for code in range(ord(first or alone), ord(last or alone) + 1)
+        ]
+        backwards = any(first > last for first, last, _ in parts)
+        if not codes or backwards or len({*codes}) < len(codes):
+            raise InputError(
+                f"tokenizer {name!r} is no alphabet; give alphabet: and its characters, each once, or "
+                "ranges of them, as in alphabet:ACGT or alphabet:0-9a-q"
+            )
+        return cls("".join(map(chr, codes)), name)
+
+    def normalize(self, text: str) -> str:
+        """The text, or a refusal that names its first character outside the alphabet."""
+        if wrong := re.search(f"[^{re.escape(self.characters)}]", text):
+            where = f"character {wrong[0]!r} at offset {wrong.start()}"
+            raise InputError(f"{where} is not {self.refusal}")
+        return text
+
+    def encode(self, text: str) -> np.ndarray:
+        """The place of each character in the alphabet."""
+        codes = np.frombuffer(self.normalize(text).encode("utf-32-le"), "<u4")
+        return self._id_of[codes]
+
+    def _decode_plain(self, ids: np.ndarray) -> str:
+        return "".join(map(self.characters.__getitem__, ids))
+
+    def _plain_spelling(self, index: int) -> bytes:
+        return self.characters[index].encode()
+
+
+class Text8(Alphabet):
     """Space and a-z (Mahoney 2006, text8), and the end of document.
 
     Without `normalized`, any other character is refused. With it, text is first brought to this
     alphabet by Mahoney's rule: lower case, digits as words, every run of anything else one space.
     """
 
-    vocab_size = 28
-    eos = 27
-    token_bytes = np.append(np.ones(27, np.int64), 0)
     digits = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
     def __init__(self, normalized: bool = False) -> None:
         self.normalized = normalized
-        self.name = "text8:normalize" if normalized else "text8"
+        name = "text8:normalize" if normalized else "text8"
+        refusal = "a space or a-z; --tokenizer text8:normalize brings text to that alphabet"
+        super().__init__(" abcdefghijklmnopqrstuvwxyz", name, refusal)
 
     def normalize(self, text: str) -> str:
-        """Mahoney's rule, or a refusal that names the first character outside the alphabet."""
-        if self.normalized:
-            text = re.sub("[A-Z]+", lambda run: run[0].lower(), text)
-            text = re.sub("[0-9]", lambda digit: f" {self.digits[int(digit[0])]} ", text)
-            return re.sub("[^a-z]+", " ", text)
-        if wrong := re.search("[^ a-z]", text):
-            raise InputError(
-                f"character {wrong[0]!r} at offset {wrong.start()} is not a space or a-z; "
-                "--tokenizer text8:normalize brings text to that alphabet"
-            )
-        return text
-
-    def encode(self, text: str) -> np.ndarray:
-        """Space is 0, a-z are 1..26."""
-        codes = np.frombuffer(self.normalize(text).encode(), np.uint8).astype(np.int64)
-        return np.where(codes == ord(" "), 0, codes - ord("a") + 1)
-
-    def _decode_plain(self, ids: np.ndarray) -> str:
-        return "".join(map(" abcdefghijklmnopqrstuvwxyz".__getitem__, ids))
-
-    def _plain_spelling(self, index: int) -> bytes:
-        return self._decode_plain(np.array([index])).encode()
+        """Mahoney's rule, or a refusal."""
+        if not self.normalized:
+            return super().normalize(text)
+        text = re.sub("[A-Z]+", lambda run: run[0].lower(), text)
+        text = re.sub("[0-9]", lambda digit: f" {self.digits[int(digit[0])]} ", text)
+        return re.sub("[^a-z]+", " ", text)
 
 
 def _between(ids: np.ndarray, cut: np.ndarray) -> list[np.ndarray]:
@@ -176,9 +211,11 @@ def _between(ids: np.ndarray, cut: np.ndarray) -> list[np.ndarray]:
 
 
 def plain_tokenizer(name: str) -> Tokenizer | None:
-    """`bytes`, `text8` or `text8:normalize`; None for subword vocabularies."""
+    """`bytes`, `text8`, `text8:normalize` or `alphabet:CHARACTERS`; None for subword vocabularies."""
     if name == "bytes":
         return Bytes()
+    if name.startswith("alphabet:"):
+        return Alphabet.parse(name)
     if name in ("text8", "text8:normalize"):
         return Text8(normalized=name != "text8")
     return None

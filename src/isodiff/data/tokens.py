@@ -200,6 +200,18 @@ class Corpus:
             )
         return self._splits[name]
 
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Tokens that begin the training documents and stand nowhere else in them, int64 [C].
+
+        None where some document begins with another token, as far as the first 2^22 tokens tell.
+        """
+        tokens, first = self.split("train"), self.documents("train")[:, 0]
+        ids = tokens.read(0, min(tokens.num_tokens, 2**22))
+        first = first[first < len(ids)]
+        labels = np.unique(ids[first])
+        return labels[:0] if np.isin(np.delete(ids, first), labels).any() else labels
+
     def documents(self, name: SplitName) -> np.ndarray:
         """First token and UTF-8 bytes of each document of a split, int64 [num_documents, 2]."""
         split = self.manifest.splits[name]

@@ -29,6 +29,7 @@ from isodiff.evaluate.sequential_test import (
     StoppingRule,
     sequential_test,
 )
+from isodiff.families.base import Family, kind_and_law
 from isodiff.intervals import SuccessRate
 from isodiff.runs.resumable import Pieces, anew
 from isodiff.serialization import from_json, to_json
@@ -36,9 +37,9 @@ from isodiff.task_results import ChoiceResult, ItemResult
 
 
 def option_scores(
-    scorer: Scorer, items: Sequence[TokenizedItem], *, pmi: bool = False
+    scorer: Scorer, items: Sequence[TokenizedItem], *, per_byte: bool = True, pmi: bool = False
 ) -> DrawScores:
-    """Nats, nats per byte, and with `pmi` the difference to the nats without context, under draws."""
+    """Nats, `per_byte` too, and with `pmi` the difference to the nats without context, under draws."""
     options = [(i, j) for i, item in enumerate(items) for j in range(len(item.targets))]
     keys = [items[i].key for i, _ in options]
     targets = [items[i].targets[j] for i, j in options]
@@ -49,8 +50,10 @@ def option_scores(
     def draw(pairs: Sequence[ItemOption], draws: range) -> Float[ndarray, "C P D"]:
         some = [number[pair] for pair in pairs]
         nats = given.draw(some, draws)
-        num_bytes = np.array([items[i].item.options[j].num_bytes for i, j in pairs])
-        scores = [nats, nats / num_bytes[:, None]]
+        scores = [nats]
+        if per_byte:
+            num_bytes = np.array([items[i].item.options[j].num_bytes for i, j in pairs])
+            scores.append(nats / num_bytes[:, None])
         if pmi:
             scores.append(nats - alone.draw(some, draws))
         return np.stack(scores)
@@ -69,6 +72,7 @@ def choose(
     items: Sequence[TokenizedItem],
     rule: StoppingRule | None = None,
     *,
+    per_byte: bool = True,
     pmi: bool = False,
     pieces: Pieces = anew,
 ) -> tuple[list[Decision], int]:
@@ -79,9 +83,9 @@ def choose(
         before = scorer.num_forwards
         decisions = sequential_test(
             [len(item.targets) for item in some],
-            option_scores(scorer, some, pmi=pmi),
+            option_scores(scorer, some, per_byte=per_byte, pmi=pmi),
             None if exact else rule or StoppingRule(),
-            criteria=3 if pmi else 2,
+            criteria=1 + per_byte + pmi,
         )
         forwards = scorer.num_forwards - before
         return to_json(_Batch(decisions=tuple(decisions), num_forwards=forwards))
@@ -140,15 +144,33 @@ def choice_result(
         num_forwards=num_forwards,
         num_options=sum(len(one.targets) for one in items),
         num_shortened=sum(one.shortened for one in items),
-        items=tuple(
-            ItemResult(
-                line=one.item.line,
-                gold=one.item.gold,
-                chosen=decision.best[0],
-                undecided=decision.undecided[0],
-                nats=decision.scores[0],
-                draws=decision.draws,
-            )
-            for one, decision in pairs
-        ),
+        items=item_results(items, decisions),
+    )
+
+
+def item_results(
+    items: Sequence[TokenizedItem], decisions: Sequence[Decision]
+) -> tuple[ItemResult, ...]:
+    """Every item's answer by nats."""
+    return tuple(
+        ItemResult(
+            line=one.item.line,
+            gold=one.item.gold,
+            chosen=decision.best[0],
+            undecided=decision.undecided[0],
+            nats=decision.scores[0],
+            draws=decision.draws,
+        )
+        for one, decision in zip(items, decisions, strict=True)
+    )
+
+
+def how_chosen(family: Family, rule: StoppingRule, seed: int, what: str = "option") -> str:
+    """The protocol of decisions among options, or whatever they are called."""
+    if family.kind == "exact":
+        return f"exact, one forward per {what}"
+    test = f"sequential test at error {rule.error:g}" if rule.race else "none dropped on the way"
+    return (
+        f"{kind_and_law(family)}, {'at most ' if rule.race else ''}{rule.most} draws per {what} under common "
+        f"noise, {test}, seed {seed}"
     )

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,8 +144,10 @@ class Target:
         return Target(self.ids[self.known :], 0)
 
     @classmethod
-    def encoded(cls, tokenizer: Tokenizer, context: str, continuation: str) -> Target:
-        """Encoded at once and divided where context and whole part ways.
+    def encoded(
+        cls, tokenizer: Tokenizer, context: str, continuation: str, *, end: bool = False
+    ) -> Target:
+        """Encoded at once and divided where context and whole part ways; `end` adds the end of a document.
 
         Raises:
             InputError: nothing is left to score, or the tokenizer cannot encode the text.
@@ -153,7 +155,7 @@ class Target:
         whole, known = tokenizer.encode_divided(context, continuation)
         if known == len(whole):
             raise InputError("the target is empty; there is nothing to score")
-        return cls(whole, known)
+        return cls(np.append(whole, tokenizer.eos) if end else whole, known)
 
     def windows(self, length: int) -> list[Target]:
         """The target in parts of at most `length` tokens, each of its tokens in one of them.
@@ -218,19 +220,56 @@ class TokenizedItems(NamedTuple):
     longest: int
     malformed: list[MalformedLine]
 
+    def usable(
+        self, where: str | Path, length: int, malformed: Sequence[MalformedLine]
+    ) -> TokenizedItems:
+        """The same with lines of the file that were malformed before.
 
-def tokenize_items(items: Sequence[Item], tokenizer: Tokenizer, length: int) -> TokenizedItems:
-    """The items in at most `length` tokens."""
+        Raises:
+            InputError: nothing is ready for a run of this length.
+        """
+        found = self._replace(malformed=sorted([*malformed, *self.malformed]))
+        if self.ready:
+            return found
+        if self.too_long:
+            why = (
+                f"{len(self.too_long)} are too long: targets have up to {self.longest} tokens, the run takes "
+                f"{length}; take a run of greater length"
+            )
+        else:
+            why = f"line {found.malformed[0].line}: {found.malformed[0].reason}"
+        raise InputError(f"{where} has no item that fits; {why}")
+
+    @property
+    def left_out(self) -> dict[str, Any]:
+        """What results say of it."""
+        return {
+            "num_malformed": len(self.malformed),
+            "malformed": tuple(self.malformed),
+            "num_too_long": len(self.too_long),
+            "share_too_long": len(self.too_long) / (len(self.ready) + len(self.too_long)),
+            "too_long": tuple(self.too_long),
+            "longest": self.longest or None,
+        }
+
+
+def tokenize_items(
+    items: Sequence[Item], tokenizer: Tokenizer, length: int, *, documents: bool = False
+) -> TokenizedItems:
+    """The items in at most `length` tokens; as `documents` they have their end, and no context is cut."""
     ready: list[TokenizedItem] = []
     too_long: dict[int, int] = {}
     malformed: list[MalformedLine] = []
     for item in items:
         try:
-            whole = [Target.encoded(tokenizer, o.context, o.continuation) for o in item.options]
+            whole = [
+                Target.encoded(tokenizer, o.context, o.continuation, end=documents)
+                for o in item.options
+            ]
         except InputError as error:
             malformed.append(MalformedLine(line=item.line, reason=str(error)))
             continue
-        longest = max(len(one.alone) for one in whole)
+        longest = max(len(one if documents else one.alone) for one in whole)
         if longest > length:
             too_long[item.line] = longest
         else:

@@ -47,14 +47,18 @@ class StoppingRule(Checked):
     Attributes:
         error: chance that the best option of an item is dropped.
         most: draws after which what is not decided stays undecided.
+        race: look on the way; otherwise every option takes all draws.
     """
 
     error: PartFraction = 0.05
     most: FewTimes = 128
+    race: bool = True
 
     @property
     def looks(self) -> tuple[int, ...]:
-        """2, 4, 8, ... and the last."""
+        """2, 4, 8, ... and the last; without a race that alone."""
+        if not self.race:
+            return (self.most,)
         doubled = (2**i for i in range(1, self.most.bit_length()) if 2**i < self.most)
         return (*doubled, self.most)
 

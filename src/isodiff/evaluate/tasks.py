@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -17,16 +17,14 @@ from pathlib import Path
 from isodiff.bounds import Checked, Count, FewTimes, PartFraction, SeedNumber, TokenCount
 from isodiff.data.documents import documents
 from isodiff.errors import InputError, nearest
-from isodiff.evaluate.choices import choice_result, choose
+from isodiff.evaluate.choices import choice_result, choose, how_chosen
 from isodiff.evaluate.cloze import cloze
 from isodiff.evaluate.detokenize import detokenized
 from isodiff.evaluate.documents import evaluate_documents
 from isodiff.evaluate.items import read_items, tokenize_items
 from isodiff.evaluate.scoring import Scorer
 from isodiff.evaluate.sequential_test import StoppingRule
-from isodiff.families.base import kind_and_law
 from isodiff.files import storing
-from isodiff.json_lines import MalformedLine
 from isodiff.provenance import provenance
 from isodiff.runs.build import Trained
 from isodiff.runs.resumable import Kept
@@ -107,12 +105,9 @@ def score_items(file: TaskFile) -> ChoiceResult | ClozeResult:
     run, settings = file.run, file.settings
     items, malformed = read_items(file.path, joiner=file.task.joiner, limit=settings.limit)
     length = run.spec.length
-    ready, too_long, longest, unfit = tokenize_items(items, run.corpus.tokenizer, length)
-    malformed = sorted([*malformed, *unfit])
-    if not ready:
-        raise InputError(
-            f"{file.path} has no item that fits; {_why(malformed, too_long, longest, length)}"
-        )
+    found = tokenize_items(items, run.corpus.tokenizer, length)
+    found = found.usable(file.path, length, malformed)
+    ready, left_out = found.ready, found.left_out
     scorer = Scorer(
         run.family,
         run.network,
@@ -124,40 +119,18 @@ def score_items(file: TaskFile) -> ChoiceResult | ClozeResult:
         **{"run": run.spec.id, "step": run.step, "joiner": file.task.joiner, **asdict(settings)},
         "file": hashlib.sha256(file.path.read_bytes()).hexdigest(),
     }
-    left_out = {
-        "num_malformed": len(malformed),
-        "malformed": tuple(malformed),
-        "num_too_long": len(too_long),
-        "share_too_long": len(too_long) / (len(ready) + len(too_long)),
-        "too_long": tuple(too_long),
-        "longest": longest or None,
-    }
     name = file.task.name
     if len(ready[0].targets) == 1:
         work = (2 * len(ready), "scores and answers")
         with Kept(name, *work, folder=run.folder, asked=asked) as pieces:
-            found = cloze(scorer, ready, budget=settings.draws, steps=settings.steps, pieces=pieces)
-        return replace(found, **left_out)
+            said = cloze(scorer, ready, budget=settings.draws, steps=settings.steps, pieces=pieces)
+        return replace(said, **left_out)
     with Kept(name, len(ready), "items", folder=run.folder, asked=asked) as pieces:
         decisions, forwards = choose(scorer, ready, settings.rule, pmi=settings.pmi, pieces=pieces)
-    how = (
-        "exact, one forward per option"
-        if run.family.kind == "exact"
-        else f"{kind_and_law(run.family)}, at most {settings.rule.most} draws per option under common noise, "
-        f"sequential test at error {settings.error:g}, seed {settings.seed}"
+    how = how_chosen(run.family, settings.rule, settings.seed)
+    return replace(
+        choice_result(ready, decisions, forwards), kind=run.family.kind, protocol=how, **left_out
     )
-    found = choice_result(ready, decisions, forwards)
-    return replace(found, kind=run.family.kind, protocol=how, **left_out)
-
-
-def _why(malformed: Sequence[MalformedLine], too_long: list[int], longest: int, length: int) -> str:
-    """Why there is no item."""
-    if too_long:
-        return (
-            f"{len(too_long)} are too long: targets have up to {longest} tokens, the run takes {length}; "
-            "take a run of greater length"
-        )
-    return f"line {malformed[0].line}: {malformed[0].reason}"
 
 
 def _score_text(file: TaskFile) -> TextResult:

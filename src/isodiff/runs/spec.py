@@ -62,6 +62,8 @@ class Recipe(Checked):
         optimizer: "adamw", or "muon" for the matrices of attention and MLP (arXiv 2502.16982) with AdamW for
             the rest; its own arithmetic is not part of the budget ("standard" only).
         muon_rate: Muon's peak learning rate, at every width.
+        labels_given: share of windows whose labels (tokens that begin documents and stand nowhere else) are
+            given, neither noised nor scored; in the others they are tokens like all. None has no labels.
         precision: "auto" takes bfloat16 autocast where the device multiplies it faster.
         compile: torch.compile each block; pays on GPUs and in long CPU runs.
     """
@@ -93,6 +95,7 @@ class Recipe(Checked):
         Literal["adamw", "muon"], Field(exclude_if=lambda value: value == "adamw")
     ] = "adamw"
     muon_rate: Annotated[LearningRate, Field(exclude_if=lambda value: value == 0.02)] = 0.02
+    labels_given: IfAny[Fraction] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -10,17 +10,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from isodiff.data.tokens import Corpus, batch, epochs
 from isodiff.data.tokens import Tokens as TokenStream
+from isodiff.errors import InputError
 from isodiff.families import Family
 from isodiff.network.padding import Padded
 from isodiff.network.view import Denoiser
 from isodiff.record import HeldOutLoss
-from isodiff.rng import Rows
+from isodiff.rng import Rows, stream
 from isodiff.runs.spec import RunSpec
 from isodiff.runs.validation import evaluate
 from isodiff.types import Chosen, Nats, Tokens
@@ -87,6 +89,13 @@ class Windows:
     spec: RunSpec
     corpus: Corpus
 
+    def __post_init__(self) -> None:
+        if self.spec.recipe.labels_given is not None and len(self.corpus.labels) < 2:
+            raise InputError(
+                f"{self.corpus.folder} has no labels to give: its documents do not begin with tokens of "
+                "their own; leave out labels_given, or prepare documents that begin with their labels"
+            )
+
     @property
     def task(self) -> None:
         """None."""
@@ -112,7 +121,18 @@ class Windows:
             seed=self.spec.seed,
             rows=slice(rows.start, rows.stop),
         )
-        return Batch(torch.from_numpy(ids).to(device))
+        return Batch(torch.from_numpy(ids).to(device), self.given(ids, step, rows, device))
+
+    def given(self, ids: np.ndarray, step: int, rows: range, device: torch.device) -> Chosen | None:
+        """The labels of some windows (classifier-free guidance, arXiv 2207.12598: the others drop them)."""
+        share = self.spec.recipe.labels_given
+        if share is None:
+            return None
+        u = torch.rand(
+            self.spec.recipe.batch_size, generator=stream(self.spec.seed, "labels", step)
+        )
+        labels = torch.from_numpy(np.isin(ids, self.corpus.labels))
+        return (labels & (u[rows.start : rows.stop, None] < share)).to(device)
 
     def epochs(self, step: int) -> float:
         """Of the training split."""

@@ -13,7 +13,7 @@ from isodiff.report.blocks import MISSING, Cell, Column, Section, Table
 from isodiff.report.format import MARKS, ratio, scientific, with_error
 from isodiff.report.study_folder import StudyFolder, StudyRun
 from isodiff.serialization import read_result
-from isodiff.task_results import TaskResult
+from isodiff.task_results import ClassificationResult, TaskResult
 from isodiff.units import short
 
 _CAPTION = (
@@ -59,6 +59,17 @@ def _scored_runs(study: StudyFolder) -> list[_ScoredRun]:
         if scores:
             found.append(_ScoredRun(run, scores, fine_tuned))
     return found
+
+
+def confusion_table(result: ClassificationResult, title: str = "") -> Table:
+    """Right classes x chosen ones: numbers of items."""
+    columns = (Column("right", numeric=False), *(Column(f"→ {label}") for label in result.classes))
+    rows = tuple(
+        (Cell(label), *(Cell(str(count) if count else "·", key=count) for count in counts))
+        for label, counts in zip(result.classes, result.confusion, strict=True)
+    )
+    caption = f"Items by right class (rows) and chosen one, {result.undecided} of them undecided."
+    return Table(columns, rows, title, caption, style="plain")
 
 
 def _table(found: Sequence[_ScoredRun]) -> Table:
