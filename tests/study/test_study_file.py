@@ -6,6 +6,7 @@ import pytest
 
 from isodiff.cli.options import STUDIES
 from isodiff.errors import InputError
+from isodiff.network.shape import Backbone
 from isodiff.runs.build import describe, make_family
 from isodiff.study.study import read_study
 
@@ -51,9 +52,34 @@ def test_scaling_keeps_the_ratios(tmp_path):
     assert [b.flops for b in scaled.budgets] == [1.23e9, 3.7e9]
 
 
+@pytest.mark.parametrize("recipe", ["paper", "{name: paper}"])
+def test_the_papers_recipe_is_one_name_away(tmp_path, recipe):
+    """arXiv 2602.15014: batch 256, 2e-4 to 2e-5 by a cosine at every width, adaLN everywhere, no bias."""
+    study = read(tmp_path, GOOD.replace("{batch_size: 4}", recipe))
+    (one,) = study.recipe
+    assert (one.batch_size, one.optimizer, one.weight_decay) == (256, "adamw", 0.1)
+    assert [one.peak(width) for width in (64, 2048)] == [2e-4, 2e-4]
+    assert one.peak(64) * one.rate(9_999, 10_000) == pytest.approx(2e-5, rel=1e-3)
+    assert one.rate(99, 10_000) == 1 > one.rate(98, 10_000)
+    assert study.backbone == Backbone(mlp="gelu_tanh", adaln=True)
+
+
+def test_what_is_given_beside_a_name_holds(tmp_path):
+    beside = "{name: paper, batch_size: [4, 8]}\nbackbone: {relative_bias: 8}"
+    study = read(tmp_path, GOOD.replace("{batch_size: 4}", beside))
+    assert [one.batch_size for one in study.recipe] == [4, 8]
+    assert {one.learning_rate for one in study.recipe} == {2e-4}
+    assert study.backbone == Backbone(mlp="gelu_tanh", adaln=True, relative_bias=8)
+    assert "name" not in study.to_json()["recipe"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        ("{batch_size: 4}", "papre", "no recipe is called 'papre'; did you mean 'paper'"),
+        ("{batch_size: 4}", "{name: 3}", "no recipe is called 3; names: paper"),
+        ("{batch_size: 4}", "paper\nbackbone: 7", "backbone must be a mapping, got 7"),
+        ("{batch_size: 4}", "{name: paper, batchsize: 4}", "unknown key 'batchsize' in recipe"),
         ("seeds:", "sedes:", "unknown key 'sedes' in the study; did you mean 'seeds'?"),
         (
             "batch_size:",

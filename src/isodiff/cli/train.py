@@ -19,6 +19,7 @@ from isodiff.data.tokens import Corpus
 from isodiff.families import FAMILIES, Family
 from isodiff.network.shape import Backbone, Shape
 from isodiff.runs.build import corpus_identity, describe, make_family, measure
+from isodiff.runs.recipes import RecipeName, with_named_recipe
 from isodiff.runs.spec import Recipe, RunSpec, Validation
 from isodiff.serialization import to_json
 from isodiff.train.initialization import initialization_from
@@ -32,6 +33,7 @@ class _Options(TrainingOptions):
     Attributes:
         budget: Training FLOPs, e.g. 1e13 (convention: exact).
         length: Tokens per sequence.
+        recipe: Recipe and backbone of a name; paper is arXiv 2602.15014. Options given beside it hold.
         init: Folder of a finished run with the same network, whose weights this one starts from.
         dry_run: Say what would be trained, and train nothing.
     """
@@ -40,6 +42,7 @@ class _Options(TrainingOptions):
     budget: Flops
     shape: ShapeName = "25k"
     length: NumTokens = 128
+    recipe: RecipeName | None = None
     init: Folder | None = None
     dry_run: bool = False
 
@@ -47,14 +50,16 @@ class _Options(TrainingOptions):
 def _train(
     options: Annotated[_Options, arg(name="")],
     family: dict[str, Any],
-    recipe: Recipe,
-    backbone: Backbone,
+    recipe: Annotated[dict[str, Any], Parsed(settings_of(Recipe), dict)],
+    backbone: Annotated[dict[str, Any], Parsed(settings_of(Backbone), dict)],
     validation: Validation,
 ) -> Answer:
     """Train FAMILY on a compute budget; the same command goes on after an interruption."""
     options.set_threads()
     corpus = Corpus.open(options.corpus)
     init = None if options.init is None else initialization_from(options.init, corpus)
+    named = {} if options.recipe is None else {"name": options.recipe}
+    asked = with_named_recipe({"recipe": named | recipe, "backbone": backbone})
     spec = RunSpec(
         family=describe(make_family(family, corpus.vocab_size)),
         shape=Shape.parse(options.shape),
@@ -62,8 +67,8 @@ def _train(
         length=options.length,
         corpus=corpus_identity(corpus),
         seed=options.seed,
-        backbone=backbone,
-        recipe=recipe,
+        backbone=Backbone(**asked["backbone"]),
+        recipe=Recipe(**asked["recipe"]),
         validation=validation,
         init=None if init is None else init.source,
     )

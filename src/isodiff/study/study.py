@@ -8,7 +8,7 @@
       - {flops: 1e11, shapes: [6k, 14k, 25k]}
 
 Every family meets every shape of every budget with every seed, under one recipe; or under several, where
-fields of the recipe are lists: `recipe: {learning_rate: [2e-3, 4e-3]}`.
+fields of the recipe are lists: `recipe: {learning_rate: [2e-3, 4e-3]}`. `recipe: paper` is one with a name.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from isodiff.bounds import (
 )
 from isodiff.errors import InputError, nearest, shown
 from isodiff.network.shape import Backbone, Shape
+from isodiff.runs.recipes import with_named_recipe
 from isodiff.runs.spec import Recipe, Validation
 from isodiff.serialization import to_json
 from isodiff.study.yaml_file import read_yaml
@@ -255,7 +256,7 @@ def read_study(path: Path) -> Study:
     if not isinstance(value, dict):
         raise InputError(f"{path} must hold a mapping with name, corpus, families and budgets")
     try:
-        return TypeAdapter(Study).validate_python(value)
+        return TypeAdapter(Study).validate_python(with_named_recipe(value))
     except ValidationError as error:
         raise InputError(f"{path}: {_explain(error)}") from None
 
