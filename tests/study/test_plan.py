@@ -72,12 +72,12 @@ def planned(budget: float, steps: float) -> PlannedRun:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"spec": {"seed": 1}}, "runs.0: run .* has the spec of run "),
-        ({"spec": {"budget": 2e9}}, "runs.0: run .* has the spec of run "),
-        ({"steps": 0}, "runs.0.steps"),
-        ({"step_flops": -1.0}, "runs.0.step_flops"),
-        ({"start": -1}, "runs.0.start"),
-        ({"precision": "float16"}, "runs.0.precision"),
+        ({"spec": {"seed": 1}}, r"runs\[0\]: run .* has the spec of run "),
+        ({"spec": {"budget": 2e9}}, r"runs\[0\]: run .* has the spec of run "),
+        ({"steps": 0}, r"runs\[0\].steps"),
+        ({"step_flops": -1.0}, r"runs\[0\].step_flops"),
+        ({"start": -1}, r"runs\[0\].start"),
+        ({"precision": "float16"}, r"runs\[0\].precision"),
     ],
 )
 def test_a_plan_that_was_changed_by_hand_is_refused(change, said, tmp_path):

@@ -38,6 +38,19 @@ def test_a_study_is_a_product(tmp_path):
     assert all(draft["recipe"]["batch_size"] == 4 for draft in drafts)
 
 
+def test_a_budget_may_have_its_own_batch(tmp_path):
+    large = GOOD.replace("[1x8x1]}", "[1x8x1], batch_size: 8}")
+    batches = {d["budget"]: d["recipe"]["batch_size"] for d in read(tmp_path, large).drafts()}
+    assert batches == {1e9: 4, 3e9: 8}
+    assert "batch_size" not in read(tmp_path, GOOD).to_json()["budgets"][0]  # ids of old studies
+    swept = large.replace("recipe: {batch_size: 4}", "recipe: {batch_size: [2, 4]}")
+    with pytest.raises(InputError, match=r"budgets\[1\].batch_size: .* keep one of them"):
+        read(tmp_path, swept)
+    halves = large.replace("batch_size: 4}", "batch_size: 6, micro_batch_size: 3}")
+    with pytest.raises(InputError, match="micro_batch_size 3 does not divide batch_size 8"):
+        read(tmp_path, halves)
+
+
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_studies_that_come_along_ask_for_families_there_are(path):
     drafts = read_study(path).drafts()

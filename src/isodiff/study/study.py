@@ -25,6 +25,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     ConfigDict,
+    Field,
     PlainSerializer,
     TypeAdapter,
     ValidationError,
@@ -32,6 +33,7 @@ from pydantic import (
 
 from isodiff.bounds import (
     Checked,
+    Count,
     FewTimes,
     FlopCount,
     FolderName,
@@ -135,13 +137,24 @@ def _sizes(shapes: list[str]) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget(Checked):
-    """One IsoFLOP curve: training FLOPs (convention: exact) and the sizes that try it."""
+    """One IsoFLOP curve: training FLOPs (convention: exact) and the sizes that try it.
+
+    Attributes:
+        batch_size: of its runs; by default the recipe's. Larger budgets want larger batches.
+    """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     called: ClassVar = "budget"
     flops: FlopCount
     shapes: Annotated[Some[Utf8], AfterValidator(_sizes)]
+    batch_size: Annotated[Count | None, Field(exclude_if=lambda value: value is None)] = None
+
+    def of(self, recipe: Recipe) -> Recipe:
+        """The recipe of its runs."""
+        if self.batch_size is None:
+            return recipe
+        return dataclasses.replace(recipe, batch_size=self.batch_size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +225,17 @@ class Study(Checked):
     sampling: Sampling = field(default_factory=Sampling)
     frontier: FrontierSettings | None = field(default_factory=FrontierSettings)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        several = len({recipe.batch_size for recipe in self.recipe}) > 1
+        for number, budget in enumerate(self.budgets):
+            if budget.batch_size is not None and several:
+                raise InputError(
+                    f"budgets[{number}].batch_size: recipe.batch_size is a list already; keep one of them"
+                )
+            for recipe in self.recipe:
+                budget.of(recipe)  # refuses a batch that its micro-batches do not divide
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, every default written out."""
         return to_json(self)
@@ -235,10 +259,10 @@ class Study(Checked):
                 "shape": dataclasses.asdict(Shape.parse(shape)),
                 "budget": budget.flops,
                 "seed": seed,
-                "recipe": recipe,
+                "recipe": to_json(budget.of(recipe)),
                 **shared,
             }
-            for recipe in map(to_json, self.recipe)
+            for recipe in self.recipe
             for family in self.families
             for budget in self.budgets
             for shape in budget.shapes
