@@ -207,6 +207,8 @@ def attend(
     if isinstance(pattern, Causal) and relative is None:
         return scaled_dot_product_attention(q, k, v, is_causal=True)
     bias = biased(pattern.bias(n, q.device, q.dtype), relative, q.dtype)
+    if bias is not None and bias.ndim == 3:
+        bias = bias[None]  # of two or four axes: with three the fused kernel is passed over
     return scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
 
