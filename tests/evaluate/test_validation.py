@@ -13,8 +13,8 @@ import torch
 from isodiff.evaluate.likelihood import likelihood
 from isodiff.families.base import Family, SamplerLaw
 from isodiff.record import HeldOutLoss
+from isodiff.runs.spec import NOISE_ERROR
 from isodiff.runs.validation import (
-    NOISE_ERROR,
     DrawnNats,
     drawn,
     evaluate,

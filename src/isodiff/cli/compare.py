@@ -21,8 +21,7 @@ from isodiff.record import find_records
 from isodiff.report.blocks import Table
 from isodiff.report.text import terminal
 from isodiff.runs.resumable import Kept
-from isodiff.runs.spec import RunSpec
-from isodiff.runs.validation import NOISE_ERROR
+from isodiff.runs.spec import NOISE_ERROR, RunSpec
 from isodiff.scaling.points import family_labels, variants
 from isodiff.serialization import to_json
 

@@ -36,7 +36,8 @@ from isodiff.evaluate.tasks import TASKS, TaskSettings, run_task, task_named
 from isodiff.families.base import Family, SamplerLaw
 from isodiff.record import HeldOutLoss
 from isodiff.runs.resumable import Kept
-from isodiff.runs.validation import NOISE_ERROR, evaluate
+from isodiff.runs.spec import NOISE_ERROR
+from isodiff.runs.validation import evaluate
 from isodiff.serialization import to_json
 from isodiff.task_results import ChoiceResult, ClozeResult, SplitResult
 from isodiff.units import perplexity as perplexity_of

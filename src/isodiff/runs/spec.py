@@ -35,6 +35,8 @@ from isodiff.serialization import IfAny, read_result, to_json
 from isodiff.upgrade import as_first_named, upgraded
 
 MIN_STEPS = 100
+NOISE_ERROR = 0.002
+"""Nats per token below which the error due to noise draws is brought, unless a spec says otherwise."""
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -142,7 +144,8 @@ class Validation(Checked):
 
     Attributes:
         windows: how many windows the final number averages.
-        draws: noise draws per window for families with a bound, at least (runs/validation.py).
+        draws: noise draws per window for families with a bound, at least.
+        noise_error: nats per token; draws go on until their error is below it, or to 64 times `draws`.
         curve_points: evaluations on the way.
         curve_windows: how many of the windows they use.
     """
@@ -152,6 +155,9 @@ class Validation(Checked):
     called: ClassVar = "validation"
     windows: Count = 512
     draws: FewTimes = 2
+    noise_error: Annotated[Positive, Field(exclude_if=lambda value: value == NOISE_ERROR)] = (
+        NOISE_ERROR
+    )
     curve_points: Whole = 4
     curve_windows: Count = 64
 

@@ -32,10 +32,9 @@ from isodiff.network.view import Denoiser
 from isodiff.record import HeldOutLoss, Kind, Mean
 from isodiff.rng import Rows, stream
 from isodiff.runs.resumable import Pieces, anew
+from isodiff.runs.spec import Validation
 from isodiff.types import Chosen, Tokens
 
-NOISE_ERROR = 0.002
-"""Nats per token below which the error due to noise draws is brought."""
 _SEED = 0  # of the choice of windows and of the noise: the same for every run
 _MOST = 64  # times the draws asked for, at most
 _GROUPS = 16
@@ -144,11 +143,12 @@ def drawn(
     return nats
 
 
-def usual_draws(kind: Kind, draws: int, windows: int, length: int) -> int:
-    """About how many draws of each window bring the error to `NOISE_ERROR`, for plans of time."""
+def usual_draws(kind: Kind, asked: Validation, length: int) -> int:
+    """About how many draws of each window bring the error to `noise_error`, for plans of time."""
     if kind == "exact":
         return 1
-    return max(draws, min(_MOST * draws, round((_SPREAD / NOISE_ERROR) ** 2 / (windows * length))))
+    wanted = round((_SPREAD / asked.noise_error) ** 2 / (asked.windows * length))
+    return max(asked.draws, min(_MOST * asked.draws, wanted))
 
 
 def noisy_nats(

@@ -32,7 +32,6 @@ from isodiff.runs.device import check_device
 from isodiff.runs.location import write_location
 from isodiff.runs.metrics import AdaptRow, LossRow, Metrics, ValidationRow, read_metrics
 from isodiff.runs.spec import Precision, RunSpec
-from isodiff.runs.validation import NOISE_ERROR
 from isodiff.serialization import from_json, read_result, write_result
 from isodiff.train.branching import branches_of
 from isodiff.train.initialization import Initialization
@@ -187,7 +186,8 @@ def _record_of(run: TrainingRun, message: str | None) -> Record:
     spec, size, prefix = run.spec, run.size, run.restored.shared_prefix
     validation = None
     if message is None:
-        validation = run.validate(spec.validation.windows, spec.validation.draws, NOISE_ERROR)
+        asked = spec.validation
+        validation = run.validate(asked.windows, asked.draws, asked.noise_error)
     counted, tokens = size.flops(spec, run.step), run.step * size.step_tokens
     return Record(
         id=spec.id,
