@@ -12,7 +12,7 @@ import argparse
 import json
 import subprocess
 import sys
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ def demo(seed: int, minutes: float, out: Path) -> dict[str, Any]:
 
 def falls(losses: list[list[float]]) -> bool:
     """Whether the best loss of every budget is below that of the one before."""
-    return all(late[0] < early[0] for early, late in zip(losses, losses[1:], strict=False))
+    return all(late[0] < early[0] for early, late in pairwise(losses))
 
 
 def agreement(demos: list[dict[str, Any]]) -> dict[str, Any]:
