@@ -88,6 +88,8 @@ ShapeCount = Annotated[_Int, Field(ge=1, le=10**6)]
 TimesOrNone = Annotated[_Int, Field(ge=0, le=10**6)]
 TokenCount = Annotated[_Int, Field(ge=1, le=10**6)]
 """Of what a network reads at a time."""
+TrainedTokens = Annotated[_Int, Field(ge=1, le=10**15)]
+"""Of what a network learned from."""
 SeedNumber = Annotated[_Int, Field(ge=0, lt=2**63)]
 ThreadCount = Annotated[_Int, Field(ge=1, le=1024)]
 ThreadCountOrNone = Annotated[_Int, Field(ge=0, le=1024)]

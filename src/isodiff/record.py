@@ -60,6 +60,30 @@ class WeightsSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """The checkpoint of another program that a run's weights were read from.
+
+    Attributes:
+        source, sha256: name and content of its files.
+        layout: how they are laid out, by name.
+        averaged: whether its averaged weights were taken; None where it has one kind only.
+        parameters: numbers in it that are used.
+        context: tokens that it reads at most; None where it does not say.
+        statements: what was read out of it, and how, by what it is about: vocabulary, mask, beginning, end.
+        training_tokens: how many it has seen, as the person who imported it says.
+    """
+
+    source: str
+    sha256: str
+    layout: str
+    averaged: IfAny[bool] = None
+    parameters: int
+    context: IfAny[int] = None
+    statements: dict[str, str]
+    training_tokens: IfAny[int] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedSpec:
     """A run's spec as its record carries it; `runs.spec.RunSpec` makes it a run again.
 
@@ -77,6 +101,7 @@ class RecordedSpec:
     validation: IfAny[dict[str, Any]] = None
     init: IfAny[WeightsSource] = None
     task: IfAny[dict[str, Any]] = None
+    imported: IfAny[Imported] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +215,15 @@ class Record:
     device: IfAny[str] = None
     threads: IfAny[int] = None
     provenance: Provenance = field(default_factory=Provenance)
+
+    @property
+    def trained_elsewhere(self) -> str:
+        """Why its FLOPs are not those of all its training; nothing where they are."""
+        if init := self.spec.init:
+            return f"it starts from run {init.run}, whose training is not among its FLOPs"
+        if self.spec.imported and self.flops.exact is None:
+            return "it was imported, and nobody said how many tokens it has seen (import --tokens)"
+        return ""
 
     @property
     def validation(self) -> HeldOutLoss | None:

@@ -81,6 +81,8 @@ BACKBONES = {
     "tied": Backbone(tied=True),
     "modern": Backbone(norm="rms", mlp="swiglu", qk_norm=True, adaln=True),
     "local": Backbone(relative_bias=3),
+    "gpt2": Backbone(biased=True, learned_positions=64, mlp="gelu_tanh", tied=True),
+    "llama": Backbone(norm="rms", mlp="swiglu", mlp_hidden=24, norm_epsilon=1e-5, biased=True),
 }
 
 

@@ -243,8 +243,12 @@ def _harness(
         include_path: Folder of further task files.
         num_fewshot: Examples before each question; as many as the task says by default.
     """
-    from isodiff.interop.harness import run_harness
-
+    try:
+        from isodiff.interop.harness import run_harness
+    except ImportError as error:
+        raise InputError(
+            f"lm-evaluation-harness is not installed ({error}); pip install 'isodiff[harness]'"
+        ) from None
     result = run_harness(
         opening.load(folder),
         task,

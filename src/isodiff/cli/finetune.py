@@ -159,6 +159,7 @@ def _planned(
         validation=validation,
         init=init,
         task=examples.task,
+        imported=None,
     )
     steps = math.ceil(options.epochs * len(examples.trained_on) / recipe.batch_size)
     each = measure(spec, base.corpus.vocab_size).step_flops

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -64,7 +64,7 @@ class Vocabulary:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All of `corpus.json`.
+    """All of `corpus.json`; no splits where there is a tokenizer alone.
 
     Attributes:
         cut: where documents were divided so that they could be split.
@@ -83,6 +83,22 @@ class Manifest:
     exact_bytes: bool
     splits: dict[SplitName, SplitFiles]
     unigram_nats: IfAny[float] = None
+
+    @property
+    def without_text(self) -> Manifest:
+        """A corpus of this tokenizer and of no text: what an imported run has until it is given one."""
+        no_text = hashlib.sha256().hexdigest()
+        return replace(
+            self,
+            content_sha256=no_text,
+            source=(),
+            cut=None,
+            validation=0.0,
+            test=0.0,
+            exact_bytes=True,
+            splits={},
+            unigram_nats=None,
+        )
 
     @property
     def hash(self) -> str:
@@ -126,7 +142,7 @@ def read_manifest(folder: Path) -> Manifest:
             "prepare the corpus again"
         )
     manifest = from_json(Manifest, value, path, mend=_MEND, strict=True)
-    if set(manifest.splits) != set(SPLITS):
+    if set(manifest.splits) not in (set(SPLITS), set()):
         raise InputError(f"{path} does not have the splits {', '.join(SPLITS)}; prepare it again")
     if value.get("hash") != manifest.hash:
         raise InputError(f"{path} was altered: its hash does not fit its fields; prepare it again")

@@ -186,6 +186,13 @@ class Corpus:
     def split(self, name: SplitName | str) -> Tokens:
         """The tokens of `train`, `validation` or `test`, memory-mapped."""
         splits = {str(key): split for key, split in self.manifest.splits.items()}
+        if not splits:
+            asked = self.manifest.tokenizer.name
+            asked = asked if plain_tokenizer(asked) else str(self.folder)
+            raise InputError(
+                f"{self.folder} holds a tokenizer and no text; prepare some with isodiff corpus prepare "
+                f"TEXT --tokenizer {asked} --out FOLDER, and give that with --corpus FOLDER"
+            )
         if name not in splits:
             known = ", ".join(splits)
             raise InputError(f"no split {name!r}{nearest(name, splits)}; splits: {known}")

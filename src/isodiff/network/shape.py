@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from isodiff.bounds import Checked, Count, RotaryBase, ShapeCount, Whole
+from isodiff.bounds import Checked, Count, Positive, RotaryBase, ShapeCount, Whole
 from isodiff.errors import InputError, nearest
 
 LAPTOP = {
@@ -140,6 +140,10 @@ def _between(core: float) -> Iterator[Shape]:
             yield Shape(depth=depth, width=heads * head, heads=heads)
 
 
+def _is_zero(value: object) -> bool:
+    return value == 0
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Backbone(Checked):
     """Everything about the network that is not its size.
@@ -156,6 +160,10 @@ class Backbone(Checked):
         condition_width: width of the conditioning vector, at most the network's width.
         relative_bias: largest distance that a learned bias on attention scores tells apart; 0 for no bias,
             as in the paper. With 8, small networks leave the unigram plateau at once (docs/study.md).
+        biased: biases on LayerNorms and on the projections of attention too, as in GPT-2.
+        learned_positions: how many positions have a learned vector, in place of rotations; 0 for rotations.
+        mlp_hidden: hidden width of the MLP; 0 for the usual one.
+        norm_epsilon: added to variances; None for 1e-5 of LayerNorm and 1e-6 of RMSNorm.
     """
 
     called: ClassVar = "backbone"
@@ -166,11 +174,17 @@ class Backbone(Checked):
     adaln: bool = False
     rotary_base: RotaryBase = 10_000.0
     condition_width: Count = 128
-    # Came after specs had been hashed, so their JSON mentions it only where it is set.
-    relative_bias: Annotated[Whole, Field(le=1024, exclude_if=lambda reach: reach == 0)] = 0
+    # These came after specs had been hashed, so their JSON mentions them only where they are set.
+    relative_bias: Annotated[Whole, Field(le=1024, exclude_if=_is_zero)] = 0
+    biased: Annotated[bool, Field(exclude_if=_is_zero)] = False
+    learned_positions: Annotated[Whole, Field(le=10**6, exclude_if=_is_zero)] = 0
+    mlp_hidden: Annotated[Whole, Field(le=10**6, exclude_if=_is_zero)] = 0
+    norm_epsilon: Annotated[Positive | None, Field(exclude_if=lambda value: value is None)] = None
 
     def mlp_width(self, width: int) -> int:
-        """Hidden width of the MLP: 4 d, or the multiple of 8 nearest 8 d / 3 for SwiGLU."""
+        """Hidden width of the MLP: 4 d, or the multiple of 8 nearest 8 d / 3 for SwiGLU, unless given."""
+        if self.mlp_hidden:
+            return self.mlp_hidden
         return max(8, 8 * round(width / 3)) if self.mlp == "swiglu" else 4 * width
 
     def conditioned(self, timed: bool) -> bool:

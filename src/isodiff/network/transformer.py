@@ -12,7 +12,7 @@ rotated in float32.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from isodiff.errors import InputError
@@ -72,6 +72,10 @@ class Transformer(nn.Module):
         else:
             self.embedding = nn.Linear(vectors.shown, width, bias=False)
             nn.init.zeros_(self.embedding.weight[:, vectors.width :])
+        self.positions = None
+        if backbone.learned_positions:
+            self.positions = nn.Embedding(backbone.learned_positions, width)
+            nn.init.normal_(self.positions.weight, std=0.02)
         level = None if condition is None else NoiseLevel(condition, vectors=vectors is not None)
         self.noise_level = level
         self.blocks = nn.ModuleList(
@@ -110,9 +114,11 @@ class Transformer(nn.Module):
 
     def forward(self, view: View, cache: KVCache | None = None) -> HeadPrediction:
         """p(x_i | view) at every position read."""
-        h = self.embedding(view.inputs)
+        h, turned = self.embedding(view.inputs), view.positions
+        if self.positions is not None:
+            h, turned = h + self.learned(view.positions), torch.zeros_like(view.positions)
         cos, sin = rotary_table(
-            view.positions, self.shape.width // self.shape.heads, self.backbone.rotary_base
+            turned, self.shape.width // self.shape.heads, self.backbone.rotary_base
         )
         condition = None
         if self.noise_level is not None:
@@ -157,7 +163,7 @@ class Transformer(nn.Module):
 
         Not in training, where FLOPs are matched by the whole block.
         """
-        if torch.is_grad_enabled() or inputs.is_floating_point():
+        if torch.is_grad_enabled() or inputs.is_floating_point() or self.positions is not None:
             return None
         if condition is not None and len(condition) > 1:
             return None
@@ -169,6 +175,21 @@ class Transformer(nn.Module):
         h = self.embedding(states)[None]
         return first.projected(h, first.modulations(condition)[0])[0][where]
 
+    def learned(self, positions: Int[Tensor, "*B N"]) -> Float[Tensor, "*B N D"]:
+        """The vectors of positions.
+
+        Raises:
+            InputError: one of them has none.
+        """
+        assert self.positions is not None
+        known = self.positions.num_embeddings
+        if positions.device.type != "meta" and int(positions.max()) >= known:
+            raise InputError(
+                f"a text of {int(positions.max()) + 1} tokens is longer than the {known} positions that this "
+                f"network has learned; give a length of at most {known}"
+            )
+        return self.positions(positions)
+
     @property
     def num_parameters(self) -> int:
         """All of them."""
@@ -176,8 +197,9 @@ class Transformer(nn.Module):
 
     @property
     def num_non_embedding(self) -> int:
-        """All but the embedding and the head's matrix (the head's bias counts)."""
+        """All but embeddings (of positions too) and the head's matrix (the head's bias counts)."""
         table = self.embedding.weight if self.latent is None else self.latent.raw
         tables = table.numel() if isinstance(table, nn.Parameter) else 0
         tables += 0 if self.head is None else self.head.weight.numel()
+        tables += 0 if self.positions is None else self.positions.weight.numel()
         return self.num_parameters - tables

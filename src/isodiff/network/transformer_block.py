@@ -15,10 +15,10 @@ from isodiff.network.shape import Backbone, Shape
 
 
 def normalizer(backbone: Backbone, width: int) -> nn.Module:
-    """The chosen normalization, with a weight and no bias."""
+    """The chosen normalization, with a weight; RMSNorm never has a bias."""
     if backbone.norm == "layer":
-        return nn.LayerNorm(width, eps=1e-5, bias=False)
-    return nn.RMSNorm(width, eps=1e-6)
+        return nn.LayerNorm(width, eps=backbone.norm_epsilon or 1e-5, bias=backbone.biased)
+    return nn.RMSNorm(width, eps=backbone.norm_epsilon or 1e-6)
 
 
 class TransformerBlock(nn.Module):
@@ -33,9 +33,9 @@ class TransformerBlock(nn.Module):
         self.heads, self.gated = shape.heads, backbone.mlp == "swiglu"
         self.approximate = "tanh" if backbone.mlp == "gelu_tanh" else "none"
         self.norm1 = normalizer(backbone, width)
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.qkv = nn.Linear(width, 3 * width, bias=backbone.biased)
         self.qk_norm = nn.RMSNorm(width // shape.heads, eps=1e-6) if backbone.qk_norm else None
-        self.out = nn.Linear(width, width, bias=False)
+        self.out = nn.Linear(width, width, bias=backbone.biased)
         self.norm2 = normalizer(backbone, width)
         self.up = nn.Linear(width, hidden * (2 if self.gated else 1), bias=not self.gated)
         self.down = nn.Linear(hidden, width, bias=not self.gated)
@@ -78,9 +78,13 @@ class TransformerBlock(nn.Module):
         """
         batch, width = len(h), h.shape[-1]
         of_q, of_k, of_v = self.qkv.weight.split(width)
+        biases = [None] * 3 if self.qkv.bias is None else [*self.qkv.bias.split(width)]
         q, k = (
-            F.linear(rows, weight).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for rows, weight in ((_rows_at(h, columns), of_q), (h, of_k))
+            F.linear(rows, weight, bias).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for rows, weight, bias in (
+                (_rows_at(h, columns), of_q, biases[0]),
+                (h, of_k, biases[1]),
+            )
         )
         if self.qk_norm is not None:
             q, k = self.qk_norm(q), self.qk_norm(k)
@@ -93,7 +97,8 @@ class TransformerBlock(nn.Module):
             averages.unflatten(1, (self.heads, -1)),
             of_v.unflatten(0, (self.heads, -1)),
         )
-        return self.out(torch.einsum("bhmd,hcd->bmhc", averages, of_v).flatten(2))
+        mixed = torch.einsum("bhmd,hcd->bmhc", averages, of_v).flatten(2)
+        return self.out(mixed if (of_all := biases[2]) is None else mixed + of_all)
 
     def mlp(self, h: Tensor) -> Tensor:
         """down(gelu(up)), or down(silu(gate) * up)."""

@@ -172,8 +172,9 @@ def load(folder: Path, *, corpus: Path | None = None, device: str = "cpu") -> Tr
 
 
 def check_corpus(spec: RunSpec, corpus: Corpus, place: Path) -> None:
-    """A run may only meet the corpus that its spec names."""
-    if (spec.corpus.hash, spec.corpus.vocab_size) != (corpus.hash, corpus.vocab_size):
+    """A run may only meet the corpus that its spec names; or, if that is a tokenizer alone, any of that."""
+    known = (corpus.hash, corpus.manifest.without_text.hash)
+    if spec.corpus.hash not in known or spec.corpus.vocab_size != corpus.vocab_size:
         raise InputError(
             f"corpus {place} (hash {corpus.hash[:12]}, vocabulary {corpus.vocab_size}) is not the one of "
             f"run {spec.id} (hash {spec.corpus.hash[:12]}, vocabulary {spec.corpus.vocab_size})"

@@ -30,7 +30,7 @@ from isodiff.network.transformer import Transformer
 from isodiff.runs.spec import Recipe
 
 BASE = Shape.parse("98k")  # 2x64x4: where both parametrizations are one
-_BRANCH_ENDS = ("out.weight", "down.weight", "down.bias")
+_BRANCH_ENDS = ("out.weight", "out.bias", "down.weight", "down.bias")
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from isodiff.bounds import (
 )
 from isodiff.errors import InputError
 from isodiff.network.shape import Backbone, Shape
-from isodiff.record import WeightsSource, identity
+from isodiff.record import Imported, WeightsSource, identity
 from isodiff.serialization import IfAny, read_result, to_json
 from isodiff.upgrade import as_first_named, upgraded
 
@@ -179,6 +179,7 @@ class RunSpec(Checked):
 
     `init` identifies the weights of another run that this one is initialized with; None for random ones.
     `task` identifies the examples that it learns from, in place of the corpus; that then gives the tokenizer.
+    `imported` says which checkpoint of another program was read; nothing was trained.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -194,9 +195,10 @@ class RunSpec(Checked):
     validation: Validation = field(default_factory=Validation)
     init: IfAny[WeightsSource] = None
     task: IfAny[dict[str, Any]] = None
+    imported: IfAny[Imported] = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON, every default written out; `init` and `task` only where there is one."""
+        """Plain JSON, every default written out; `init`, `task`, `imported` only where there is one."""
         return to_json(self)
 
     @classmethod

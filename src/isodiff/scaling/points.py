@@ -63,8 +63,8 @@ def record_points(
     done, stuck, warnings = [], [], []
     for record in sorted(records, key=lambda record: record.id):
         why: str = record.status
-        if why == "done" and (init := record.spec.init):
-            why = f"it starts from run {init.run}, whose training is not among its FLOPs"
+        if why == "done" and record.trained_elsewhere:
+            why = record.trained_elsewhere
         if why != "done":
             warnings.append(f"run {record.id} is left out: {why}")
         else:
