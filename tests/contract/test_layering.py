@@ -70,6 +70,7 @@ NAMING_EXCEPTIONS = {
     ("scaling/point_sources.py", "duo"),
     ("scaling/point_sources.py", "interpolating"),
     ("scaling/point_sources.py", "esolm"),
+    ("interop/llama.py", "autoregressive"),
     ("interop/gpt2.py", "autoregressive"),  # layouts say which family a checkpoint is of
 }
 

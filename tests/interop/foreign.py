@@ -40,6 +40,12 @@ def gpt2(folder: Path, **settings: Any) -> nn.Module:
     return causal("GPT2", folder, **shape | settings)
 
 
+def llama(folder: Path, kind: str = "Llama", **settings: Any) -> nn.Module:
+    shape = {"hidden_size": 32, "intermediate_size": 24, "num_hidden_layers": 2}
+    shape |= {"num_attention_heads": 4, "num_key_value_heads": 4, "max_position_embeddings": 64}
+    return causal(kind, folder, **shape | settings)
+
+
 def saved(folder: Path, tensors: dict[str, Tensor], config: dict[str, Any] | None) -> Path:
     """safetensors and config.json."""
     folder.mkdir(parents=True, exist_ok=True)

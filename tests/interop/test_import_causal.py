@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,19 @@ from isodiff.runs.build import load
 from isodiff.runs.spec import Validation
 
 pytest.importorskip("transformers")
+BASE = {"rope_theta": 1e3, "rope_type": "default"}
 GPT2 = {
     "as usual": {},
     "untied": {"tie_word_embeddings": False},
     "another MLP": {"n_inner": 24, "activation_function": "gelu", "layer_norm_epsilon": 1e-2},
+}
+LLAMA = {
+    "Llama": ("Llama", {}),
+    "grouped and tied": ("Llama", {"num_key_value_heads": 2, "tie_word_embeddings": True}),
+    "one group": ("Llama", {"num_key_value_heads": 1, "rms_norm_eps": 1e-2}),
+    "biased": ("Llama", {"attention_bias": True}),
+    "Qwen 2": ("Qwen2", {"num_key_value_heads": 2, "rope_parameters": BASE}),
+    "Mistral": ("Mistral", {"num_key_value_heads": 2, "sliding_window": 32}),
 }
 
 
@@ -50,6 +61,40 @@ def test_gpt2(settings, tmp_path):
     assert float((ours - theirs).abs().max()) < 1e-5
     assert record.spec.imported.layout == "gpt2" and record.spec.imported.context == 32
     assert record.spec.imported.parameters == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize(("kind", "settings"), LLAMA.values(), ids=LLAMA)
+def test_llama(kind, settings, tmp_path):
+    model = foreign.llama(tmp_path / "llama", kind, **settings)
+    record = imported(tmp_path / "llama", length=32)
+    ours, theirs = ours_and_theirs(tmp_path / "llama", model)
+    assert float((ours - theirs).abs().max()) < 1e-5
+    said = record.spec.imported
+    assert said.layout == "llama" and said.context == (32 if kind == "Mistral" else 64)
+    assert ("groups" in said.statements) == ("num_key_value_heads" in settings)
+    assert said.parameters == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "has rope_scaling {'rope_type'"),
+        (
+            {"rope_parameters": {"rope_type": "default", "factor": 8.0}},
+            "has rope_parameters {'rope",
+        ),
+        ({"head_dim": 16}, "head_dim 16 and hidden_size 32, which is not understood together"),
+        ({"mlp_bias": True}, "has mlp_bias True, which is not understood; known: False"),
+        ({"layer_types": ["sliding_attention"]}, "has layer_types ['sliding_attention']"),
+        ({"use_sliding_window": True}, "has use_sliding_window True"),
+    ],
+)
+def test_what_a_llama_may_not_be(settings, words, tmp_path):
+    foreign.llama(tmp_path / "llama", "Llama")
+    config = tmp_path / "llama" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | settings))
+    with pytest.raises(InputError, match=re.escape(words)):
+        imported(tmp_path / "llama")
 
 
 def test_the_record_says_what_was_read(tmp_path):

@@ -6,8 +6,9 @@ from isodiff.errors import InputError, nearest
 from isodiff.interop.checkpoint import ForeignCheckpoint, unread
 from isodiff.interop.gpt2 import GPT2
 from isodiff.interop.layout import Layout
+from isodiff.interop.llama import LLAMA
 
-_LAYOUTS = {one.name: one for one in (GPT2,)}
+_LAYOUTS = {one.name: one for one in (GPT2, LLAMA)}
 
 
 def layout_of(checkpoint: ForeignCheckpoint, name: str | None = None) -> Layout:
