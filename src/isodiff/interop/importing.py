@@ -40,7 +40,7 @@ from isodiff.runs.build import corpus_identity, describe, make_family, make_netw
 from isodiff.runs.device import check_device
 from isodiff.runs.location import write_location
 from isodiff.runs.spec import RunSpec, Validation
-from isodiff.runs.validation import NOISE_ERROR, evaluate
+from isodiff.runs.validation import evaluate
 from isodiff.serialization import from_json, write_result
 
 _USUAL_LENGTH = 4096
@@ -261,7 +261,7 @@ def _measured(spec: RunSpec, network: Transformer, text: Corpus, device: str) ->
         length=spec.length,
         windows=spec.validation.windows,
         draws=spec.validation.draws,
-        noise_error=NOISE_ERROR,
+        noise_error=spec.validation.noise_error,
         device=device,
     )
     return RunResults(validation=found, unigram_nats=unigram_nats(text))
