@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binom, chi2, t
@@ -55,6 +57,21 @@ def test_replicates_are_the_parabola_plus_students_t_noise() -> None:
             below = (pivots < t.ppf(level, noise.degrees_of_freedom)).sum(axis=0)
             low, high = binom.ppf([1e-5, 1 - 1e-5], num, level)
             assert ((low <= below) & (below <= high)).all()
+
+
+def test_replicates_hold_the_error_that_all_runs_have_in_common() -> None:
+    """.03 nats on every run of the family at once; the residuals show nothing of it."""
+    points = [
+        replace(p, noise_error=0.03)
+        for curve in noisy_curves((5, 5), noise=0.001)
+        for p in curve.points
+    ]
+    all_curves = curves(points)
+    losses = replicates(all_curves, all_curves, 4000, np.random.default_rng(1))
+    assert losses is not None
+    means = np.stack([nats[1:].mean(axis=1) for nats in losses])
+    assert means.std(axis=1) == pytest.approx([0.03, 0.03], rel=0.05)
+    assert (means[0] - means[1]).std() < 0.003
 
 
 def test_an_interval_ignores_lost_replicates_until_too_few_are_left() -> None:

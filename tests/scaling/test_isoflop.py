@@ -98,6 +98,8 @@ def test_losses_that_level_off_are_seen_to(budgets: int, source: str) -> None:
     for name, a in (("autoregressive", A), ("masked", 600.0)):
         family = fit.families[name]
         assert family.loss_from == source
+        assert family.N_exponent.value == pytest.approx(BETA / (ALPHA + BETA), rel=5e-3)
+        assert family.D_exponent.value == pytest.approx(ALPHA / (ALPHA + BETA), rel=5e-3)
         assert family.irreducible_loss.value == pytest.approx(E, rel=0.02)
         assert family.L_exponent.value == pytest.approx(-ALPHA * BETA / (ALPHA + BETA), rel=0.06)
         far = family.predict(name, 1e22, None)
@@ -117,6 +119,27 @@ def test_losses_that_level_off_are_seen_to(budgets: int, source: str) -> None:
             .nats[0]
         )
     )
+
+
+def test_few_minima_leave_all_laws_to_the_surface_and_parabolas_beside_it() -> None:
+    """Three budgets: the surface is far surer than a line through three minima; the parabola is its own."""
+    points = [
+        *planted_surface("autoregressive", num_budgets=3, sizes=5, noise=0.004),
+        *planted_surface("masked", num_budgets=3, sizes=5, noise=0.004, A=900.0, seed=1),
+    ]
+    fit = fit_isoflop(points, bootstrap=200)
+    family, found = fit.families["masked"], fit.result().families["masked"]
+    by_minima = straight(family.minima.log_c, family.minima.log_n, family.minima.keep)
+    low, high = np.quantile(by_minima.exponent[1:], [0.025, 0.975])
+    exponent = found.N_exponent
+    assert exponent.low < BETA / (ALPHA + BETA) < exponent.high
+    assert exponent.high - exponent.low < (high - low) / 2
+    reference = fit.families["autoregressive"].loss
+    for row, nats in zip(found.multipliers, family.minima.nats[0], strict=True):
+        reached = reference.log_compute(np.array([[nats]]))[0, 0]
+        assert row.by_parabola.value == pytest.approx(row.flops / np.exp(reached), rel=1e-9)
+        assert row.by_parabola.low < row.value < row.by_parabola.high
+        assert row.by_parabola.high / row.by_parabola.low > row.high / row.low
 
 
 def lowest(c: float, a: float) -> float:

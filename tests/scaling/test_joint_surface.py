@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from surfaces import ALPHA, BETA, A, B, E, planted_surface
+from surfaces import ALPHA, BETA, A, B, E, law, planted_surface
 
 from isodiff.scaling.laws.joint_surface import fit_joint_surface
 from isodiff.scaling.laws.parametric import Runs, ordered
@@ -24,8 +26,12 @@ def test_runs_without_noise_give_the_planted_surfaces() -> None:
         assert [part[0] for part in vars_of(found.surfaces[name])] == pytest.approx(
             [np.log(a), ALPHA, np.log(B), BETA, np.log(E)], rel=1e-3
         )
-        law = found.loss_law(name, np.log([1e18, 1e21]))
-        assert law.exponent[0] == pytest.approx(-ALPHA * BETA / (ALPHA + BETA), rel=1e-3)
+        size, tokens, loss = found.laws(name, np.log([1e18, 1e21]))
+        assert size.exponent[0] == pytest.approx(BETA / (ALPHA + BETA), rel=1e-3)
+        assert tokens.exponent[0] == pytest.approx(ALPHA / (ALPHA + BETA), rel=1e-3)
+        assert loss.exponent[0] == pytest.approx(-ALPHA * BETA / (ALPHA + BETA), rel=1e-3)
+        n = size(np.log([1e20]))[0, 0]
+        assert law(n, 1e20 / 6 / n, a=a) == pytest.approx(loss(np.log([1e20]))[0, 0], rel=1e-4)
 
 
 def vars_of(surface) -> list[np.ndarray]:
@@ -50,9 +56,42 @@ def test_noise_is_found_with_the_freedom_that_is_left() -> None:
         found = fit_joint_surface(
             runs(seed=10 * seed, noise=0.01, num_budgets=3, sizes=4), 0, np.random.default_rng(0)
         )
-        assert found is not None and 24 - 10 < found.freedom < 24 - 5
-        scatter.append(found.scatter)
+        assert found is not None and 24 - 10 < sum(found.freedom.values()) < 24 - 5
+        scatter += found.scatter.values()
     assert np.sqrt(np.mean(np.square(scatter))) == pytest.approx(0.01, rel=0.2)
+
+
+def test_a_family_scatters_as_its_own_runs_say_and_a_little_as_the_others() -> None:
+    quiet, loud = [], []
+    for seed in range(12):
+        own = runs(seed=10 * seed, noise=0.002, num_budgets=3, sizes=4)
+        own["masked"] = runs(seed=10 * seed, noise=0.02, num_budgets=3, sizes=4)["masked"]
+        found = fit_joint_surface(own, 300, np.random.default_rng(0))
+        assert found is not None
+        quiet.append(found.scatter["autoregressive"])
+        loud.append(found.scatter["masked"])
+        width = {
+            name: np.log(surface.nats(np.log([1e9]), np.log([3e10]))[1:, 0]).std()
+            for name, surface in found.surfaces.items()
+        }
+        assert width["masked"] > 1.2 * width["autoregressive"]
+    # (4 s^2 + sum r^2) / (4 + 8) with s^2 = (.002^2 + .02^2) / 2 and about 8 residuals each
+    assert np.sqrt(np.mean(np.square(quiet))) == pytest.approx(0.0084, rel=0.2)
+    assert np.sqrt(np.mean(np.square(loud))) == pytest.approx(0.0183, rel=0.2)
+
+
+def test_an_error_that_a_familys_runs_have_in_common_is_in_its_draws() -> None:
+    """It is not in the residuals: .03 nats on every loss of one family, none on the other's."""
+    own = runs(noise=0.001, num_budgets=3, sizes=5)
+    own["masked"] = Runs(tuple(replace(p, noise_error=0.03) for p in own["masked"].points))
+    found = fit_joint_surface(own, 400, np.random.default_rng(0))
+    assert found is not None
+    spread = {
+        name: surface.nats(own[name].log_n, own[name].log_d)[1:].mean(axis=1).std()
+        for name, surface in found.surfaces.items()
+    }
+    assert spread["masked"] == pytest.approx(0.03, rel=0.15)
+    assert spread["autoregressive"] < 0.002
 
 
 def test_one_budget_gives_no_surface() -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
-from surfaces import ALPHA, BETA, TRUTH, A, B, E, planted_surface
+from surfaces import ALPHA, BETA, A, B, E, planted_surface
 
 from isodiff.scaling.fitting.huber import rho
 from isodiff.scaling.fitting.newton import design, minimize
-from isodiff.scaling.fitting.power_law import least_squares, projected
 from isodiff.scaling.laws.loss_surface import SIX, Cost, Surface, fit_cost
 
 COSTS = [SIX, Cost(5.9, 300.0, 3e5), Cost(6.0, 0.0, -5e4), Cost(6.1, 2e3, 0.0)]
@@ -132,28 +131,3 @@ def test_a_cost_that_no_law_describes_says_how_far_it_is_off() -> None:
     log_n = np.log(np.geomspace(1e7, 1e9, 11))
     per_token = np.log(6e7) + 1.5 * (log_n - log_n[0])
     assert fit_cost(log_n, np.zeros(11), per_token).misfit > 0.2
-
-
-def test_projection_has_the_exact_gradient_and_finds_the_surface() -> None:
-    points = planted_surface()
-    x, y = (np.log([getattr(p, q) for p in points]) for q in ("parameters", "tokens"))
-    nats = np.array([p.nats for p in points])
-    found = least_squares(x, y, nats)
-    assert found is not None
-    names = dict(zip(("A", "alpha", "B", "beta", "E"), found, strict=True))
-    for name in ("A", "B", "E"):
-        names[name] = np.exp(names[name])
-    assert names == pytest.approx(TRUTH, rel=1e-4)
-    at, u, v = np.array([0.3, 0.5]), x - x.mean(), y - y.mean()
-    _, gradient, _ = projected(at, u, v, nats)
-    for k in (0, 1):
-        step = np.zeros(2)
-        step[k] = 1e-6
-        up, down = (projected(at + s, u, v, nats)[0] for s in (step, -step))
-        assert gradient[k] == pytest.approx((up - down) / 2e-6, rel=1e-5)
-
-
-def test_a_surface_with_a_negative_part_is_none() -> None:
-    points = planted_surface()
-    x, y = (np.log([getattr(p, q) for p in points]) for q in ("parameters", "tokens"))
-    assert least_squares(x, y, 3 + 0.1 * (x - x.mean())) is None

@@ -213,6 +213,16 @@ def test_bad_points_are_refused_with_the_reason() -> None:
         fit_parametric(points, bootstrap=-1)
 
 
+@pytest.mark.parametrize("resampling", ["case", "residual"])
+def test_an_error_that_runs_have_in_common_is_in_the_replicates(resampling) -> None:
+    """.03 nats on all losses at once, which no residual shows: E takes most of it."""
+    points = [replace(p, noise_error=0.03) for p in planted_surface(noise=0.0005)]
+    for own, expected in ((points, 0.03), ([replace(p, noise_error=None) for p in points], 0.0)):
+        fit = fit_parametric(own, bootstrap=300, resampling=resampling).families["autoregressive"]
+        nats = fit.surface.nats(fit.runs.log_n, fit.runs.log_d)[1:].mean(axis=1)
+        assert nats.std() == pytest.approx(expected, rel=0.15, abs=0.002)
+
+
 def test_two_budgets_fit_but_cannot_be_validated() -> None:
     points = [p for p in planted_surface(num_budgets=2, noise=0.002)]
     family = fit_parametric(points, bootstrap=20).to_json()["families"]["autoregressive"]

@@ -38,6 +38,7 @@ def record(run: str, **changes: Any) -> dict[str, Any]:
             "validation": {
                 "kind": "bound",
                 "nats_per_token": {"value": 3.5, "standard_error": 0.01, "num": 64},
+                "noise_error": 0.003,
                 "bits_per_byte": {"value": 2.5, "standard_error": 0.01, "num": 64},
             }
         },
@@ -71,7 +72,7 @@ def test_a_record_is_a_point(tmp_path: Path, flops: Any, convention: Any, c: flo
     (point,) = points.points
     assert (point.family, point.budget, point.id, point.kind) == ("masked", 1e12, "a", "bound")
     assert (point.flops, point.parameters, point.tokens) == (c, n, 5000)
-    assert (point.nats, point.standard_error) == (3.5, 0.01)
+    assert (point.nats, point.standard_error, point.noise_error) == (3.5, 0.01, 0.003)
     assert points.flops == (flops or "budget")
     assert points.parameters == (convention or "non_embedding")
 

@@ -33,13 +33,15 @@ def _multipliers(result: IsoflopResult) -> list[Block]:
             f"{row.budget:.3g}",
             spread(row.value, (row.low, row.high), ".3g"),
             "" if not row.extrapolation or row.extrapolation <= 1 else f"{row.extrapolation:.2g}",
+            "" if row.by_parabola is None else _quantity(row.by_parabola, ".3g"),
         )
         for name, family in result.families.items()
         for row in family.multipliers
     ]
     blocks: list[Block] = [Table.of_terms(headline, "At the largest budget of each family")]
     if rows:
-        columns = ("family", "C", "times", f"{result.reference} law read below its runs, times")
+        below = f"{result.reference} law read below its runs, times"
+        columns = ("family", "C", "times", below, "by its parabola alone")
         blocks.append(Table.of(columns, rows, title="Budget by budget"))
     return blocks
 
@@ -75,9 +77,9 @@ def _isoflop(name: str, family: IsoflopFamily) -> Section:
 
 
 def _floor(family: IsoflopFamily) -> str:
-    """Where E comes from, and what speaks for it."""
+    """Where E comes from (and, with few minima, the exponents), and what speaks for it."""
     if family.loss_from == "joint surface":
-        return "by one surface of all families: the minima are too few"
+        return "like the exponents by one surface of all families: the minima are too few"
     if family.floor_aicc is None:
         return "by the minima"
     return f"by the minima; AICc of E = 0 against it: {family.floor_aicc:+.1f}"

@@ -26,7 +26,8 @@ class Point:
 
     `budget` groups the curve (FLOPs the study gave to each of its runs); `flops` is what the run
     cost in the convention in use. `nats` is the validation loss per token, `standard_error` the
-    error of that evaluation where it is known (it says nothing of the noise between seeds).
+    error of that evaluation where it is known (it says nothing of the noise between seeds), `noise_error`
+    its part that all runs of a family have in common, as they meet the same noise draws.
     `unique_tokens` is the length of the text before it repeats.
     """
 
@@ -40,6 +41,7 @@ class Point:
     id: str = ""
     kind: Kind | None = None
     unique_tokens: Positive | None = None
+    noise_error: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ def _record_point(
         "tokens": tokens,
         "nats": loss and loss.nats_per_token.value,
         "standard_error": loss and loss.nats_per_token.standard_error,
+        "noise_error": loss and loss.noise_error,
         "id": record.id,
         "kind": loss and loss.kind,
         # tokens of the text: those seen over how often each was

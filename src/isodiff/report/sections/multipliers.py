@@ -21,7 +21,8 @@ _CAPTION = (
 )
 _BY_BUDGET = (
     f"The same at every budget; below it, how many times below its smallest budget the {REFERENCE} law is "
-    "read. The farther, the more the form of that law decides."
+    "read. The farther, the more the form of that law decides. As a check, that law read at the lowest loss "
+    "of the family's parabola alone, with no other budget in it."
 )
 
 
@@ -48,8 +49,9 @@ def _by_budget(study: StudyFolder) -> Table | None:
     def cell(family: str, budget: float) -> Cell:
         row = next((row for row in found[family] if row.budget == budget), None)
         far = row and row.extrapolation and row.extrapolation > 1
-        note = f"{ratio(row.extrapolation)} below" if row and row.extrapolation and far else ""
-        return Cell(with_interval(row), note=note)
+        below = f"{ratio(row.extrapolation)} below" if row and row.extrapolation and far else ""
+        check = row and row.by_parabola and f"by its parabola {with_interval(row.by_parabola)}"
+        return Cell(with_interval(row), note="; ".join(filter(None, (below, check))))
 
     columns = (Column("FLOPs", numeric=False), *map(Column, shown))
     rows = tuple(

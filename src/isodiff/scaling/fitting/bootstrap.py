@@ -39,6 +39,7 @@ from isodiff.errors import InputError
 from isodiff.scaling.fitting.huber import bandwidth
 from isodiff.scaling.fitting.parabola import Curve
 from isodiff.scaling.fitting.power_law import Array, line
+from isodiff.scaling.points import Point
 from isodiff.serialization import IfAny
 
 Resampling = Literal["case", "residual"]
@@ -103,10 +104,17 @@ def replicates(
         scale = np.array([[float(run.standard_error or 0.0) for run in runs]])
     fresh = scale * rng.standard_normal((num, len(runs)))
     parts = np.split(fresh, np.cumsum([len(curve.points) for curve in accepted]), axis=1)
+    fresh += common_errors(runs, num, rng)
     return [
         np.vstack([curve.nats, curve.parabola(curve.log_n) + part])
         for curve, part in zip(accepted, parts, strict=False)  # the last part is empty
     ]
+
+
+def common_errors(runs: Sequence[Point], num: int, rng: np.random.Generator) -> Array:
+    """Nats [num, runs] that noise draws, the same for all runs of a family, put on every loss alike."""
+    errors = np.array([run.noise_error or 0.0 for run in runs])
+    return errors * rng.standard_normal((num, 1)) if errors.any() else np.zeros((num, len(runs)))
 
 
 def interval(samples: Array, *, fewest: int = FEWEST) -> tuple[float, float] | None:

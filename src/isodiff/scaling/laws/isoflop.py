@@ -3,11 +3,12 @@
 1. At each budget the loss is a parabola in ln N; its lowest point is (N*, L*). A parabola whose
    minimum cannot be trusted is refused and stays visible (`parabola.Refusal`).
 2. Power laws go through the minima: N* = k C^a, D* = k C^a, L* = E + k C^p, each minimum by its weight
-   (`bootstrap.excess_scatter`). With fewer than four of them E is that of the surface of all families
-   (`joint_surface`).
+   (`bootstrap.excess_scatter`). With fewer than four of them all laws are those of one surface of all runs of
+   all families (`joint_surface`).
 3. The compute multiplier of a family against the reference at a budget C: C over the compute at which the
    reference's law reaches the loss of the family's law, C / C_ref(L*(C)). At the largest budget that law is
-   read least far below its runs: that multiplier is the one to quote.
+   read least far below its runs: that multiplier is the one to quote. Beside it, as a check, the same with
+   the loss of the family's parabola at that budget.
 
 Everything is computed on arrays [1 + bootstrap, budgets]: row 0 is the data, the others are its
 replicates (`bootstrap.replicates`).
@@ -68,7 +69,6 @@ class IsoflopFamilyFit:
     loss_from: LossLawSource
     noise: RunNoise
     missing_interval: str | None
-    replicated: bool
 
     @property
     def accepted(self) -> tuple[Curve, ...]:
@@ -80,25 +80,12 @@ class IsoflopFamilyFit:
         """The runs of all curves."""
         return tuple(point for curve in self.curves for point in curve.points)
 
-    @property
-    def missing_loss_interval(self) -> str | None:
-        """Why nothing read off the law of the loss has an interval; the surface knows its own scatter."""
-        jointly = self.loss_from == "joint surface" and self.replicated
-        return None if jointly else self.missing_interval
-
     def estimate(self, samples: Array) -> Quantity:
-        """Value and interval of a statistic [1 + replicates] of this family's minima."""
-        return self._estimate(samples, self.missing_interval)
-
-    def estimate_of_loss(self, samples: Array) -> Quantity:
-        """The same of the law of its loss."""
-        return self._estimate(samples, self.missing_loss_interval)
-
-    def _estimate(self, samples: Array, missing: str | None) -> Quantity:
+        """Value and interval of a statistic [1 + replicates] of this family's minima or laws."""
         if not np.isfinite(samples[0]):
             return Quantity(reason=f"{len(self.accepted)} accepted budgets; 2 are needed")
-        if missing:
-            return Quantity(value=float(samples[0]), reason=missing)
+        if self.missing_interval:
+            return Quantity(value=float(samples[0]), reason=self.missing_interval)
         found = interval(samples[1:])
         if found is None:
             return Quantity(value=float(samples[0]), reason="too few replicates gave a value")
@@ -116,10 +103,13 @@ class IsoflopFit(Fit):
     huber: bool
     reference: str
 
-    def multiplier(self, name: str, log_c: float | None = None) -> Quantity:
+    def multiplier(
+        self, name: str, log_c: float | None = None, nats: Array | None = None
+    ) -> Quantity:
         """Compute of a family over the reference's at equal loss, at ln C; by default at its largest budget.
 
-        None, and why, where a law is missing or the reference never reaches the loss.
+        `nats` [1 + replicates] are read in place of the family's law. None, and why, where a law is missing
+        or the reference never reaches the loss.
         """
         family, reference = self.families[name], self.families.get(self.reference)
         if reference is None:
@@ -130,17 +120,17 @@ class IsoflopFit(Fit):
             if not np.isfinite(fit.loss.exponent[0]):
                 return Quantity(reason=f"too few accepted budgets of {fit.name}")
         log_c = float(family.minima.log_c[0, -1]) if log_c is None else log_c
-        samples = exp(log_c - self._reached(family, log_c))
+        samples = exp(log_c - self._reached(family, log_c, nats))
         if not np.isfinite(samples[0]):
             return Quantity(reason=f"the {self.reference} law never reaches these losses")
-        if reference.missing_loss_interval:
-            return Quantity(value=float(samples[0]), reason=reference.missing_loss_interval)
-        return family.estimate_of_loss(samples)
+        if reference.missing_interval:
+            return Quantity(value=float(samples[0]), reason=reference.missing_interval)
+        return family.estimate(samples)
 
-    def _reached(self, family: IsoflopFamilyFit, log_c: float) -> Array:
+    def _reached(self, family: IsoflopFamilyFit, log_c: float, nats: Array | None = None) -> Array:
         """ln C at which the reference reaches the family's loss at ln C: [1 + replicates]."""
-        reference = self.families[self.reference]
-        return reference.loss.log_compute(family.loss(np.array([log_c])))[:, 0]
+        nats = family.loss(np.array([log_c]))[:, 0] if nats is None else nats
+        return self.families[self.reference].loss.log_compute(nats[:, None])[:, 0]
 
     def multipliers(self, name: str) -> tuple[BudgetMultiplier, ...]:
         """At every accepted budget of a family; none where no law tells, or of the reference itself."""
@@ -148,7 +138,10 @@ class IsoflopFit(Fit):
         if name == self.reference or self.multiplier(name).value is None:
             return ()
         rows = []
-        for curve, log_c in zip(family.accepted, family.minima.log_c[0].tolist(), strict=True):
+        minima = zip(
+            family.accepted, family.minima.log_c[0].tolist(), family.minima.nats.T, strict=True
+        )
+        for curve, log_c, nats in minima:
             found = self.multiplier(name, log_c)
             if found.value is not None:
                 row = BudgetMultiplier(
@@ -156,6 +149,7 @@ class IsoflopFit(Fit):
                     flops=float(np.exp(log_c)),
                     **vars(found),
                     extrapolation=self.extrapolation(name, log_c),
+                    by_parabola=self.multiplier(name, log_c, nats),
                 )
                 rows.append(row)
         return tuple(rows)
@@ -220,7 +214,7 @@ def fit_isoflop(
         for name, own in named.items()
     }
     if irreducible:
-        families |= _with_joint_losses(families, bootstrap, seed)
+        families |= _with_joint_laws(families, bootstrap, seed)
     return IsoflopFit(data, bootstrap, seed, families, irreducible, huber, reference)
 
 
@@ -258,14 +252,13 @@ def _fit_family(
         loss_from="minima" if levels_off else "E = 0",
         noise=noise,
         missing_interval=missing,
-        replicated=bootstrap > 0,
     )
 
 
-def _with_joint_losses(
+def _with_joint_laws(
     families: Mapping[str, IsoflopFamilyFit], bootstrap: int, seed: int
 ) -> dict[str, IsoflopFamilyFit]:
-    """The families of fewer than four minima, with the law of their loss by the surface of all runs."""
+    """Families of one to three minima, with the laws of the surface of all runs; of one, only the loss."""
     few = {name: one for name, one in families.items() if one.loss_from == "E = 0" and one.accepted}
     if not few:
         return {}
@@ -273,11 +266,16 @@ def _with_joint_losses(
     joint = fit_joint_surface(runs, bootstrap, generator(seed, "joint surface"))
     if joint is None:
         return {}
-    return {
-        name: replace(
+    found = {}
+    for name, family in few.items():
+        size, tokens, loss = joint.laws(name, np.log([curve.budget for curve in family.curves]))
+        sizes = (size, tokens) if len(family.accepted) > 1 else (family.parameters, family.tokens)
+        found[name] = replace(
             family,
-            loss=joint.loss_law(name, np.log([curve.budget for curve in family.curves])),
+            parameters=sizes[0],
+            tokens=sizes[1],
+            loss=loss,
             loss_from="joint surface",
+            missing_interval=None if bootstrap else family.missing_interval,
         )
-        for name, family in few.items()
-    }
+    return found

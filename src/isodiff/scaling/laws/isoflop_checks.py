@@ -1,9 +1,9 @@
 """Checks of an IsoFLOP fit: the largest budget predicted by the others, and the bias of its parabolas.
 
 A loss surface is not a parabola in ln N. How far that moves a minimum depends on where the sizes lie, so
-it is measured on the sizes of the study itself: the surface E + A/N^alpha + B/D^beta that fits the family's
-runs best gives losses without noise at every run, parabolas go through these, and their lowest points are
-compared with the surface's own along the same curve.
+it is measured on the sizes of the study itself: the parametric law of the family's runs gives losses without
+noise at every run, parabolas go through these, and their lowest points are compared with the surface's own
+along the same curve.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from isodiff.errors import InputError
 from isodiff.scaling.fitting.holdout import predictions
-from isodiff.scaling.fitting.newton import NAMES
 from isodiff.scaling.fitting.parabola import Curve
-from isodiff.scaling.fitting.power_law import Array, exp, least_squares
+from isodiff.scaling.fitting.power_law import Array, exp
 from isodiff.scaling.laws.isoflop import IsoflopFamilyFit, IsoflopFit, fit_isoflop
 from isodiff.scaling.laws.isoflop_result import BudgetHeldOut
 from isodiff.scaling.laws.law import generator
 from isodiff.scaling.laws.loss_surface import Surface
+from isodiff.scaling.laws.parametric import Runs, fit_parametric_family, ordered
 
 SmallerFits = dict[float, IsoflopFit]
 """By the budget that they and all larger ones leave out."""
@@ -59,10 +60,9 @@ def held_out_budget(family: IsoflopFamilyFit, smaller: SmallerFits) -> BudgetHel
     log_n, log_nats = minima.log_n[:rows, -1].copy(), np.log(minima.nats[:rows, -1])
     rng = generator(smaller[last.budget].seed, f"beyond {family.name}")
     budgets = np.log([curve.budget for curve in fewer.accepted])
-    if len(budgets):
+    if len(budgets) and fewer.loss_from != "joint surface":
         log_n[1:] += fewer.spread.size.off_line(budgets, np.log(last.budget), rng)[: rows - 1]
-        if fewer.loss_from != "joint surface":
-            log_nats[1:] += fewer.spread.loss.again(rng)[: rows - 1]
+        log_nats[1:] += fewer.spread.loss.again(rng)[: rows - 1]
     observed = np.stack([log_n, last.log_at("tokens", log_n), log_nats], axis=1)
     samples = exp(np.hstack([law[:rows] for law in predicted]) + observed - observed[0])
     size, tokens, loss = predictions(samples[np.isfinite(samples).all(axis=1)], np.exp(observed[0]))
@@ -76,13 +76,11 @@ def held_out_budget(family: IsoflopFamilyFit, smaller: SmallerFits) -> BudgetHel
 
 
 def best_surface(family: IsoflopFamilyFit) -> Surface | None:
-    """The least-squares surface of a family's runs; None with too few or where it makes no sense."""
-    points = family.points
-    if len(points) <= len(NAMES) or len(family.curves) < 2:
+    """The parametric law of a family's runs; None with too few, or where it has no optimum."""
+    try:
+        return fit_parametric_family(family.name, Runs(ordered(family.points)), 0, 0).surface
+    except InputError:
         return None
-    log_n, log_d = (np.log([getattr(p, name) for p in points]) for name in ("parameters", "tokens"))
-    found = least_squares(log_n, log_d, np.array([p.nats for p in points]))
-    return None if found is None else Surface.of(found[None])
 
 
 def parabola_bias(curve: Curve, surface: Surface) -> tuple[float | None, float | None]:

@@ -49,8 +49,8 @@ def _diagnose_isoflop(fit: IsoflopFit) -> IsoflopResult:
     floor = "without an irreducible loss"
     if fit.irreducible:
         floor = (
-            f"the loss with an irreducible part E (of fewer than {FEWEST_WITH_FLOOR} minima by one "
-            "surface of all families, their exponents and E tied)"
+            f"the loss with an irreducible part E (of fewer than {FEWEST_WITH_FLOOR} minima all laws by one "
+            "surface of all runs, the families' exponents and E tied)"
         )
     spread = fit.intervals(
         "with the runs' scatter about their parabolas, and the minima's excess scatter about their "
@@ -75,8 +75,8 @@ def _diagnosed(fit: IsoflopFit, name: str, smaller: SmallerFits) -> IsoflopFamil
         kind=family.kind,
         N_exponent=family.estimate(family.parameters.exponent),
         D_exponent=family.estimate(family.tokens.exponent),
-        L_exponent=family.estimate_of_loss(family.loss.exponent),
-        irreducible_loss=family.estimate_of_loss(family.loss.irreducible) if floor else None,
+        L_exponent=family.estimate(family.loss.exponent),
+        irreducible_loss=family.estimate(family.loss.irreducible) if floor else None,
         multiplier_vs_autoregressive=fit.multiplier(name),
         multipliers=fit.multipliers(name),
         extrapolation=fit.extrapolation(name),
@@ -164,15 +164,14 @@ def _bands(family: IsoflopFamilyFit) -> Bands:
     measured, margin = family.minima.log_c[0], np.log(10) / 2
     log_c = np.linspace(measured.min() - margin, measured.max() + margin, _BAND_SAMPLES)
 
-    def band(law: PowerLaw, missing: str | None) -> tuple[BandPoint, ...]:
+    def band(law: PowerLaw) -> tuple[BandPoint, ...]:
         rows = []
         for x, y in zip(log_c, law(log_c).T, strict=True):
-            low, high = (None if missing else interval(y[1:])) or (None, None)
+            low, high = (None if family.missing_interval else interval(y[1:])) or (None, None)
             rows.append(BandPoint(flops=float(np.exp(x)), value=float(y[0]), low=low, high=high))
         return tuple(rows) if np.isfinite(law.exponent[0]) else ()
 
-    sizes = band(family.parameters, family.missing_interval)
-    return Bands(L=band(family.loss, family.missing_loss_interval), N=sizes)
+    return Bands(L=band(family.loss), N=band(family.parameters))
 
 
 def _warnings(fit: IsoflopFit, families: dict[str, IsoflopFamily]) -> list[str]:
@@ -204,6 +203,7 @@ def _no_reference(reference: str, families: list[str]) -> str:
 def _of_family(fit: IsoflopFit, name: str) -> list[str]:
     family, said = fit.families[name], []
     accepted, refits = len(family.accepted), family.minima.refits
+    jointly = family.loss_from == "joint surface"
     if accepted < 2:
         said.append(f"{accepted} of {len(family.curves)} budgets accepted; no laws")
     if fit.irreducible and accepted >= 2 and family.loss_from == "E = 0":
@@ -216,7 +216,7 @@ def _of_family(fit: IsoflopFit, name: str) -> list[str]:
             f"E is not told from 0 by these budgets (AICc of E = 0 is lower by {-gain:.1f}); losses far "
             "beyond them depend on it"
         )
-    if family.noise.nats is None and accepted and not family.missing_interval:
+    if family.noise.nats is None and accepted and not (jointly or family.missing_interval):
         said.append(
             "three sizes a budget leave no residuals; the intervals hold the evaluations' standard "
             "errors only, not the noise between seeds"

@@ -18,7 +18,7 @@ from isodiff.serialization import IfAny
 
 _LINE_SAMPLES = 41
 LossLawSource = Literal["minima", "joint surface", "E = 0"]
-"""Where E of L* = E + k C^p comes from: the minima, the surface of all families, or nowhere."""
+"""Where E comes from: the minima, the surface of all families (N* and D* as well), or nowhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +43,14 @@ class PowerLaws:
 class BudgetMultiplier(Quantity):
     """The compute multiplier at a budget of the family.
 
-    `extrapolation`: how many times below its smallest budget the law of the reference is read.
+    `extrapolation`: how many times below its smallest budget the law of the reference is read. `by_parabola`:
+    that law at the loss of the family's parabola alone.
     """
 
     budget: float
     flops: float
     extrapolation: float | None = None
+    by_parabola: IfAny[Quantity] = None
 
 
 @dataclass(frozen=True, kw_only=True)

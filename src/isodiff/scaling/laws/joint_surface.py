@@ -1,21 +1,22 @@
-"""One surface of all families, for budgets too few to say where a family's loss levels off.
+"""One surface of all runs of all families, where budgets are too few to tell each family's laws by minima.
 
-    ln L_i = ln(E_f + A_f / N_i^alpha_f + B_f / D_i^beta_f) + eps_i,     eps_i ~ N(0, sigma^2)     (1)
+    ln L_i = ln(E_f + A_f / N_i^alpha_f + B_f / D_i^beta_f) + eps_i,     eps_i ~ N(0, sigma_f^2)     (1)
 
-    alpha_f ~ N(a, .06^2),  beta_f ~ N(b, .06^2),  ln E_f ~ N(e, .25^2),  a, b ~ N(.35, .2^2)      (2)
+    alpha_f ~ N(a, .09^2),  beta_f ~ N(b, .09^2),  ln E_f ~ N(e, .35^2),  a, b ~ N(.35, .2^2)        (2)
 
 Families may differ, but not by any amount: of 120 runs of four families (arXiv 2602.15014) alpha and beta
-scatter by .06 and ln E by .25 about their means. The most probable constants minimize the squares of (1) and,
-times sigma^2, those of (2); the latter are pseudo-runs of `newton.Terms`: three terms that are alike, so that
-the logarithm of their sum is affine. sigma is where it equals what the residuals say (MacKay 1992):
+scatter by .06 and ln E by .25 about their means. The most probable constants minimize the squares of (1),
+over sigma_f^2, and those of (2). The latter are pseudo-runs of `newton.Terms`: three terms that are alike, so
+that the logarithm of their sum is affine. Of the n_f runs of a family gamma_f go into constants, with g_i the
+slopes of run i and H the curvature of all squares; what is left tells sigma_f (MacKay 1992), where the mean
+of all families counts as q = 4 runs more:
 
-    sigma^2 = sum r^2 / (n - gamma),     gamma = tr (H + sigma^2 P)^-1 H                           (3)
+    gamma_f = sum_i g_i' H^-1 g_i / sigma_f^2,     s^2 = sum r^2 / sum (n_f - gamma_f),
+    sigma_f^2 = (q s^2 + sum_i r_i^2) / (q + n_f - gamma_f)                                          (3)
 
-with the curvatures H of the runs and P of (2). Draws are randomized maxima: the runs with fresh noise, whose
-scale n - gamma residuals leave uncertain, and the centers of (2) moved by their own widths; for a linear
-law these are exact draws from the posterior.
-
-Of the best sizes L* - E is a power law in C where C = 6 N D (`loss_surface`, Eq. 2), and next to one else.
+Draws are randomized maxima: the runs with fresh noise, whose scales these residuals leave uncertain, and
+with the error that runs of a family have in common (`bootstrap.common_errors`); the centers of (2) moved by
+their own widths. For a linear law these are exact draws from the posterior.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isodiff.scaling.fitting.bootstrap import common_errors
 from isodiff.scaling.fitting.newton import NAMES, Design, Terms, design, minimize
-from isodiff.scaling.fitting.power_law import Array, PowerLaw, straight
+from isodiff.scaling.fitting.power_law import Array, Index, PowerLaw, straight
 from isodiff.scaling.laws.loss_surface import Cost, Surface
 from isodiff.scaling.laws.parametric import Runs
 
@@ -35,6 +37,8 @@ _TIED = {"alpha": 0.09, "beta": 0.09, "log_e": 0.35}
 """Eq. (2): widths about the mean of all families."""
 _MEANS = {"alpha": (0.35, 0.2), "beta": (0.35, 0.2)}
 """Eq. (2): of the means; that of ln E may be anything."""
+_ALIKE = 4.0
+"""q of Eq. (3)."""
 _EXPONENTS, _SHARES = (0.2, 0.4, 0.7), (0.3, 0.6, 0.8)
 """Starts: exponents, and E's share of the loss."""
 _ROUNDS, _SETTLED = 30, 1e-3
@@ -42,38 +46,44 @@ _ROUNDS, _SETTLED = 30, 1e-3
 _QUIET = 1e-6
 """sigma is never believed to be smaller."""
 _SAMPLES = 9
-"""Budgets at which the optimum is read for its power law."""
+"""Budgets at which the optimum is read for its power laws."""
 
 
 @dataclass(frozen=True)
 class JointSurface:
     """Surfaces [1 + draws] of every family; row 0 is the most probable one.
 
-    `freedom` is n - gamma, `scatter` sigma of Eq. (3).
+    `freedom` is n_f - gamma_f, `scatter` sigma_f of Eq. (3).
     """
 
     surfaces: dict[str, Surface]
     costs: dict[str, Cost]
-    scatter: float
-    freedom: float
+    scatter: dict[str, float]
+    freedom: dict[str, float]
 
-    def loss_law(self, name: str, log_c: Array) -> PowerLaw:
-        """L*(C) = E + k C^p of a family, about the budgets ln C and a decade beyond either way."""
-        surface, cost = self.surfaces[name], self.costs[name]
+    def laws(self, name: str, log_c: Array) -> tuple[PowerLaw, PowerLaw, PowerLaw]:
+        """N*, D*, L* = E + k C^p of a family about the budgets ln C, a decade beyond either way.
+
+        Exact where C = 6 N D (`loss_surface`, Eq. 2), else within .5 % of L*.
+        """
+        surface = self.surfaces[name]
         at = np.linspace(log_c.min() - np.log(10), log_c.max() + np.log(10), _SAMPLES)
-        above = surface.optimum(at, cost).nats - surface.irreducible[:, None]
+        best = surface.optimum(at, self.costs[name])
+        above = best.nats - surface.irreducible[:, None]
         keep = np.isfinite(above) & (above > 0)
         rows = np.broadcast_to(at, above.shape)
-        found = straight(rows, np.log(np.where(keep, above, 1.0)), keep)
-        return PowerLaw(found.log_k, found.exponent, surface.irreducible)
+        size, tokens = (
+            straight(rows, np.where(keep, y, 0.0), keep) for y in (best.log_n, best.log_d)
+        )
+        loss = straight(rows, np.log(np.where(keep, above, 1.0)), keep)
+        return size, tokens, PowerLaw(loss.log_k, loss.exponent, surface.irreducible)
 
 
 def fit_joint_surface(
     families: Mapping[str, Runs], num: int, rng: np.random.Generator
 ) -> JointSurface | None:
     """The surface of all runs with `num` draws; None where runs cannot tell N from D, or have no optimum."""
-    names = list(families)
-    runs = [families[name] for name in names]
+    names, runs = list(families), list(families.values())
     owner = np.repeat(np.arange(len(runs)), [len(own.points) for own in runs])
     log_n, log_d, nats = (
         np.concatenate([getattr(own, key) for own in runs])
@@ -84,26 +94,39 @@ def fit_joint_surface(
     if np.linalg.matrix_rank(columns - columns.mean(axis=0), tol=1e-6) < 2:
         return None
     terms, target, width = _with_ties(law, nats)
-    sigma, freedom, best = 0.01, 1.0, _starts(law, runs)
+    sigma, best = np.full(len(runs), 0.01), _starts(law, runs)
+    squares, freedom = sigma, sigma
     for _ in range(_ROUNDS):
-        best = minimize(terms, best, target, _weights(n, width, sigma)).best[None]
-        before, (sigma, freedom) = sigma, _noise(terms, best, target, width, n, sigma)
-        if freedom < 1:
+        deviations = np.concatenate([sigma[owner], width])
+        best = minimize(terms, best, target, _weights(deviations)).best[None]
+        squares, freedom = _left_over(terms, best, target, deviations, owner)
+        if freedom.sum() < 1:
             return None
-        if abs(sigma / before - 1) < _SETTLED:
+        before, sigma = sigma, _scatter(squares, freedom, freedom.sum(), _ALIKE + freedom)
+        if np.abs(sigma / before - 1).max() < _SETTLED:
             break
-    scale = sigma * np.sqrt(freedom / rng.chisquare(freedom, size=(num, 1)))
-    fresh = target + np.hstack([scale, np.ones((num, 1))])[:, (np.arange(len(target)) >= n) * 1] * (
-        rng.standard_normal((num, len(target))) * np.concatenate([np.ones(n), width])
+    drawn_scatter = _scatter(
+        squares,
+        freedom,
+        rng.chisquare(freedom.sum(), size=(num, 1)),
+        rng.chisquare(_ALIKE + freedom, size=(num, len(runs))),
     )
+    deviations = np.hstack([drawn_scatter[:, owner], np.broadcast_to(width, (num, len(width)))])
+    fresh = target + deviations * rng.standard_normal(deviations.shape)
+    common = [common_errors(own.points, num, rng) / np.exp(own.log_nats) for own in runs]
+    fresh[:, :n] += np.hstack(common)
     warm = np.repeat(best, num, axis=0)
-    drawn = minimize(terms, warm, fresh, _weights(n, width, scale), tolerance=1e-9, calm=1).theta
+    drawn = minimize(terms, warm, fresh, _weights(deviations), tolerance=1e-9, calm=1).theta
     theta = np.vstack([best, drawn])
     surfaces = {name: Surface.of(law.of_family(theta, i)) for i, name in enumerate(names)}
     if any(surface.alpha[0] <= 0 or surface.beta[0] <= 0 for surface in surfaces.values()):
         return None
-    costs = {name: own.cost for name, own in families.items()}
-    return JointSurface(surfaces, costs, sigma, freedom)
+    return JointSurface(
+        surfaces,
+        {name: own.cost for name, own in families.items()},
+        dict(zip(names, sigma.tolist(), strict=True)),
+        dict(zip(names, freedom.tolist(), strict=True)),
+    )
 
 
 def _with_ties(law: Design, nats: Array) -> tuple[Terms, Array, Array]:
@@ -126,24 +149,27 @@ def _with_ties(law: Design, nats: Array) -> tuple[Terms, Array, Array]:
     return Terms(np.concatenate([x, alike], axis=1), np.inf), target, np.array(widths)
 
 
-def _weights(n: int, width: Array, sigma: float | Array) -> Array:
-    """One for each run, sigma^2 over the squared width for each tie."""
-    ties = np.broadcast_to(sigma, (np.size(sigma), 1)) ** 2 / width**2
-    return np.hstack([np.ones((len(ties), n)), ties])
+def _weights(deviations: Array) -> Array:
+    """1 / deviation^2, the largest 1: objectives keep their scale."""
+    return (deviations.min(axis=-1, keepdims=True) / deviations) ** 2
 
 
-def _noise(
-    terms: Terms, best: Array, target: Array, width: Array, n: int, sigma: float
-) -> tuple[float, float]:
-    """sigma and n - gamma of Eq. (3), from the curvature of Gauss and Newton."""
+def _left_over(
+    terms: Terms, best: Array, target: Array, deviations: Array, owner: Index
+) -> tuple[Array, Array]:
+    """Squared residuals and n_f - gamma_f of each family, with the curvature of Gauss and Newton."""
     values, shares = terms.log_nats(best)
+    slopes = np.einsum("jn,jnk->nk", shares[:, 0], terms.x) / deviations[:, None]
+    leverage = np.einsum("nk,kl,nl->n", slopes, np.linalg.pinv(slopes.T @ slopes), slopes)
+    n = len(owner)
     residual = (values - target)[0, :n]
-    slopes = np.einsum("jn,jnk->nk", shares[:, 0], terms.x)
-    runs = slopes[:n].T @ slopes[:n]
-    ties = (slopes[n:] / width[:, None] ** 2).T @ slopes[n:]
-    gamma = float(np.trace(np.linalg.pinv(runs + sigma**2 * ties) @ runs))
-    freedom = n - gamma
-    return max(float(np.sqrt(residual @ residual / max(freedom, 1e-9))), _QUIET), freedom
+    return np.bincount(owner, residual**2), np.bincount(owner, 1 - leverage[:n])
+
+
+def _scatter(squares: Array, freedom: Array, of_all: float | Array, of_each: Array) -> Array:
+    """sigma_f of Eq. (3), or draws of it, with chi^2 in place of the degrees of freedom."""
+    common = squares.sum() / of_all
+    return np.maximum(np.sqrt((_ALIKE * common + squares) / of_each), _QUIET)
 
 
 def _starts(law: Design, runs: list[Runs]) -> Array:

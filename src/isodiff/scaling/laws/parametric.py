@@ -16,9 +16,15 @@ import numpy as np
 
 from isodiff.errors import InputError
 from isodiff.record import Kind
-from isodiff.scaling.fitting.bootstrap import Resampling, check_options, noise, weights
+from isodiff.scaling.fitting.bootstrap import (
+    Resampling,
+    check_options,
+    common_errors,
+    noise,
+    weights,
+)
 from isodiff.scaling.fitting.newton import NAMES, Design, design, minimize
-from isodiff.scaling.fitting.power_law import Array, least_squares
+from isodiff.scaling.fitting.power_law import Array
 from isodiff.scaling.laws.law import Draws, Fit, Ranges, Span, generator
 from isodiff.scaling.laws.loss_surface import Cost, Surface, fit_cost
 from isodiff.scaling.points import Point, Points, by_family
@@ -247,14 +253,16 @@ def replicate(
         return warm
     if resampling == "case":
         drawn = weights(len(y), num, rng)
-        return minimize(terms, warm, y, drawn, tolerance=LOOSE, calm=1).theta
+        fresh = y + common_errors(runs.points, num, rng) / np.exp(y)
+        return minimize(terms, warm, fresh, drawn, tolerance=LOOSE, calm=1).theta
     fitted = terms.log_nats(best[None])[0][0]
     fresh = fitted + noise(y - fitted, len(NAMES), (num, len(y)), rng)
+    fresh += common_errors(runs.points, num, rng) / np.exp(y)
     return minimize(terms, warm, fresh, tolerance=LOOSE, calm=1).theta
 
 
 def _starts(runs: Runs) -> Array:
-    """A lattice of exponents and of shares of the loss, and the least-squares surface."""
+    """A lattice of exponents and of shares of the loss."""
     middle = float(runs.log_nats.mean())
     lattice = [
         [
@@ -266,7 +274,4 @@ def _starts(runs: Runs) -> Array:
         ]
         for alpha, beta, (e, a) in itertools.product(_EXPONENTS, _EXPONENTS, _SHARES)
     ]
-    squares = least_squares(runs.log_n, runs.log_d, np.exp(runs.log_nats))
-    if squares is not None:
-        lattice.append(list(runs.design.from_families([squares])))
     return np.array(lattice)
