@@ -34,6 +34,8 @@ class TaskResult:
         num_too_long: items that are longer than the run takes, and are not among `num_items`; questions to be
             answered are, and are answered all the same.
         share_too_long: of all items that are well formed.
+        classes: labels of those that items are classified into.
+        confusion: items by right class (rows) and chosen one.
         asked: the settings; in files only, as is `provenance`.
     """
 
@@ -54,6 +56,8 @@ class TaskResult:
     num_forwards: IfAny[int] = None
     num_too_long: IfAny[int] = None
     share_too_long: IfAny[Fraction] = None
+    classes: IfAny[tuple[str, ...]] = None
+    confusion: IfAny[tuple[tuple[int, ...], ...]] = None
     protocol: str = ""
     asked: IfAny[Any] = None
     provenance: IfAny[Provenance] = None
@@ -106,15 +110,11 @@ class ClassificationResult(_ItemsResult):
     """Of texts given to classes; `items` in files only.
 
     Attributes:
-        classes: their labels.
         prompts: what stands before a text of each class.
-        confusion: texts by right class (rows) and chosen one.
         forwards_per_item: network evaluations of one text.
     """
 
-    classes: tuple[str, ...]
     prompts: tuple[str, ...]
-    confusion: tuple[tuple[int, ...], ...]
     forwards_per_item: float
     items: IfAny[tuple[ItemResult, ...]] = None
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,11 @@ def test_the_example_of_the_page_runs(run: Path, capsys):
     assert race.items and full.items
     for one in (race, full):
         right = sum(one.confusion[i][i] for i in range(10))
-        assert one.accuracy == right / 12 and sum(map(sum, one.confusion)) == 12
+        assert one.items and one.accuracy == right / 12
+        pairs = Counter((item.gold, item.chosen) for item in one.items)
+        assert {
+            (i, j): n for i, row in enumerate(one.confusion) for j, n in enumerate(row) if n
+        } == pairs
     told = Corpus.open(run.parents[1] / "digits")
     tokens, starts = told.split("test"), told.documents("test")[:12, 0]
     assert [one.gold for one in race.items] == [tokens.read(int(i), int(i) + 1)[0] for i in starts]

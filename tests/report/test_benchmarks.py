@@ -115,3 +115,24 @@ def test_a_damaged_result_is_named(study, content, message):
     with pytest.raises(InputError, match=message) as error:
         build_report(study)
     assert str(file) in str(error.value)
+
+
+def test_which_class_was_taken_for_which(study):
+    """A table below the others for every run that classified, none for the rest."""
+    run = next(one for one in read_study_folder(study).runs if one.family == "masked")
+    mistakes = {"classes": ["cat", "dog"], "confusion": [[7, 2], [0, 5]], "undecided": 1}
+    write(run.file.parent / "tasks" / "pets.json", WRITTEN | mistakes)
+    section = benchmarks_section(read_study_folder(study))
+    assert section is not None
+    _, table = section.blocks
+    assert isinstance(table, Table) and table.fold == (
+        "pets: which class masked at 1.0e11 FLOPs took for which"
+    )
+    assert [column.name for column in table.columns] == ["right", "→ cat", "→ dog"]
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["cat", "7", "2"],
+        ["dog", "·", "5"],
+    ]
+    assert "1 of them undecided" in table.caption
+    build_report(study)
+    assert "took for which" in (study / "report.html").read_text("utf-8")

@@ -5,7 +5,7 @@ Runs fine-tuned from those of the study may lie in its folder `tuned`; they stan
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from isodiff.record import Mean, Record
@@ -13,7 +13,7 @@ from isodiff.report.blocks import MISSING, Cell, Column, Section, Table
 from isodiff.report.format import MARKS, ratio, scientific, with_error
 from isodiff.report.study_folder import StudyFolder, StudyRun
 from isodiff.serialization import read_result
-from isodiff.task_results import ClassificationResult, TaskResult
+from isodiff.task_results import TaskResult
 from isodiff.units import short
 
 _CAPTION = (
@@ -39,7 +39,8 @@ def benchmarks_section(study: StudyFolder) -> Section | None:
         InputError: a file of the results is damaged.
     """
     found = _scored_runs(study)
-    return Section("Benchmarks", [_table(found)], "benchmarks") if found else None
+    tables = [_table(found), *_mistakes(found)]
+    return Section("Benchmarks", tables, "benchmarks") if found else None
 
 
 def _scored_runs(study: StudyFolder) -> list[_ScoredRun]:
@@ -61,15 +62,25 @@ def _scored_runs(study: StudyFolder) -> list[_ScoredRun]:
     return found
 
 
-def confusion_table(result: ClassificationResult, title: str = "") -> Table:
+def confusion_table(result: TaskResult, fold: str = "") -> Table:
     """Right classes x chosen ones: numbers of items."""
-    columns = (Column("right", numeric=False), *(Column(f"→ {label}") for label in result.classes))
+    classes, confusion = result.classes or (), result.confusion or ()
+    columns = (Column("right", numeric=False), *(Column(f"→ {label}") for label in classes))
     rows = tuple(
         (Cell(label), *(Cell(str(count) if count else "·", key=count) for count in counts))
-        for label, counts in zip(result.classes, result.confusion, strict=True)
+        for label, counts in zip(classes, confusion, strict=True)
     )
     caption = f"Items by right class (rows) and chosen one, {result.undecided} of them undecided."
-    return Table(columns, rows, title, caption, style="plain")
+    return Table(columns, rows, caption=caption, fold=fold)
+
+
+def _mistakes(found: Sequence[_ScoredRun]) -> Iterator[Table]:
+    """Of every run and task that classifies, which class was taken for which."""
+    for one in found:
+        for task, score in one.scores.items():
+            if score.confusion is not None:
+                run = f"{one.run.family} at {scientific(one.run.budget)} FLOPs"
+                yield confusion_table(score, f"{task}: which class {run} took for which")
 
 
 def _table(found: Sequence[_ScoredRun]) -> Table:
