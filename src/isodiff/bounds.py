@@ -100,6 +100,8 @@ Decay = Annotated[_Float, Field(ge=0, lt=1)]
 Finite = Annotated[_Float, Field(ge=-1e6, le=1e6)]
 Interval = Annotated[_Float, Field(ge=0, le=1e9)]
 """Of time, in seconds."""
+TimeLimit = Annotated[_Float, Field(ge=1, le=1e6)]
+"""In seconds."""
 Positive = Annotated[_Float, Field(gt=0, le=1e15)]
 NonNegative = Annotated[_Float, Field(ge=0, le=1e6)]
 LearningRate = Annotated[_Float, Field(gt=0, le=1e6)]

@@ -42,6 +42,14 @@ class WorkFailed(Exception):
         self.value, self.text = value, text
 
 
+class SaidElsewhere(Exception):
+    """Another process of the same run says how it ended; this one is silent and exits with `code`."""
+
+    def __init__(self, message: str = "", code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 def reason(error: BaseException) -> str:
     """The first line of what an exception says, or its name where it says nothing."""
     said = str(error).strip()

@@ -195,6 +195,7 @@ class Record:
         message: why a run stopped that is not done.
         shared_prefix: the run that did the first steps of this one, if any; `trunk` in JSON.
         curve: validation on the way.
+        ranks: processes that shared the last steps, where they were several.
     """
 
     id: str
@@ -214,6 +215,7 @@ class Record:
     precision: IfAny[str] = None
     device: IfAny[str] = None
     threads: IfAny[int] = None
+    ranks: IfAny[int] = None
     provenance: Provenance = field(default_factory=Provenance)
 
     @property

@@ -17,7 +17,7 @@ def small(corpus: Corpus, family: str = "masked", *, steps: int = 100, **changes
         "budget": 1.0,
         "length": 32,
         "corpus": corpus_identity(corpus),
-        "recipe": Recipe(batch_size=4, **changes.pop("recipe", {})),
+        "recipe": Recipe(**{"batch_size": 4, **changes.pop("recipe", {})}),
         "validation": Validation(windows=32, draws=2, curve_points=2, curve_windows=8),
         **changes,
     }

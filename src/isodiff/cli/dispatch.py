@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from isodiff.errors import InputError, WorkFailed, nearest, one_line, printable
+from isodiff.errors import InputError, SaidElsewhere, WorkFailed, nearest, one_line, printable
 from isodiff.files import storing_last
 
 _COMPLETION = ("--tyro-print-completion", "--tyro-write-completion")
@@ -99,7 +99,11 @@ def _outcome(argv: list[str]) -> tuple[int, str]:
         call, as_json = parse(verb, argv[1:])
         answer = call()
     except InputError as error:
+        if call is None and os.environ.get("RANK", "0") != "0":
+            return 2, ""  # the first rank has the same command line, and says what is wrong with it
         return _failed(2, verb, error)
+    except SaidElsewhere as error:
+        return error.code, ""
     except WorkFailed as error:
         said = _json(error.value) if as_json and error.value else ""
         return _failed(1, verb, error)[0], said if as_json else error.text

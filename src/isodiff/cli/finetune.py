@@ -30,6 +30,7 @@ from isodiff.serialization import to_json
 from isodiff.train.examples import Examples
 from isodiff.train.initialization import initialization_from
 from isodiff.train.lengths import proposed_lengths, row_lengths
+from isodiff.train.ranks import Ranks
 
 _SAMPLER_DEFAULTS = {"condition": "clamp"}
 """Of samplers after fine-tuning, where they differ: prompts are shown as they were in training."""
@@ -82,9 +83,22 @@ def run(
     )
     own_recipe = dataclasses.replace(base.recipe, **recipe)
     options.set_threads()
+    with options.ranks() as ranks:
+        return _finetuned(folder, base, settings, options, own_recipe, validation, ranks)
+
+
+def _finetuned(
+    folder: Path,
+    base: RunSpec,
+    settings: dict[str, Any],
+    options: _Options,
+    own_recipe: Recipe,
+    validation: Validation,
+    ranks: Ranks,
+) -> Answer:
     corpus = Corpus.open(options.corpus or corpus_of(folder))
     init = initialization_from(folder, corpus)
-    questions = tokenize_questions(_questions(options.data), corpus.tokenizer)
+    questions = tokenize_questions(_questions(options.data, ranks), corpus.tokenizer)
     rows = row_lengths(questions, base.length, length=options.length, room=options.answer_tokens)
     examples = Examples.of(
         options.task,
@@ -94,19 +108,22 @@ def run(
         batch_size=own_recipe.batch_size,
         seed=options.seed,
     )
-    if examples.left_out or rows.length > (options.length or base.length):
+    longer = rows.length > (options.length or base.length)
+    if ranks.leads and (examples.left_out or longer):
         print(
             _lengths_text(examples, len(questions), base.length, proposed_lengths(questions)),
             file=sys.stderr,
         )
-    asked = [] if options.test is None else _questions(options.test)
+    asked = [] if options.test is None else _questions(options.test, ranks)
     spec = _planned(base, examples, init.source, options, own_recipe, validation)
     summary = f"{spec.family['name']} from run {base.id}, {len(examples.trained_on)} examples"
-    place, record, text = options.train(spec, summary, corpus, init, examples, with_bits=False)
+    place, record, text = options.train(
+        spec, summary, corpus, init, examples, ranks=ranks, with_bits=False
+    )
     value = {**to_json(record), "left_out": examples.left_out}
-    if options.test is None:
+    if options.test is None or not ranks.leads:
         return Answer(value, text)
-    trained = load(place, corpus=corpus.folder, device=options.device)
+    trained = load(place, corpus=corpus.folder, device=ranks.device)
     known = {field.name for field in dataclasses.fields(trained.family.sampler)}
     stop = {"stop": corpus.eos} if "stop" in known else {}
     sampler = trained.family.sampler(**settings, **stop)
@@ -118,7 +135,7 @@ def run(
         room=examples.room,
         seed=options.seed,
         batch_size=options.batch_answers,
-        device=options.device,
+        device=ranks.device,
     )
     longer = f"{result.share_too_long:.1%} of the questions are longer than in training; "
     say = f"strict {result.strict}, flexible {result.flexible}; "
@@ -134,10 +151,10 @@ def _lengths_text(examples: Examples, num: int, usual: int, proposed: str) -> st
     )
 
 
-def _questions(path: Path) -> list[QuestionAnswer]:
-    """Those of a file; malformed lines are reported."""
+def _questions(path: Path, ranks: Ranks) -> list[QuestionAnswer]:
+    """Those of a file; malformed lines are reported, once."""
     found, malformed = read_questions(path)
-    for one in malformed:
+    for one in malformed if ranks.leads else []:
         print(one_line(f"{path}, line {one.line} is left out: {one.reason}"), file=sys.stderr)
     return found
 

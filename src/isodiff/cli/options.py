@@ -20,6 +20,7 @@ from isodiff.bounds import (
     Several,
     ThreadCount,
     ThreadCountOrNone,
+    TimeLimit,
     TimesOrNone,
     TokenCount,
     Utf8,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 Flops = Annotated[FlopCount, arg(metavar="FLOPS")]
 Seconds = Annotated[Interval, arg(metavar="SECONDS")]
+RankSeconds = Annotated[TimeLimit, arg(metavar="SECONDS")]
 Minutes = Annotated[Positive, arg(metavar="MINUTES")]
 Number = Annotated[Count, arg(metavar="N")]
 AtLeastTwo = Annotated[Several, arg(metavar="N")]

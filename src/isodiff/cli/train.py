@@ -23,6 +23,7 @@ from isodiff.runs.recipes import RecipeName, with_named_recipe
 from isodiff.runs.spec import Recipe, RunSpec, Validation
 from isodiff.serialization import to_json
 from isodiff.train.initialization import initialization_from
+from isodiff.train.ranks import Ranks
 from isodiff.units import scientific, short
 
 
@@ -56,6 +57,18 @@ def _train(
 ) -> Answer:
     """Train FAMILY on a compute budget; the same command goes on after an interruption."""
     options.set_threads()
+    with options.ranks() as ranks:
+        return _trained(options, family, recipe, backbone, validation, ranks)
+
+
+def _trained(
+    options: _Options,
+    family: dict[str, Any],
+    recipe: Recipe,
+    backbone: Backbone,
+    validation: Validation,
+    ranks: Ranks,
+) -> Answer:
     corpus = Corpus.open(options.corpus)
     init = None if options.init is None else initialization_from(options.init, corpus)
     named = {} if options.recipe is None else {"name": options.recipe}
@@ -83,7 +96,7 @@ def _train(
     if options.dry_run:
         value = {"id": spec.id, "steps": steps, "tokens": tokens, "flops": size.flops(spec, steps)}
         return Answer({**value, "parameters": size.non_embedding}, summary)
-    _, record, text = options.train(spec, summary, corpus, init)
+    _, record, text = options.train(spec, summary, corpus, init, ranks=ranks)
     return Answer(to_json(record), text)
 
 

@@ -144,6 +144,11 @@ class Family(Checked, ABC):
         """What the network has to learn of vectors, where the family shows those instead of states."""
         return None
 
+    @property
+    def row_period(self) -> int:
+        """Rows after which training does the same with the next ones; ranks take multiples of it."""
+        return 1
+
     @abstractmethod
     def training_views(self, batch: int, length: int) -> tuple[View, ...]:
         """What one training step shows the network, on the meta device: FLOPs are read off it."""

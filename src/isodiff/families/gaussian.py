@@ -134,6 +134,11 @@ class Gaussian(
             learned_schedule=self.learned_schedule,
         )
 
+    @property
+    def row_period(self) -> int:
+        """One row of so many is looked at twice."""
+        return _AGAIN if self.self_conditioning else 1
+
     def training_views(self, batch: int, length: int) -> tuple[View, ...]:
         """One look at most sequences, two at every fourth; the first of the two is not trained."""
         twice = batch // _AGAIN if self.self_conditioning else 0

@@ -104,9 +104,8 @@ def import_checkpoint(
             precision="float32",
             family=spec.family,
         )
-        nothing_stepped = torch.optim.SGD(network.parameters())
-        place = draft / "checkpoint"
-        checkpoints.save(place, spec.id, state, network, nothing_stepped, None)
+        parts = checkpoints.Parts(weights=dict(network.state_dict()), moments={})
+        checkpoints.save(draft / "checkpoint", spec.id, state, parts)
         write_result(draft / "record.json", record)
         draft.rename(out)
     return record

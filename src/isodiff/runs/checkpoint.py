@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import torch
 from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -32,6 +32,15 @@ from isodiff.upgrade import upgraded
 _ADAMW, _MUON = ("step", "exp_avg", "exp_avg_sq"), ("momentum_buffer",)
 FILES = ("model.safetensors", "optimizer.safetensors")
 _Used = TypeVar("_Used")
+Put = Callable[[Tensor | None, Tensor], Tensor]
+"""Puts a tensor read from a file where and as the second one is."""
+
+
+class Parts(NamedTuple):
+    """The tensors of a checkpoint: weights by parameter; moments and averages under "kind/parameter"."""
+
+    weights: dict[str, Tensor]
+    moments: dict[str, Tensor]
 
 
 class Damaged(InputError):
@@ -73,16 +82,7 @@ class _StateFile(State):
     sha256: dict[str, str]
 
 
-def save(
-    folder: Path,
-    spec_id: str,
-    state: State,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    average: AveragedWeights | None,
-    *,
-    keep: int = 2,
-) -> None:
+def save(folder: Path, spec_id: str, state: State, parts: Parts, *, keep: int = 2) -> None:
     """Write the checkpoint of `state.step` in one step and drop the oldest."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"step_{state.step:08d}"
@@ -90,8 +90,8 @@ def save(
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
     try:
-        save_file(dict(network.state_dict()), draft / FILES[0])
-        save_file(_optimizer_tensors(network, optimizer, average), draft / FILES[1])
+        for name, tensors in zip(FILES, parts, strict=True):
+            save_file(tensors, draft / name)
         digests = {name: _digest(draft / name) for name in FILES}
         known = {field.name: getattr(state, field.name) for field in fields(State)}
         write_result(draft / "state.json", _StateFile(**known, spec=spec_id, sha256=digests))
@@ -101,6 +101,53 @@ def save(
         shutil.rmtree(draft, ignore_errors=True)
     for old in steps(folder)[:-keep]:
         shutil.rmtree(old)
+
+
+def parts_of(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: AveragedWeights | None,
+    whole: Callable[[Tensor], Tensor] = Tensor.contiguous,
+) -> Parts:
+    """What a checkpoint keeps, each tensor made `whole`."""
+    places = _places(network, optimizer, average)
+    return Parts(*({key: whole(tensor) for key, tensor in part.items()} for part in places))
+
+
+def read(
+    place: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: AveragedWeights | None,
+) -> Parts:
+    """The tensors of a checkpoint, which are those that such a network needs.
+
+    Raises:
+        Damaged: they are not.
+    """
+    wanted = _places(network, optimizer, average)
+    found = []
+    for name, places in zip(FILES, wanted, strict=True):
+        tensors = _read(place / name)
+        found.append(
+            {key: _tensor(tensors, key, like.shape, place / name) for key, like in places.items()}
+        )
+    return Parts(*found)
+
+
+@torch.no_grad()
+def restore(
+    parts: Parts | None,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: AveragedWeights | None,
+    put: Put,
+) -> None:
+    """Go on from the tensors of a checkpoint; from None on a rank that did not read it (train/ranks.py)."""
+    wanted = _places(network, optimizer, average)
+    for number, places in enumerate(wanted):
+        for key, like in places.items():
+            like.copy_(put(None if parts is None else parts[number][key], like))
 
 
 def steps(folder: Path) -> list[Path]:
@@ -150,37 +197,6 @@ def set_aside_after(folder: Path, step: int) -> None:
             place.rename(aside)
 
 
-def restore(
-    place: Path,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    average: AveragedWeights | None,
-) -> None:
-    """Load all of a checkpoint but its state.
-
-    Raises:
-        Damaged: the tensors are not those of this network.
-    """
-    load_weights(place, network)
-    tensors = _read(place / FILES[1])
-    stepped_by_muon = {
-        id(parameter)
-        for group in optimizer.param_groups
-        if "momentum" in group
-        for parameter in group["params"]
-    }
-    for name, parameter in network.named_parameters():
-        moments = _MUON if id(parameter) in stepped_by_muon else _ADAMW
-        optimizer.state[parameter] = {
-            key: _tensor(
-                tensors, f"{key}/{name}", torch.Size() if key == "step" else parameter.shape, place
-            ).to(parameter.device)
-            for key in moments
-        }
-        if average is not None:
-            average.weights[name].copy_(_tensor(tensors, f"average/{name}", parameter.shape, place))
-
-
 def load_weights(place: Path, network: nn.Module) -> None:
     """Weights only; `Damaged` where they are those of another network."""
     try:
@@ -194,20 +210,34 @@ def load_average(place: Path, average: AveragedWeights) -> None:
     """Averaged weights only."""
     tensors = _read(place / FILES[1])
     for name, weight in average.weights.items():
-        weight.copy_(_tensor(tensors, f"average/{name}", weight.shape, place))
+        weight.copy_(_tensor(tensors, f"average/{name}", weight.shape, place / FILES[1]))
 
 
-def _optimizer_tensors(
+def _places(
     network: nn.Module, optimizer: torch.optim.Optimizer, average: AveragedWeights | None
-) -> dict[str, Tensor]:
-    """Moments, step counts and averages under "kind/parameter"."""
-    tensors = {}
-    for name, parameter in network.named_parameters():
-        for key, value in optimizer.state[parameter].items():
-            tensors[f"{key}/{name}"] = value.contiguous()
+) -> Parts:
+    """The tensors that a checkpoint fills or keeps; moments that no step has made yet are made here."""
+    weights = dict(network.named_parameters())
+    stepped_by_muon = {
+        id(parameter)
+        for group in optimizer.param_groups
+        if "momentum" in group
+        for parameter in group["params"]
+    }
+    moments: dict[str, Tensor] = {}
+    for name, parameter in weights.items():
+        state = optimizer.state[parameter]
+        for key in _MUON if id(parameter) in stepped_by_muon else _ADAMW:
+            if key not in state:
+                state[key] = (
+                    torch.zeros((), dtype=torch.float32, device=parameter.device)
+                    if key == "step"
+                    else torch.zeros_like(parameter.detach())
+                )
+            moments[f"{key}/{name}"] = state[key]
         if average is not None:
-            tensors[f"average/{name}"] = average.weights[name]
-    return tensors
+            moments[f"average/{name}"] = average.weights[name]
+    return Parts({name: weight.detach() for name, weight in weights.items()}, moments)
 
 
 def _verified(place: Path, spec_id: str) -> State:
@@ -234,10 +264,10 @@ def _verified(place: Path, spec_id: str) -> State:
     return state
 
 
-def _tensor(tensors: dict[str, Tensor], key: str, shape: torch.Size, place: Path) -> Tensor:
+def _tensor(tensors: dict[str, Tensor], key: str, shape: torch.Size, file: Path) -> Tensor:
     found = tensors.get(key)
     if found is None or found.shape != shape:
-        raise Damaged(f"{place / FILES[1]} does not hold {key} of shape {tuple(shape)}")
+        raise Damaged(f"{file} does not hold {key} of shape {tuple(shape)}")
     return found
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, NamedTuple, Self
+from typing import IO, Annotated, Any, NamedTuple, Self
 
 from pydantic import Field
 
@@ -65,10 +66,13 @@ class Written(NamedTuple):
 class Metrics:
     """An append-only file whose length belongs to the checkpoint."""
 
-    def __init__(self, path: Path, length: int) -> None:
-        """Open `path`, dropping whatever was written after the checkpoint's `length` bytes."""
-        self._file = (regular(path) if path.exists() else path).open("a+b")
-        self._file.truncate(min(length, path.stat().st_size))
+    def __init__(self, path: Path | None, length: int) -> None:
+        """Open `path`, dropping whatever was written after the checkpoint's `length` bytes; None: no file."""
+        if path is None:
+            self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        else:
+            self._file = (regular(path) if path.exists() else path).open("a+b")
+            self._file.truncate(min(length, path.stat().st_size))
         self._file.seek(0)
         self._hash = hashlib.file_digest(self._file, "sha256")
 

@@ -17,9 +17,9 @@ covers all noise levels evenly, as all windows do, so its means vary by what doe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -42,6 +42,15 @@ _SPREAD = 4.0  # standard deviation of the nats of a draw over root of tokens, a
 _STRETCHES = 128  # deviations that a record holds, at most
 
 
+Over = Callable[[Callable[[range], Any], Sequence[range]], list[Any]]
+"""The values of a function of some parts, in their order."""
+
+
+def one_by_one(function: Callable[[range], Any], parts: Sequence[range]) -> list[Any]:
+    """All of them here."""
+    return [function(part) for part in parts]
+
+
 class DrawnNats(NamedTuple):
     """Nats of each text by each noise draw, in float64, and the bytes and the document of each text."""
 
@@ -62,12 +71,14 @@ def evaluate(
     device: torch.device | str = "cpu",
     batch_size: int = 64,
     pieces: Pieces = anew,
+    over: Over = one_by_one,
 ) -> HeldOutLoss:
     """Average over `windows` windows of `length` tokens and noise draws of each.
 
     Args:
         draws: as many, or more where `noise_error` asks for it.
         noise_error: nats per token; None for exactly `draws`.
+        over: how batches are gone through; ranks share them.
     """
     found = window_nats(
         family,
@@ -80,6 +91,7 @@ def evaluate(
         device=device,
         batch_size=batch_size,
         pieces=pieces,
+        over=over,
     )
     return held_out_loss(family, found, length, "windows", noise_error)
 
@@ -96,6 +108,7 @@ def window_nats(
     device: torch.device | str = "cpu",
     batch_size: int = 64,
     pieces: Pieces = anew,
+    over: Over = one_by_one,
 ) -> DrawnNats:
     """Of the same windows for every run of this text; a draw is the same noise for every run."""
     windows = min(windows, tokens.num_windows(length))
@@ -111,10 +124,10 @@ def window_nats(
         return noisy_nats(family, denoiser, x, rows=rows, num_rows=windows, draws=some).tolist()
 
     def score(some: range) -> np.ndarray:
-        again = some.start > 0
-        return np.concatenate(
-            [pieces(0 if again else len(rows), partial(scored, rows, some)) for rows in batches]
-        )
+        def piece(rows: range) -> list[list[float]]:
+            return pieces(0 if some.start else len(rows), partial(scored, rows, some))
+
+        return np.concatenate(over(piece, batches))
 
     return DrawnNats(
         nats=drawn(score, family, draws, length, noise_error),

@@ -23,7 +23,14 @@ from isodiff.errors import InputError
 from isodiff.families import Family
 from isodiff.network.view import Denoiser
 from isodiff.record import HeldOutLoss
-from isodiff.runs.validation import DrawnNats, drawn, held_out_loss, noisy_nats
+from isodiff.runs.validation import (
+    DrawnNats,
+    Over,
+    drawn,
+    held_out_loss,
+    noisy_nats,
+    one_by_one,
+)
 from isodiff.train.lengths import RowLengths, proposed_lengths
 from isodiff.train.source import Batch
 
@@ -133,6 +140,7 @@ class Examples:
         draws: int,
         noise_error: float | None,
         device: torch.device,
+        over: Over = one_by_one,
     ) -> HeldOutLoss:
         """Nats per token of the answers held out, ends included, given their prompts."""
         examples = self.held_out[:num]
@@ -140,13 +148,13 @@ class Examples:
         batches = [range(begin, min(begin + 64, num)) for begin in range(0, num, 64)]
 
         def score(some: range) -> np.ndarray:
-            found = []
-            for rows in batches:
+            def piece(rows: range) -> np.ndarray:
                 batch = self.rows_of(examples[rows.start : rows.stop], device)
                 parts = (family, batch.denoiser(network), batch.x)
                 how = {"rows": rows, "num_rows": num, "draws": some}
-                found.append(noisy_nats(*parts, observed=batch.observed, **how).numpy())
-            return np.concatenate(found)
+                return noisy_nats(*parts, observed=batch.observed, **how).numpy()
+
+            return np.concatenate(over(piece, batches))
 
         tokens = self.corpus.split("train")
         nats = drawn(score, family, draws, self.room, noise_error)

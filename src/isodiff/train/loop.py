@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from isodiff.files import exclusive
 from isodiff.progress import TrainingProgress
 from isodiff.provenance import provenance
 from isodiff.record import (
+    HeldOutLoss,
     ParameterCounts,
     Record,
     RecordedSpec,
@@ -38,6 +40,7 @@ from isodiff.train.initialization import Initialization
 from isodiff.train.memory import check_memory
 from isodiff.train.muon import optimizer_flops
 from isodiff.train.precision import device_name
+from isodiff.train.ranks import ALONE, Ranks
 from isodiff.train.run import TrainingRun
 from isodiff.train.source import Source, Windows
 
@@ -58,6 +61,7 @@ def train(
     checkpoint_seconds: float = 60.0,
     wait_seconds: float = 0.0,
     precision: Precision | None = None,
+    ranks: Ranks = ALONE,
 ) -> Record:
     """Train `spec` in `folder`, or go on where it stopped; returns the record, also of a done run.
 
@@ -73,6 +77,7 @@ def train(
         checkpoint_seconds: time between checkpoints.
         wait_seconds: how long to wait for another process to let go of the folder.
         precision: what a plan found to be fast; None to time it where the recipe says "auto".
+        ranks: of which this process is one; `folder` and `report` are the first one's.
 
     Raises:
         InputError: the corpus or the task is another one, the budget is too small, or the folder is in use,
@@ -86,20 +91,18 @@ def train(
             f"run {spec.id} learns from {spec.task or 'its corpus'}, not {source.task}"
         )
     size = measure(spec, corpus.vocab_size)
-    check_memory(spec, size, device)
+    ranks.check(spec)
+    check_memory(spec, size, device, ranks)
     steps = size.steps(spec)
     leaving = branches_of(spec, branches, folder.parent, size)
-    with exclusive(folder, wait_seconds):
-        if (folder / "record.json").exists():
-            record = read_result(Record, folder / "record.json")
-            if record.id != spec.id:
-                raise _of_another_run(folder / "record.json", record.id, spec)
-            if record.status != "failed":
-                return record
-        if (folder / "spec.json").exists() and (found := RunSpec.read(folder)) != spec:
-            raise _of_another_run(folder / "spec.json", found.id, spec)
-        write_result(folder / "spec.json", spec.to_json())
-        write_location(folder, corpus.folder)
+    with ExitStack() as held:
+
+        def begin() -> Record | None:
+            held.enter_context(exclusive(folder, wait_seconds))
+            return _begun(spec, folder, corpus)
+
+        if (record := ranks.first(begin)) is not None:
+            return record
         run = TrainingRun(
             spec,
             folder,
@@ -111,11 +114,35 @@ def train(
             size=size,
             steps=steps,
             precision=precision,
+            ranks=ranks,
         )
         message = _train_to_end(run, report, checkpoint_seconds)
-        record = _record_of(run, message)
-        write_result(folder / "record.json", record)
-        return record
+        validation = None
+        if message is None:
+            asked = spec.validation
+            validation = run.validate(asked.windows, asked.draws, asked.noise_error)
+
+        def end() -> Record:
+            record = _record_of(run, message, validation)
+            write_result(folder / "record.json", record)
+            return record
+
+        return ranks.first(end)
+
+
+def _begun(spec: RunSpec, folder: Path, corpus: Corpus) -> Record | None:
+    """The record of a run that is done; else the folder is made this run's."""
+    if (folder / "record.json").exists():
+        record = read_result(Record, folder / "record.json")
+        if record.id != spec.id:
+            raise _of_another_run(folder / "record.json", record.id, spec)
+        if record.status != "failed":
+            return record
+    if (folder / "spec.json").exists() and (found := RunSpec.read(folder)) != spec:
+        raise _of_another_run(folder / "spec.json", found.id, spec)
+    write_result(folder / "spec.json", spec.to_json())
+    write_location(folder, corpus.folder)
+    return None
 
 
 def _of_another_run(file: Path, id: str, spec: RunSpec) -> InputError:
@@ -126,9 +153,11 @@ def _train_to_end(run: TrainingRun, report: Reporter, checkpoint_seconds: float)
     """Returns None, or why the run had to stop."""
     logs = [run.log_steps, *(branch.log_steps for branch in run.branches)]
     limit = _DIVERGED * math.log(run.corpus.vocab_size)
+    leads, total = run.ranks.leads, run.ranks.total
     began = saved = time.monotonic()
-    with Metrics(run.folder / "metrics.jsonl", run.restored.metrics_bytes) as metrics:
-        held_out = _last_held_out(run)
+    path = run.folder / "metrics.jsonl" if leads else None
+    with Metrics(path, run.restored.metrics_bytes) as metrics:
+        held_out = _last_held_out(run) if leads else None
         while run.step < run.steps:
             every = run.family.adapt_every
             if every and run.step and run.step % every == 0:
@@ -156,18 +185,20 @@ def _train_to_end(run: TrainingRun, report: Reporter, checkpoint_seconds: float)
                 if done == branch.step:
                     metrics.written()  # flushed: the branch takes its rows from the file
                     run.branch_off(branch)
-            report(
-                TrainingProgress(
-                    step=done,
-                    steps=run.steps,
-                    objective=smooth,
-                    held_out=held_out,
-                    kind=run.family.kind,
-                    tokens_per_second=(done - run.restored.step) * run.size.step_tokens / seconds,
-                    flops_left=(run.steps - done) * run.size.step_flops,
+            if leads:
+                rate_of_tokens = (done - run.restored.step) * run.size.step_tokens / seconds
+                report(
+                    TrainingProgress(
+                        step=done,
+                        steps=run.steps,
+                        objective=smooth,
+                        held_out=held_out,
+                        kind=run.family.kind,
+                        tokens_per_second=rate_of_tokens,
+                        flops_left=(run.steps - done) * run.size.step_flops,
+                    )
                 )
-            )
-            if done == run.steps or time.monotonic() - saved > checkpoint_seconds:
+            if done == run.steps or total(time.monotonic() - saved > checkpoint_seconds):
                 run.save(done, metrics.written())
                 saved = time.monotonic()
             run.step = done
@@ -181,13 +212,9 @@ def _last_held_out(run: TrainingRun) -> float | None:
     return measured[-1] if measured else None
 
 
-def _record_of(run: TrainingRun, message: str | None) -> Record:
+def _record_of(run: TrainingRun, message: str | None, validation: HeldOutLoss | None) -> Record:
     """What a run that ended came to; `message` says why it had to stop."""
     spec, size, prefix = run.spec, run.size, run.restored.shared_prefix
-    validation = None
-    if message is None:
-        asked = spec.validation
-        validation = run.validate(asked.windows, asked.draws, asked.noise_error)
     counted, tokens = size.flops(spec, run.step), run.step * size.step_tokens
     return Record(
         id=spec.id,
@@ -229,5 +256,6 @@ def _record_of(run: TrainingRun, message: str | None) -> Record:
         precision=run.precision,
         device=device_name(run.device),
         threads=torch.get_num_threads(),
+        ranks=None if run.ranks.count == 1 else run.ranks.count,
         provenance=provenance(),
     )

@@ -8,19 +8,21 @@ from isodiff.cost.memory import activation_bytes, state_bytes
 from isodiff.errors import InputError
 from isodiff.runs.build import Size
 from isodiff.runs.spec import RunSpec
+from isodiff.train.ranks import ALONE, Ranks
 
 
-def check_memory(spec: RunSpec, size: Size, device: str) -> None:
-    """That weights, moments and a step's activations could fit.
+def check_memory(spec: RunSpec, size: Size, device: str, ranks: Ranks = ALONE) -> None:
+    """That weights, moments and a step's activations could fit, those of all ranks that are here.
 
     Raises:
         InputError: they would take more than the machine has; says how much.
     """
     if device != "cpu" or (memory := _machine_bytes()) is None:
         return
-    share = (spec.recipe.micro_batch_size or spec.recipe.batch_size) / spec.recipe.batch_size
-    weights = state_bytes(size.total)
-    needed = weights + activation_bytes(
+    batch = spec.recipe.batch_size
+    share = min(spec.recipe.micro_batch_size or batch, batch / ranks.count) / batch
+    weights = ranks.here * state_bytes(size.total) / (ranks.count if ranks.divides else 1)
+    needed = weights + ranks.here * activation_bytes(
         depth=spec.shape.depth,
         width=spec.shape.width,
         positions=share * size.step_positions,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from isodiff.data.tokens import Corpus
 from isodiff.errors import InputError
@@ -25,6 +27,7 @@ from isodiff.train.branching import Branch, LogSteps
 from isodiff.train.initialization import Initialization
 from isodiff.train.optimizer import make_optimizer, set_rate
 from isodiff.train.precision import autocast, resolve
+from isodiff.train.ranks import ALONE, Ranks
 from isodiff.train.source import Source, Windows
 
 
@@ -54,23 +57,25 @@ class TrainingRun:
         size: Size | None = None,
         steps: int | None = None,
         precision: Precision | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.spec, self.folder, self.corpus, self.branches = spec, folder, corpus, branches
+        self.ranks = ranks
         self.device = torch.device(device)
         self.source: Source = Windows(spec, corpus) if source is None else source
         self.planned = self.size = size or measure(spec, corpus.vocab_size)
         self.family: Family = make_family(spec.family, corpus.vocab_size)
-        self.network: Transformer = make_network(spec, self.family).to(self.device)
-        if init is not None:
-            init.apply(self.network, spec)
+        self.engine = ranks.engine(partial(_network, spec, self.family, init), self.device)
+        self.network: Transformer = self.engine.network
         self.optimizer = make_optimizer(self.network, spec.recipe, spec.shape.width)
         ema = spec.recipe.ema
         self.average = None if ema is None else AveragedWeights(self.network, ema)
-        state = checkpoint.newest(folder / "checkpoint", spec.id, self._restored)
+        state = self._restored()
         if state is not None:
-            checkpoint.set_aside_after(folder / "checkpoint", state.step)
             precision = state.precision
-        self.precision: Precision = precision or resolve(spec.recipe.precision, self.device)
+        self.precision: Precision = precision or ranks.first(
+            lambda: resolve(spec.recipe.precision, self.device)
+        )
         if spec.init is not None and init is None and state is None:
             raise InputError(f"run {spec.id} starts from run {spec.init.run}; give its folder")
         self.restored = state or checkpoint.State(
@@ -91,9 +96,30 @@ class TrainingRun:
             for block in self.network.blocks:
                 block.compile()
 
-    def _restored(self, place: Path, state: checkpoint.State) -> checkpoint.State:
-        """`state`, its checkpoint loaded and checked against the run."""
-        checkpoint.restore(place, self.network, self.optimizer, self.average)
+    def _restored(self) -> checkpoint.State | None:
+        """The state of the newest checkpoint, which the first rank reads and all go on from."""
+        objects = self.network, self.optimizer, self.average
+        place, parts = self.folder / "checkpoint", None
+
+        def read() -> checkpoint.State | None:
+            nonlocal parts
+            found = checkpoint.newest(place, self.spec.id, self._checked)
+            if found is None:
+                return None
+            state, parts = found
+            checkpoint.set_aside_after(place, state.step)
+            return state
+
+        state = self.ranks.first(read)
+        if state is not None:
+            checkpoint.restore(parts, *objects, self.engine.put)
+        return state
+
+    def _checked(
+        self, place: Path, state: checkpoint.State
+    ) -> tuple[checkpoint.State, checkpoint.Parts]:
+        """`state`, and the tensors of its checkpoint, checked against the run."""
+        parts = checkpoint.read(place, self.network, self.optimizer, self.average)
         if not state.metrics.intact(self.folder / "metrics.jsonl"):
             raise checkpoint.Damaged(
                 f"{self.folder / 'metrics.jsonl'} was altered before {place.name}"
@@ -105,7 +131,7 @@ class TrainingRun:
             or make_family(state.family, self.corpus.vocab_size) != self.family
         ):
             raise checkpoint.Damaged(f"{place} has a state of another run")
-        return state
+        return state, parts
 
     def _adopt(self, options: dict[str, Any]) -> None:
         """Go on with these options of the family, counting its FLOPs with them."""
@@ -128,7 +154,7 @@ class TrainingRun:
         rate = share * recipe.peak(self.spec.shape.width)
         set_rate(self.optimizer, share)
         loss = self.gradients(step)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip))
+        norm = self.engine.clip(recipe.clip)
         if math.isfinite(loss) and math.isfinite(norm):
             self.optimizer.step()
             if self.average is not None:
@@ -137,20 +163,23 @@ class TrainingRun:
 
     def gradients(self, step: int) -> float:
         """Accumulate the gradient of the mean loss of one global batch; returns that mean."""
-        spec, total = self.spec, self.spec.recipe.batch_size
         self.optimizer.zero_grad(set_to_none=True)
-        micro = spec.recipe.micro_batch_size or total
+        rows = self.ranks.rows(self.spec.recipe.batch_size)
         sum_of_losses = 0.0
-        for begin in range(0, total, micro):
-            rows = range(begin, begin + micro)
-            batch = self.source.batch(step, rows, self.device)
-            rng = Rows.of(stream(spec.seed, "noise", step), total, rows, self.device)
-            with autocast(self.precision, self.device):
-                loss = batch.loss(self.family, self.network, rng).sum()
-            loss = loss / (total * self.source.scored)
-            loss.backward()
-            sum_of_losses += loss.item()
-        return sum_of_losses
+        for begin in rows[:: self.spec.recipe.micro_batch_size or len(rows)]:
+            some = rows[begin - rows.start :][: self.spec.recipe.micro_batch_size]
+            loss = partial(self._share_of_loss, step, some)
+            sum_of_losses += self.engine.backward(loss, last=some.stop == rows.stop)
+        return self.ranks.total(sum_of_losses)
+
+    def _share_of_loss(self, step: int, rows: range, network: Transformer) -> Tensor:
+        """What some rows add to the mean loss of the global batch."""
+        total = self.spec.recipe.batch_size
+        batch = self.source.batch(step, rows, self.device)
+        rng = Rows.of(stream(self.spec.seed, "noise", step), total, rows, self.device)
+        with autocast(self.precision, self.device):
+            loss = batch.loss(self.family, network, rng).sum()
+        return loss / (total * self.source.scored)
 
     def adapt(self, step: int) -> dict[str, Any]:
         """Let the family choose its options by the weights so far, on the step's first micro-batch.
@@ -161,10 +190,16 @@ class TrainingRun:
         recipe = self.spec.recipe
         rows = range(recipe.micro_batch_size or recipe.batch_size)
         rng = Rows.of(stream(self.spec.seed, "tune", step), len(rows), device=self.device)
-        with torch.no_grad(), autocast(self.precision, self.device):
-            batch = self.source.batch(step, rows, self.device)
-            family, why = batch.adapt(self.family, self.network, rng)
-        self._adopt(describe(family))
+
+        def search() -> tuple[dict[str, Any], dict[str, Any]]:
+            with torch.no_grad(), autocast(self.precision, self.device):
+                batch = self.source.batch(step, rows, self.device)
+                family, why = batch.adapt(self.family, network, rng)
+            return describe(family), why
+
+        with self.engine.evaluated() as network:
+            options, why = self.ranks.first(search)
+        self._adopt(options)
         self.flops += self.planned.step_flops / 3 * len(rows) / recipe.batch_size
         left = (self.spec.budget - self.flops) / self.size.step_flops
         self.steps = step + max(1, round(left))
@@ -172,41 +207,47 @@ class TrainingRun:
 
     def validate(self, windows: int, draws: int, noise_error: float | None = None) -> HeldOutLoss:
         """The likelihood of what is held out, with averaged weights where there are any."""
-        kept = None
-        if self.average is not None:
-            kept = {name: p.detach().clone() for name, p in self.network.named_parameters()}
-            self.network.load_state_dict(self.average.weights)
-        self.network.eval()
-        how = (windows, draws, noise_error, self.device)
-        found = self.source.evaluate(self.family, self.network, *how)
-        if kept is not None:
-            self.network.load_state_dict(kept)
-        self.network.train()
+        how = (windows, draws, noise_error, self.device, self.ranks.over)
+        with self.engine.evaluated(self.average and self.average.weights) as network:
+            network.eval()
+            found = self.source.evaluate(self.family, network, *how)
+            network.train()
         return found
 
     def save(self, step: int, metrics: Written) -> None:
         """Write a checkpoint after `step` steps."""
-        self._write(self.folder, self.spec, self._state(step, self.steps, metrics))
+        place, state, parts = self.folder / "checkpoint", self._state(step, metrics), self._parts()
+        self.ranks.first(lambda: checkpoint.save(place, self.spec.id, state, parts))
 
     def branch_off(self, branch: Branch) -> None:
         """Write the checkpoint and the rows that a branch goes on from, unless it has begun by itself."""
+        parts = self._parts()
+        self.ranks.first(lambda: self._branch_off(branch, parts))
+
+    def _branch_off(self, branch: Branch, parts: checkpoint.Parts) -> None:
         with branch.claimed() as free:
             if not free:
                 return
             metrics = branch.write_rows(read_metrics(self.folder / "metrics.jsonl"))
-            state = self._state(branch.step, branch.log_steps.steps, metrics)
+            state = self._state(branch.step, metrics)
             prefix = SharedPrefix(
                 run=self.spec.id,
                 step=branch.step,
                 flops=state.flops,
                 wall_seconds=state.wall_seconds,
             )
-            self._write(branch.folder, branch.spec, replace(state, shared_prefix=prefix))
+            state = replace(state, steps=branch.log_steps.steps, shared_prefix=prefix)
+            checkpoint.save(branch.folder / "checkpoint", branch.spec.id, state, parts)
 
-    def _state(self, step: int, steps: int, metrics: Written) -> checkpoint.State:
+    def _parts(self) -> checkpoint.Parts:
+        """The tensors of a checkpoint, on the first rank."""
+        objects = self.network, self.optimizer, self.average
+        return checkpoint.parts_of(*objects, self.engine.whole)
+
+    def _state(self, step: int, metrics: Written) -> checkpoint.State:
         return checkpoint.State(
             step=step,
-            steps=steps,
+            steps=self.steps,
             flops=self.flops,
             metrics_bytes=metrics.length,
             metrics_sha256=metrics.sha256,
@@ -217,6 +258,10 @@ class TrainingRun:
             shared_prefix=self.restored.shared_prefix,
         )
 
-    def _write(self, folder: Path, spec: RunSpec, state: checkpoint.State) -> None:
-        parts = (self.network, self.optimizer, self.average)
-        checkpoint.save(folder / "checkpoint", spec.id, state, *parts)
+
+def _network(spec: RunSpec, family: Family, init: Initialization | None) -> Transformer:
+    """The network of a spec as its training begins."""
+    network = make_network(spec, family)
+    if init is not None:
+        init.apply(network, spec)
+    return network

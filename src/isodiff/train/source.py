@@ -24,7 +24,7 @@ from isodiff.network.view import Denoiser
 from isodiff.record import HeldOutLoss
 from isodiff.rng import Rows, stream
 from isodiff.runs.spec import RunSpec
-from isodiff.runs.validation import evaluate
+from isodiff.runs.validation import Over, evaluate, one_by_one
 from isodiff.types import Chosen, Nats, Tokens
 
 
@@ -77,6 +77,7 @@ class Source(Protocol):
         draws: int,
         noise_error: float | None,
         device: torch.device,
+        over: Over = one_by_one,
     ) -> HeldOutLoss:
         """The family's likelihood of at most `num` of the texts held out (`validation.evaluate`)."""
         ...
@@ -147,6 +148,7 @@ class Windows:
         draws: int,
         noise_error: float | None,
         device: torch.device,
+        over: Over = one_by_one,
     ) -> HeldOutLoss:
         """On windows of the validation split."""
         return evaluate(
@@ -158,4 +160,5 @@ class Windows:
             draws=draws,
             noise_error=noise_error,
             device=device,
+            over=over,
         )
