@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import multiprocessing
 import os
@@ -103,9 +104,11 @@ def _serve(pipe: Connection) -> None:
             place, function, args, named = pipe.recv()
             os.environ.update(place)
             try:
-                pipe.send((True, function(*args, **named)))
+                answer = True, function(*args, **named)
             except BaseException:
-                pipe.send((False, traceback.format_exc()))
+                answer = False, traceback.format_exc()
+            gc.collect()  # what still holds connections to other ranks, which the end of a process closes
+            pipe.send(answer)
 
 
 def _free_port() -> int:

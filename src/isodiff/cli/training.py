@@ -74,6 +74,7 @@ class TrainingOptions:
             WorkFailed: it stopped.
         """
         folder, family = self.out / spec.id, spec.family["name"]
+        ranks.check(spec)
         if ranks.leads:
             print(printable(f"{summary}\n{folder}"), file=sys.stderr)
         record = train(

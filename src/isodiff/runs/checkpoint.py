@@ -103,7 +103,7 @@ def save(folder: Path, spec_id: str, state: State, parts: Parts, *, keep: int = 
         shutil.rmtree(old)
 
 
-def parts_of(
+def gathered(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
     average: AveragedWeights | None,

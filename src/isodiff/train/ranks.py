@@ -204,6 +204,11 @@ def joined(
 
     ranks, store = _met(parallel, device, timeout)
     try:
+        if ":" in device:
+            kind = device.partition(":")[0]
+            raise InputError(
+                f"each rank has a device of its own; give --device {kind}, not {device}"
+            )
         yield ranks
     except SaidElsewhere:
         raise
@@ -226,11 +231,8 @@ def _met(parallel: Parallel, device: str, timeout: float) -> tuple[Ranks, Any]:
     """This process as a rank, and the store that all share."""
     import torch.distributed as dist
 
-    kind, _, chosen = device.partition(":")
-    if chosen:
-        raise InputError(f"each rank has a device of its own; give --device {kind}, not {device}")
-    backend = "gloo"
-    if kind != "cpu":
+    kind, backend = device.partition(":")[0], "gloo"
+    if kind == device != "cpu":
         device = f"{kind}:{os.environ.get('LOCAL_RANK', '0')}"
         backend = f"cpu:gloo,{kind}:{dist.get_default_backend_for_device(kind)}"
         torch.accelerator.set_device_index(int(device.partition(":")[2]))

@@ -242,7 +242,7 @@ class TrainingRun:
     def _parts(self) -> checkpoint.Parts:
         """The tensors of a checkpoint, on the first rank."""
         objects = self.network, self.optimizer, self.average
-        return checkpoint.parts_of(*objects, self.engine.whole)
+        return checkpoint.gathered(*objects, self.engine.whole)
 
     def _state(self, step: int, metrics: Written) -> checkpoint.State:
         return checkpoint.State(
