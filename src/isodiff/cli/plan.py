@@ -42,7 +42,8 @@ def _study(study: StudyFile, place: StudyPlace) -> Answer:
 
     wanted, folder = place.read(study)
     with place.workers_in(folder) as pool:
-        scale, runs = plan_study(wanted, corpus_folder(wanted, folder), pool, place.minutes)
+        corpus = corpus_folder(wanted, folder, pool)
+        scale, runs = plan_study(wanted, corpus, pool, place.minutes)
     rows = [{**to_json(run), "memory_bytes": run.memory_bytes} for run in runs]
     value = {"study": wanted.scaled(scale).to_json(), "runs": rows}
     return Answer(value, plan_table(runs, len(pool.members)))

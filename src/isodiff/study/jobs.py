@@ -116,6 +116,19 @@ class ListDevices(Job[list[str]]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckFamilies(Job[None]):
+    """That families exist and take the options that a study gives them, before its corpus is prepared."""
+
+    answer = type(None)
+    families: list[dict[str, Any]]
+
+    @property
+    def what(self) -> str:
+        """What it is, for people."""
+        return "checking families"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DescribeRuns(Job[list[PlannedRun]]):
     """Complete drafts of specs and count what they take; see `plan.described`."""
 

@@ -14,7 +14,7 @@ from typing import Any
 from isodiff.errors import InputError
 from isodiff.runs.spec import MIN_STEPS, RunSpec
 from isodiff.serialization import canonical
-from isodiff.study.jobs import CalibrateSteps, DescribeRuns, PlannedRun, StepSeconds
+from isodiff.study.jobs import CalibrateSteps, CheckFamilies, DescribeRuns, PlannedRun, StepSeconds
 from isodiff.study.study import Study
 from isodiff.study.workers import Workers
 from isodiff.units import clock
@@ -40,8 +40,13 @@ class StudyPlan:
     runs: tuple[PlannedRun, ...]
 
 
-def corpus_folder(study: Study, out: Path) -> Path:
-    """The study's corpus, prepared in `out` if it is not prepared already."""
+def corpus_folder(study: Study, out: Path, workers: Workers) -> Path:
+    """The study's corpus, prepared in `out` if it is not prepared already.
+
+    Raises:
+        InputError: a family or an option of it that there is not; nothing is prepared then.
+    """
+    workers.ask(CheckFamilies(families=study.named_families))
     source = study.corpus
     if source.prepared is not None:
         return Path(source.prepared)

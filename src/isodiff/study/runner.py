@@ -64,7 +64,7 @@ def run_study(
     """
     began = time.monotonic()
     with exclusive(out):
-        corpus = corpus_folder(study, out)
+        corpus = corpus_folder(study, out, pool)
         point_to(corpus, out / "runs")
         made = settled(
             study, out, corpus, pool, minutes, lambda: _time_left(study, pool, minutes, began)

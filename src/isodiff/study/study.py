@@ -236,6 +236,11 @@ class Study(Checked):
             for recipe in self.recipe:
                 budget.of(recipe)  # refuses a batch that its micro-batches do not divide
 
+    @property
+    def named_families(self) -> list[dict[str, Any]]:
+        """Each as its name and options."""
+        return [{"name": one} if isinstance(one, str) else one for one in self.families]
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, every default written out."""
         return to_json(self)
@@ -255,7 +260,7 @@ class Study(Checked):
         shared = {name: whole[name] for name in ("length", "backbone", "validation")}
         return [
             {
-                "family": {"name": family} if isinstance(family, str) else family,
+                "family": family,
                 "shape": dataclasses.asdict(Shape.parse(shape)),
                 "budget": budget.flops,
                 "seed": seed,
@@ -263,7 +268,7 @@ class Study(Checked):
                 **shared,
             }
             for recipe in self.recipe
-            for family in self.families
+            for family in self.named_families
             for budget in self.budgets
             for shape in budget.shapes
             for seed in self.seeds

@@ -25,6 +25,7 @@ from isodiff.serialization import from_json, to_json
 from isodiff.study.branching import branch_points, with_shared_warmup
 from isodiff.study.jobs import (
     CalibrateSteps,
+    CheckFamilies,
     DescribeRuns,
     DrawnTexts,
     DrawTexts,
@@ -44,7 +45,13 @@ from isodiff.train.precision import resolve
 from isodiff.train.run import TrainingRun
 
 _WARM_UP, _SECONDS = 3, 0.6  # of a calibration: steps not counted, and the least time of the others
+_ANY_VOCABULARY = 257
 _LOCK_SECONDS = 30.0  # an orphan of a killed study needs a moment to notice and let go
+
+
+def _check(job: CheckFamilies, device: str) -> None:
+    for family in job.families:
+        make_family(family, _ANY_VOCABULARY)
 
 
 def _describe(job: DescribeRuns, device: str) -> list[PlannedRun]:
@@ -145,6 +152,7 @@ class Work:
         keep_freed_memory()
         self._device, self._progress = device, progress
         self._kinds: dict[type[Job[Any]], Callable[[Any, str], Any]] = {
+            CheckFamilies: _check,
             DescribeRuns: _describe,
             CalibrateSteps: _calibrate,
             TrainRun: self._train,
