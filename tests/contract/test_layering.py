@@ -70,8 +70,23 @@ NAMING_EXCEPTIONS = {
     ("scaling/point_sources.py", "duo"),
     ("scaling/point_sources.py", "interpolating"),
     ("scaling/point_sources.py", "esolm"),
-    ("interop/llama.py", "autoregressive"),
-    ("interop/gpt2.py", "autoregressive"),  # layouts say which family a checkpoint is of
+    *(
+        (
+            f"interop/{layout}.py",
+            name,
+        )  # layouts have names, and say which family a checkpoint is of
+        for layout, names in {
+            "gpt2": ("autoregressive",),
+            "llama": ("autoregressive",),
+            "dit_ar": ("autoregressive",),
+            "mdlm": ("mdlm", "masked"),
+            "duo": ("duo", "uniform"),
+            "bd3lm": ("bd3lm", "block"),
+            "esolm": ("esolm", "interpolating"),
+            "smdm": ("masked", "autoregressive"),
+        }.items()
+        for name in names
+    ),
 }
 
 

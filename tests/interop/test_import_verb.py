@@ -88,6 +88,21 @@ def test_others_start_from_its_weights(place, run):
     assert tuned["spec"]["init"]["run"] == run["id"] and "imported" not in tuned["spec"]
 
 
+def test_a_diffusion_model_too(place):
+    config = {"model_type": "mdlm", "n_heads": 2, "model_length": 32}
+    foreign.saved(place / "mdlm", foreign.dit(width=16, condition=16), config)
+    words = ["--tokenizer", "bytes", "--corpus", place / "corpus", "--validation.windows", "4"]
+    found = tiny_runs.answer("import", place / "mdlm", *words, "--out", place / "others" / "mdlm")
+    assert found["results"]["validation"]["kind"] == "bound"
+    drawn = tiny_runs.answer("sample", place / "others" / "mdlm", "--num", "1", "--steps", "2")
+    assert drawn["family"] == "masked"
+    words = ["--corpus", place / "corpus", "--init", place / "others" / "mdlm", "--shape", "2x16x2"]
+    words += ["--backbone.adaln", "--backbone.mlp", "gelu_tanh", "--backbone.condition-width", "16"]
+    words += ["--length", "32", "--budget", "2e10", "--out", place / "tuned", "--threads", "1"]
+    tuned = tiny_runs.answer("train", "block", "--block-size", "8", *words, *FEW)
+    assert tuned["spec"]["init"]["run"] == found["id"]
+
+
 def test_it_stands_in_the_report_of_a_study(place, run):
     write_study(place / "study", families={"masked": 1.0})
     shutil.copytree(place / "runs" / "gpt2", place / "study" / "runs" / "gpt2")

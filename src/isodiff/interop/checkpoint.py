@@ -17,10 +17,8 @@ from isodiff.interop.weight_files import tensor_list, tensors_among, weight_file
 _NO_DEFAULT = object()
 _BUFFERS = r".*\brotary_emb\.inv_freq|.*\.(attn\.bias|attn\.masked_bias)"
 """Tables that are made anew: they hold nothing that was learned."""
-_PREFIXES = ("_orig_mod.", "module.")
-"""Put before names by torch.compile and by data parallelism."""
 _SAID_OF_TRAINING = re.compile(
-    r"_.*|transformers_version|architectures|auto_map|torch_dtype|dtype|return_dict|use_cache|id2label|label2id|"
+    r"_.*|transformers_version|transformers\.js_config|architectures|auto_map|torch_dtype|dtype|return_dict|use_cache|id2label|label2id|"
     r"problem_type|output_.*|chunk_size_feed_forward|is_encoder_decoder|.*dropout|.*pdrop|initializer_range|"
     r"task_specific_params|summary_.*|pad_token_id|gradient_checkpointing|pretraining_tp|model_type|"
     r"num_labels|n_ctx|name_or_path|unk_token_id|sep_token_id"
@@ -165,12 +163,10 @@ def open_checkpoint(source: str) -> ForeignCheckpoint:
 
 
 def _plain_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    found = {}
-    for key, tensor in tensors.items():
-        for prefix in _PREFIXES:
-            key = key.replace(prefix, "")
-        found[key] = tensor
-    return found
+    """Without what torch.compile and data parallelism put before names."""
+    return {
+        key.removeprefix("module.").replace("_orig_mod.", ""): one for key, one in tensors.items()
+    }
 
 
 def _averaged(tensors: Mapping[str, Tensor], ema: Any, name: str) -> dict[str, Tensor]:

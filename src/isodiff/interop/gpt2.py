@@ -5,6 +5,7 @@ Matrices are stored (in, out); everything has a bias but the head, which is the 
 
 from __future__ import annotations
 
+from isodiff.data.tokenizer import Tokenizer
 from isodiff.interop.causal import head_of, head_weights, vocabulary_rows
 from isodiff.interop.checkpoint import ForeignCheckpoint
 from isodiff.interop.layout import Layout, ReadNetwork
@@ -28,7 +29,8 @@ _BLOCK = {
 }
 
 
-def _read(checkpoint: ForeignCheckpoint, vocab_size: int) -> ReadNetwork:
+def _read(checkpoint: ForeignCheckpoint, tokenizer: Tokenizer) -> ReadNetwork:
+    vocab_size = tokenizer.vocab_size
     width, depth = checkpoint.whole("n_embd"), checkpoint.whole("n_layer")
     hidden = checkpoint.whole("n_inner", 4 * width)
     context, rows = checkpoint.whole("n_positions"), checkpoint.whole("vocab_size")

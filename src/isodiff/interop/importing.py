@@ -79,7 +79,7 @@ def import_checkpoint(
     checkpoint = open_checkpoint(source)
     kind = layout_of(checkpoint, layout)
     text, words = _vocabulary(source, checkpoint, kind, tokenizer, corpus)
-    read = kind.read(checkpoint, words.vocab_size)
+    read = kind.read(checkpoint, words)
     checkpoint.finish()
     window = length or min(read.context or _USUAL_LENGTH, _USUAL_LENGTH)
     if read.context is not None and window > read.context:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from isodiff.data.tokenizer import Tokenizer
 from isodiff.interop.checkpoint import ForeignCheckpoint
 from isodiff.network.shape import Backbone, Shape
 
@@ -40,13 +41,13 @@ class Layout:
         model_types: what config.json calls it.
         marks: patterns of keys that all of its checkpoints have.
         rows: how many ids its tokenizer has to have; None where fewer than its rows will do.
-        read: makes a network of V tokens of a checkpoint whose settings and tensors it takes.
+        read: takes the settings and tensors of a checkpoint, and makes a network for a tokenizer's ids.
     """
 
     name: str
     model_types: tuple[str, ...]
     marks: tuple[str, ...]
-    read: Callable[[ForeignCheckpoint, int], ReadNetwork]
+    read: Callable[[ForeignCheckpoint, Tokenizer], ReadNetwork]
     rows: Callable[[ForeignCheckpoint], int | None] = lambda checkpoint: None
 
     def missing(self, checkpoint: ForeignCheckpoint) -> list[str]:

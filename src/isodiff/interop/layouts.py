@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from isodiff.errors import InputError, nearest
+from isodiff.interop.bd3lm import BD3LM
 from isodiff.interop.checkpoint import ForeignCheckpoint, unread
+from isodiff.interop.dit_ar import DIT_AR
+from isodiff.interop.duo import DUO, SCALING_DUO
+from isodiff.interop.esolm import ESOLM
 from isodiff.interop.gpt2 import GPT2
 from isodiff.interop.layout import Layout
 from isodiff.interop.llama import LLAMA
+from isodiff.interop.mdlm import MDLM
+from isodiff.interop.smdm import SMDM
 
-_LAYOUTS = {one.name: one for one in (GPT2, LLAMA)}
+_LAYOUTS = {
+    one.name: one for one in (GPT2, LLAMA, MDLM, DUO, SCALING_DUO, BD3LM, ESOLM, DIT_AR, SMDM)
+}
 
 
 def layout_of(checkpoint: ForeignCheckpoint, name: str | None = None) -> Layout:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from isodiff.data.tokenizer import Tokenizer
 from isodiff.errors import InputError, shown
 from isodiff.interop.causal import head_of, head_weights, vocabulary_rows
 from isodiff.interop.checkpoint import ForeignCheckpoint
@@ -64,11 +65,15 @@ class _Attention:
         return by_group.repeat_interleave(self.heads // self.groups, 0).flatten(0, 1)
 
 
-def _read(checkpoint: ForeignCheckpoint, vocab_size: int) -> ReadNetwork:
+def _read(checkpoint: ForeignCheckpoint, tokenizer: Tokenizer) -> ReadNetwork:
+    vocab_size = tokenizer.vocab_size
     width, depth = checkpoint.whole("hidden_size"), checkpoint.whole("num_hidden_layers")
     hidden, rows = checkpoint.whole("intermediate_size"), checkpoint.whole("vocab_size")
     checkpoint.only("hidden_act", "silu")
     checkpoint.only("mlp_bias", False)
+    checkpoint.only("use_mrope", False)
+    checkpoint.only("rope_interleaved", False)
+    checkpoint.ignore("is_llama_config")
     tied = checkpoint.only("tie_word_embeddings", False, True)
     attention = _attention(checkpoint, width)
     context, statements = _context(checkpoint)
