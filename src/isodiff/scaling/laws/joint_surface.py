@@ -163,7 +163,8 @@ def _left_over(
     leverage = np.einsum("nk,kl,nl->n", slopes, np.linalg.pinv(slopes.T @ slopes), slopes)
     n = len(owner)
     residual = (values - target)[0, :n]
-    return np.bincount(owner, residual**2), np.bincount(owner, 1 - leverage[:n])
+    of_family = (owner == np.arange(owner.max() + 1)[:, None]).astype(np.float64)
+    return of_family @ residual**2, of_family @ (1 - leverage[:n])
 
 
 def _scatter(squares: Array, freedom: Array, of_all: float | Array, of_each: Array) -> Array:
