@@ -11,7 +11,7 @@ from isodiff.report.page import build_report
 from tests.report.planted import write, write_study
 
 EVIL = "<script>document.title = 'broken'</script><img src=x onerror=alert(1)>"
-FIGURES = 4
+FIGURES = 3
 
 
 @pytest.fixture(scope="module")

@@ -11,15 +11,17 @@ from isodiff.report.charts import specification
 from isodiff.report.frontier_chart import drawn_point, frontier_chart, write_frontier
 from isodiff.report.page import build_report
 from isodiff.report.sections.frontier import (
-    frontier_sentence,
     frontier_text,
     points_table,
+    sampler_cell,
+    samplers_at_speed,
     wins_table,
 )
-from isodiff.report.sections.verdict import study_verdict
+from isodiff.report.sections.verdict import verdict_section
 from isodiff.report.study_folder import read_study_folder
 from isodiff.scaling.pareto_result import FrontierResult
 from isodiff.serialization import from_json
+from isodiff.units import short
 from tests.report.planted import FAMILIES, write, write_study
 from tests.report.reading import Page
 
@@ -34,17 +36,37 @@ def found(value):
     return from_json(FrontierResult, value, "frontier.json")
 
 
-def test_the_verdict_names_every_range_and_its_confidence(whole, value, found):
-    said = frontier_sentence(found)
-    assert said in study_verdict(read_study_folder(whole[0])).sentences
-    every = value["verdict"] + value["verdict_alone"]
-    assert said.count("up to") == len(every) >= 4
-    assert said.index("in batches") < said.index("One text at a time")
-    for win in every:
-        steps = [setting["steps"] for setting in win["settings"]]
-        shown = f"{steps[0]}" if len(set(steps)) == 1 else f"{max(steps)} to {min(steps)}"
-        words = f"{win['family']}, {win['sampler']} ({shown} steps) [{win['confidence']:.0%} sure]"
-        assert words in said
+@pytest.mark.parametrize(("alone", "kind"), [(False, "in batches"), (True, "one text alone")])
+def test_the_verdict_names_each_family_s_best_sampler_at_a_speed_that_all_reach(
+    whole, value, alone, kind
+):
+    def speed(point):
+        return point["length"] / point["latency_seconds"] if alone else point["tokens_per_second"]
+
+    able = [point for point in value["points"] if not point["degenerate"]]
+    reach = min(max(speed(p) for p in able if p["family"] == name) for name in FAMILIES)
+    wanted = max(c for c in (k * 10**n for k in (1, 2, 5) for n in range(9)) if c <= reach)
+    table = verdict_section(read_study_folder(whole[0])).blocks[2]
+    (place,) = [i for i, column in enumerate(table.columns) if column.name.endswith(kind)]
+    assert table.columns[place].name == f"{short(wanted)} tokens/s {kind}"
+    for row, family in zip(table.rows, FAMILIES, strict=True):
+        fast = [p for p in able if p["family"] == family and speed(p) >= wanted]
+        best = min(fast, key=lambda point: point["nats_per_token"])
+        assert row[place].text == f"ancestral, {best['steps']} steps"
+        assert row[place].note.startswith(f"perplexity {best['generative_perplexity']:.2f} ± ")
+
+
+def test_samplers_that_win_nothing_are_not_named(found):
+    def poor(point):
+        return replace(point, degenerate=True) if point.family == "masked" else point
+
+    without = replace(found, points=tuple(map(poor, found.points)))
+    _, best = samplers_at_speed(without, alone=False)
+    assert set(best) == set(FAMILIES) - {"masked"}
+    assert sampler_cell(without, best.get("masked")).text == "–"
+    slow = [replace(point, unsteady_alone=True) for point in found.points]
+    assert samplers_at_speed(replace(found, points=tuple(slow)), alone=True) is None
+    assert samplers_at_speed(replace(found, points=tuple(slow)), alone=False) is not None
 
 
 def test_the_tables_hold_every_point_and_its_errors(value, found):
@@ -97,7 +119,9 @@ def test_a_reason_stands_where_the_frontier_would(tmp_path):
     assert "isodiff frontier writes one" in words(tmp_path)
     write(tmp_path / "frontier.json", {"reason": "no run here has an exact likelihood"})
     said = words(tmp_path)
-    assert said.count("no run here has an exact likelihood") == 2  # verdict and figure
+    assert said.count("no run here has an exact likelihood") == 1
+    reason = FrontierResult(reason="no run here has an exact likelihood")
+    assert frontier_text(reason).endswith("not known: no run here has an exact likelihood.")
 
 
 def words(folder: Path) -> str:

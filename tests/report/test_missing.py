@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 
 from isodiff.errors import InputError
-from isodiff.report.blocks import Figure, Section, Text
+from isodiff.report.blocks import Block, Figure, Section, Text
 from isodiff.report.charts import specification, svg
-from isodiff.report.page import build_report, verdict_text
+from isodiff.report.page import build_report
 from isodiff.report.sections.isoflop import isoflop_section
-from isodiff.report.sections.laws import laws_section
-from isodiff.report.sections.multipliers import multipliers_section
-from isodiff.report.sections.verdict import study_verdict
+from isodiff.report.sections.laws import law_tables
+from isodiff.report.sections.verdict import study_verdict, verdict_section
 from isodiff.report.study_folder import read_study_folder
 from isodiff.report.theme import color, dash, shape
 from tests.report.planted import write, write_study
@@ -28,8 +27,8 @@ def figure(section: Section) -> Figure:
     return found
 
 
-def why_missing(section: Section) -> str:
-    (text,) = section.blocks
+def why_missing(blocks: list[Block]) -> str:
+    (text,) = blocks
     assert isinstance(text, Text) and text.style == "missing"
     return " ".join(text.lines)
 
@@ -70,14 +69,16 @@ def test_runs_without_fits(tmp_path):
     answer = build_report(tmp_path)
     said = words(answer)
     assert [Path(p).name for p in answer.figures] == [
+        "loss.svg",
+        "loss.png",
         "isoflop.svg",
         "isoflop.png",
         "training.svg",
         "training.png",
     ]
     assert "joined by budget; nothing was fitted" in said
-    assert said.count("isodiff fit with --out writes one") == 2
-    assert "No IsoFLOP curve has a minimum that can be trusted" in said
+    assert said.count("isodiff fit with --out writes one") == 1
+    assert "no trusted minimum" in said
 
 
 def test_a_single_run(tmp_path):
@@ -88,7 +89,7 @@ def test_a_single_run(tmp_path):
         record["curve"] = [{"step": 0, "flops": 0.0, "nats_per_token": 5.0}]
         write(tmp_path / "runs" / record["id"] / "record.json", record)
     answer = build_report(tmp_path)
-    assert "one reaches" in answer.verdict and len(answer.figures) == 4
+    assert "one reaches" in answer.verdict and len(answer.figures) == 6
 
 
 def test_fits_that_refused_everything_say_why(tmp_path):
@@ -96,16 +97,16 @@ def test_fits_that_refused_everything_say_why(tmp_path):
     study = read_study_folder(tmp_path)
     refused = "Refused, and dashed: autoregressive at 1.0e11 (fewer than three sizes)."
     assert refused in figure(isoflop_section(study)).caption
-    assert "trusted minima at two budgets or more" in why_missing(laws_section(study))
-    assert "No IsoFLOP curve has a minimum that can be trusted" in verdict_text(study)
+    assert "trusted minima at two budgets or more" in why_missing(law_tables(study))
+    (row,) = verdict_section(study).blocks[2].rows
+    assert (row[3].text, row[3].note) == ("–", "no trusted minimum")
 
 
 def test_fits_that_could_not_be_made_give_their_warning(tmp_path):
     write_study(tmp_path, families={"one": 1.0}, budgets=(1e11,), fits=False)
     write(tmp_path / "fits.json", {"law": "isoflop", "families": {}, "warnings": ["too few"]})
     study = read_study_folder(tmp_path)
-    sections = laws_section(study), multipliers_section(study)
-    assert [why_missing(section) for section in sections] == ["too few", "too few"]
+    assert why_missing(law_tables(study)) == "too few"
 
 
 def test_nulls_stand_for_what_is_not_known(tmp_path):
@@ -115,9 +116,7 @@ def test_nulls_stand_for_what_is_not_known(tmp_path):
         family.update(N_exponent=None, multiplier_vs_autoregressive=None, curves=[], bands={})
     write(tmp_path / "fits.json", fits)
     study = read_study_folder(tmp_path)
-    assert "trusted minima at two budgets or more" in why_missing(laws_section(study))
-    why = why_missing(multipliers_section(study))
-    assert why == "No multiplier is known: the fits hold none."
+    assert "trusted minima at two budgets or more" in why_missing(law_tables(study))
     families = study_verdict(study).families
     assert all(one.multiplier_vs_autoregressive is None for one in families)
 

@@ -56,15 +56,16 @@ def law(folder: Path, name: str) -> dict:
 
 def test_every_part_is_there_in_order(parts: dict[str, Table | Text]) -> None:
     assert list(parts) == [
+        "lines",
+        "Compute multipliers",
         "The parametric law E + A/N^α + B/D^β",
         "What the families have in common",
         "Repeated text",
         "Conventions",
         "At 10 times the largest budget",
-        "lines",
     ]
     assert all(part.rows for part in parts.values() if isinstance(part, Table))
-    assert sum(isinstance(part, Table) for part in parts.values()) == 5
+    assert sum(isinstance(part, Table) for part in parts.values()) == 6
 
 
 def test_constants_are_those_of_the_fit(folder: Path, parts: dict[str, Table | Text]) -> None:
@@ -139,6 +140,7 @@ def test_a_study_without_the_other_laws_says_how_to_have_them(tmp_path: Path) ->
     write_study(tmp_path, families=FAMILIES, budgets=(1e11, 1e12))
     found = read_parts(tmp_path)
     titles = {"The parametric law E + A/N^α + B/D^β", "At 10 times the largest budget"}
+    titles.add("Compute multipliers")
     assert set(found) == titles | {"lines"}
     missing = why(found["The parametric law E + A/N^α + B/D^β"])
     assert "isodiff fit RUNS --law parametric --out" in missing

@@ -3,20 +3,29 @@
 import copy
 import json
 import math
+from html import escape
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from isodiff.record import Mean
+from isodiff.report.format import ratio, spread, with_error
 from isodiff.report.lead import BestSize, RunScatter, lead_of
 from isodiff.report.page import verdict_text
 from isodiff.report.ranking import FamilyRanking
-from isodiff.report.sections.verdict import errors_sentence, multiplier_sentence, study_verdict
+from isodiff.report.sections.verdict import (
+    errors_sentence,
+    multiplier_sentence,
+    study_verdict,
+    verdict_section,
+)
 from isodiff.report.study_folder import read_study_folder
 from isodiff.scaling.fitting.bootstrap import Quantity
 from isodiff.serialization import to_json
-from tests.report.planted import FAMILIES, write, write_study
+from isodiff.units import short
+from tests.report.planted import BYTES_PER_TOKEN, FAMILIES, write, write_study
 
 
 def best_by_hand(records, family, budget):
@@ -100,9 +109,7 @@ def test_the_difference_carries_its_standard_error(whole):
         in found.sentences[0]
     )
     assert f"({pooled:.2g} bits per byte, by runs about their parabolas, 12" in found.sentences[-1]
-    assert (
-        f"{second} is an upper bound, so the true difference may be smaller" in found.sentences[0]
-    )
+    assert f"at most {two[0] - one[0]:.3f}" in found.sentences[0]  # the second is a bound
 
 
 def move(folder, records, family, kind, shift):
@@ -126,8 +133,8 @@ def move(folder, records, family, kind, shift):
     [
         ("exact", 0.04, "autoregressive and masked cannot be told apart"),
         ("exact", 0.09, "autoregressive is best"),
-        ("bound", 0.09, "masked is an upper bound, so the true difference may be smaller"),
-        ("bound", -0.09, "masked is an upper bound, so the true difference can only be larger"),
+        ("bound", 0.09, "at most 0.090 ± 0.015 below masked"),
+        ("bound", -0.09, "at least 0.090 ± 0.015 below autoregressive"),
         ("exact", -0.09, "masked is best"),
     ],
 )
@@ -142,7 +149,7 @@ def test_words_follow_noise_and_bounds(tmp_path, kind, shift, said):
     assert 0.0142 < found.lead.difference.standard_error < 0.0160
     assert found.lead.told_apart == (abs(shift) > 0.06)
     if kind == "exact":
-        assert "upper bound" not in found.sentences[0]
+        assert "at most" not in found.sentences[0] and "at least" not in found.sentences[0]
 
 
 def test_without_anything_that_shows_scatter_nobody_is_best(tmp_path):
@@ -272,11 +279,72 @@ def test_text_is_ascii_and_its_table_is_aligned(whole):
     text = verdict_text(read_study_folder(whole[0]))
     assert text.isascii()
     lines = text.splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith("family"))
-    place = lines[start].index("1.0e12 FLOPs")
-    rows = lines[start + 1 : start + 1 + len(FAMILIES)]
-    assert [row.split()[0] for row in rows] == list(FAMILIES)
-    assert all(row[place : place + 2] in ("= ", "<=") and row[place - 1] == " " for row in rows)
+    starts = [i for i, line in enumerate(lines) if line.startswith("family")]
+    for start, heading in zip(starts, ("bits per byte", "1.0e12 FLOPs"), strict=True):
+        place = lines[start].index(heading)
+        rows = lines[start + 1 : start + 1 + len(FAMILIES)]
+        assert [row.split()[0] for row in rows] == list(FAMILIES)
+        assert all(row[place : place + 2] in ("= ", "<=") for row in rows)
+        assert all(row[place - 1] == " " for row in rows)
+
+
+def test_the_verdict_is_a_sentence_a_picture_a_table_then_prose(whole):
+    found = read_study_folder(whole[0])
+    first, picture, table, prose, budgets = verdict_section(found).blocks
+    sentences = study_verdict(found).sentences
+    assert (first.style, first.lines) == ("lead", [sentences[0]])
+    assert picture.name == "loss" and table.fold == "" and budgets.fold
+    assert tuple(prose.lines) == sentences[1:]
+    page = Path(whole[2].report).read_text()
+    parts = ['class="lead"', '<figure class="figure">', "<table", escape(sentences[1]), "<details>"]
+    places = [page.index(part) for part in parts]
+    assert places == sorted(places)
+    text = verdict_text(found)
+    assert picture.caption not in text and len(sentences[0]) < 200
+
+
+def test_the_table_holds_the_study_s_own_numbers(whole):
+    folder, records, _ = whole
+    fits = json.loads((folder / "fits.json").read_text())["families"]
+    table = verdict_section(read_study_folder(folder)).blocks[2]
+    assert [column.name for column in table.columns[:4]] == [
+        *("family", "bits per byte", "compute", "best size")
+    ]
+    _, scatter, _ = scatter_by_hand(folder, records)
+    for family, row in zip(FAMILIES, table.rows, strict=True):
+        bits, error, _ = best_by_hand(records, family, 1e13)
+        last = max(fits[family]["budgets"], key=lambda minimum: minimum["budget"])
+        price = fits[family]["multiplier_vs_autoregressive"]
+        mark = "=" if family == "autoregressive" else "≤"
+        shown = [cell.text for cell in row]
+        assert shown[0] == family
+        assert shown[1] == f"{mark} {with_error(Mean(bits, math.hypot(error, scatter[family]), 1))}"
+        assert shown[3] == spread(last["N_opt"], (last["N_low"], last["N_high"]))
+        assert row[3].note.startswith(f"{short(last['D_opt'])} tokens")
+        if family == "autoregressive":
+            assert (shown[2], row[2].note) == ("1", "reference")
+        else:
+            assert shown[2] == spread(price["value"], (price["low"], price["high"]), ratio)
+
+
+def test_the_picture_holds_the_best_sizes_and_the_laws_in_bits(whole):
+    folder, records, _ = whole
+    found = read_study_folder(folder)
+    picture = verdict_section(found).blocks[1].wide.to_dict(validate=False)
+    rows = {name: json.loads(text) for name, text in picture["datasets"].items()}
+    band, line, _, marks = (rows[layer["data"]["name"]] for layer in picture["layer"])
+    for family in FAMILIES:
+        for budget in (1e11, 1e12, 1e13):
+            bits, _, run = best_by_hand(records, family, budget)
+            (mark,) = [row for row in marks if row["note"].endswith(f"run {run}")]
+            assert mark["value"] == bits and mark["low"] < bits < mark["high"]
+            assert mark["flops"] == pytest.approx(budget, rel=5e-3)
+        law = found.fit(family).bands.L
+        drawn = [row["value"] for row in line if row["family"] == family]
+        nats = BYTES_PER_TOKEN * math.log(2)
+        assert drawn == pytest.approx([point.value / nats for point in law])
+        lows = [row["low"] for row in band if row["family"] == family]
+        assert lows == pytest.approx([point.low / nats for point in law if point.low])
 
 
 def test_variants_of_a_family_are_kept_apart(tmp_path):
@@ -295,7 +363,7 @@ def test_a_lone_family_is_judged_alone(tmp_path):
     found = study_verdict(read_study_folder(tmp_path))
     assert "no other family has a finished run there" in found.sentences[0]
     assert to_json(found)["lead"]["difference"] is None
-    assert "not known: no autoregressive runs to compare with" in found.sentences[1]
+    assert "not known where no number stands: no autoregressive runs" in found.sentences[1]
 
 
 @pytest.mark.parametrize(("factor", "said"), [(9.0, False), (450.0, True), (None, False)])
@@ -306,7 +374,8 @@ def test_far_extrapolation_is_said(whole, tmp_path, factor, said):
     write(tmp_path / "study.json", json.loads((whole[0] / "study.json").read_text()))
     (tmp_path / "runs").symlink_to(whole[0] / "runs")
     found = study_verdict(read_study_folder(tmp_path))
-    assert ("For masked that law is read more than 10 times below" in found.sentences[1]) == said
+    far = "For masked the law of autoregressive is read more than 10 times below"
+    assert any(far in sentence for sentence in found.sentences) == said
 
 
 def test_what_the_intervals_hold_is_said() -> None:
@@ -331,6 +400,5 @@ def test_families_without_a_price_have_a_reason() -> None:
         for name, price in prices.items()
     ]
     said = multiplier_sentence(rows)
-    assert "20 [10, 40] for masked." in said
-    assert said.endswith(" Not known elsewhere: too few accepted budgets of uniform.")
-    assert "Not known" not in multiplier_sentence(rows[:2])
+    assert said.endswith("where no number stands: too few accepted budgets of uniform.")
+    assert multiplier_sentence(rows[:2]) is None

@@ -48,7 +48,6 @@ class Table:
     Attributes:
         title: a heading of its own, below that of the section.
         caption: how to read it.
-        legend: the same for a terminal, where units and notes are left out; the caption where it is empty.
         style: of a page: `sortable` by the heading pressed, or `terms` with what they mean, without headings.
         anchors: the run of each row, for links into the page.
         fold: on a page, the words behind which the table is folded.
@@ -58,7 +57,6 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     title: str = ""
     caption: str = ""
-    legend: str = ""
     style: Literal["plain", "sortable", "terms"] = "plain"
     anchors: tuple[str, ...] = ()
     fold: str = ""

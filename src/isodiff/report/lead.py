@@ -14,6 +14,9 @@ where the first is below each other by more than Student's quantile at the one-s
 S the sizes of the first, of which the luckiest was taken. Of equal families the first is below any one other
 only if one of its sizes is, so a false "is best" has at most the chance of 4 % (Bonferroni);
 reproductions/coverage counts it.
+
+Families that are not told apart would be after m further seeds of each one's best size, by (1) and (2) with
+K + m for K, if the difference and the scatter stay as they are (`further_seeds`).
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from isodiff.serialization import canonical, to_json
 
 _FALSE_LEAD = 0.04
 """Chance that one of several equal families is called best; 5 % where noise is not quite normal."""
+_MOST_SEEDS = 1000  # that are looked for
 _ENOUGH = 8
 """Degrees of freedom from which replicated runs alone say how runs scatter."""
 _Unwritten = Field(exclude=True)
@@ -95,6 +99,8 @@ class Lead:
 
     Attributes:
         told_apart: whether the first is below every other by more than noise explains: Eq. (2).
+        tied: those that it is not told apart from.
+        further_seeds: of the best sizes of all these, after which it would be; None if never.
         scatter: between runs; None where nothing shows it, and then nobody is told apart.
     """
 
@@ -103,6 +109,8 @@ class Lead:
     second: str | None = None
     difference: Difference | None = None
     told_apart: bool = False
+    tied: tuple[str, ...] = ()
+    further_seeds: int | None = None
     scatter: RunScatter | None = None
     best: Annotated[BestSize, _Unwritten]
     next_best: Annotated[BestSize | None, _Unwritten] = None
@@ -144,12 +152,16 @@ def lead_of(
     if scatter is not None:
         level = _FALSE_LEAD / (len(families) * best.num_sizes)
         quantile = _quantile(level, scatter.degrees_of_freedom)
+    pairs = zip(others, gaps, strict=True)
+    tied = dict(pair for pair, gap in pairs if not gap.value > quantile * gap.standard_error)
     return Lead(
         budget=budget,
         first=first,
         second=others[0][0],
         difference=gaps[0],
-        told_apart=all(gap.value > quantile * gap.standard_error for gap in gaps),
+        told_apart=not tied,
+        tied=tuple(tied),
+        further_seeds=_further_seeds(best, tuple(tied.values()), quantile),
         scatter=scatter,
         best=best,
         next_best=others[0][1],
@@ -163,9 +175,19 @@ def _quantile(level: float, freedom: int) -> float:
     return float(student.isf(level, freedom))
 
 
-def _difference(best: BestSize, other: BestSize) -> Difference:
-    """Eq. (1)."""
-    between = [(one.scatter or 0.0) ** 2 / len(one.runs) for one in (best, other)]
+def _further_seeds(best: BestSize, tied: Sequence[BestSize], quantile: float) -> int | None:
+    """The fewest after which the best is told apart from all that it is tied with."""
+
+    def decided(further: int) -> bool:
+        gaps = [_difference(best, other, further) for other in tied]
+        return all(gap.value > quantile * gap.standard_error for gap in gaps)
+
+    return next(filter(decided, range(1, _MOST_SEEDS + 1)), None) if tied else None
+
+
+def _difference(best: BestSize, other: BestSize, further: int = 0) -> Difference:
+    """Eq. (1), after so many further seeds of both."""
+    between = [(one.scatter or 0.0) ** 2 / (len(one.runs) + further) for one in (best, other)]
     if best.deviations and best.text == other.text:
         evaluation = _error_of(np.subtract(best.deviations, other.deviations))
     else:

@@ -17,8 +17,6 @@ from isodiff.report.charts import inline, specification, svg, write_drawing
 from isodiff.report.sections.benchmarks import benchmarks_section
 from isodiff.report.sections.frontier import frontier_section
 from isodiff.report.sections.isoflop import isoflop_section
-from isodiff.report.sections.laws import laws_section
-from isodiff.report.sections.multipliers import multipliers_section
 from isodiff.report.sections.protocol import protocol_section, versions_section
 from isodiff.report.sections.runs import runs_section
 from isodiff.report.sections.samples import samples_section
@@ -32,8 +30,6 @@ from isodiff.report.theme import PALETTE, document
 SECTIONS: list[Callable[[StudyFolder], Section | None]] = [
     verdict_section,
     isoflop_section,
-    laws_section,
-    multipliers_section,
     scaling_section,
     frontier_section,
     training_section,
@@ -114,7 +110,8 @@ def report_sections(study: StudyFolder) -> list[Section]:
 
 def verdict_text(study: StudyFolder) -> str:
     """The verdict of a study for a terminal."""
-    return terminal(study.study.name, *verdict_section(study).blocks)
+    blocks = verdict_section(study).blocks
+    return terminal(study.study.name, *(one for one in blocks if not isinstance(one, Figure)))
 
 
 def _article(study: StudyFolder, key: str, place: Path, written: list[Path]) -> _Article:

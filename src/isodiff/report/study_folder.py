@@ -39,7 +39,7 @@ class StudyRun:
         return on_plateau(self.record)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StudyFolder:
     """Everything a report says, as read.
 

@@ -33,9 +33,7 @@ def _part(part: Section | Block | str) -> str:
         case Section(title, blocks):
             return _titled(title, "\n".join(filter(None, map(_part, blocks))))
         case Table():
-            under = part.legend or part.caption
-            rows = _columns(part)
-            return _titled(part.title, f"{rows}\n{under}" if under else rows)
+            return _titled(part.title, f"{_columns(part)}\n{part.caption}".rstrip())
         case Figure(caption=caption):
             return caption
         case Text(lines, style, title, caption):

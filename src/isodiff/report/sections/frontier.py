@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from isodiff.record import Mean
 from isodiff.report.blocks import MISSING, Cell, Column, Figure, Section, Table, missing
-from isodiff.report.format import listed, scientific, with_error, with_interval
+from isodiff.report.format import scientific, with_error, with_interval
 from isodiff.report.frontier_chart import MEASURES, frontier_caption, frontier_chart
 from isodiff.report.study_folder import StudyFolder
 from isodiff.report.text import terminal
@@ -55,10 +57,11 @@ def _section(found: FrontierResult, families: Sequence[str]) -> Section:
 
 
 def frontier_text(found: FrontierResult) -> str:
-    """The same for a terminal: the verdict, who won, every point, areas, protocol."""
+    """The same for a terminal: who won, every point, areas, protocol."""
+    if not found.points:
+        return f"The frontier is not known: {found.reason or 'no sampler was measured'}."
     areas = "; ".join(f"{name} {with_interval(area)}" for name, area in found.areas.items())
     return terminal(
-        frontier_sentence(found),
         wins_table(found),
         points_table(found),
         f"Dominated area, nats x ln(tokens/s): {areas}",
@@ -66,25 +69,39 @@ def frontier_text(found: FrontierResult) -> str:
     )
 
 
-def frontier_sentence(found: FrontierResult) -> str:
-    """The verdict: who wins which throughputs, in batches and alone."""
-    if not found.verdict:
-        return f"The frontier is not known: {found.reason or 'no sampler was measured'}."
-    return " ".join(
-        f"{start} {listed([_win_words(win) for win in wins])}."
-        for start, wins in (
-            ("Best text at each required throughput, in batches:", found.verdict),
-            ("One text at a time:", found.verdict_alone),
-        )
-        if wins
+def samplers_at_speed(
+    found: FrontierResult, *, alone: bool
+) -> tuple[float, dict[str, SamplerPoint]] | None:
+    """The best sampler of each family at the highest speed that all reach, rounded down to 1, 2 or 5 x 10^n.
+
+    In tokens per second, in batches or `alone`, one text at a time. None where nothing can win.
+    """
+    own: dict[str, list[SamplerPoint]] = {}
+    for point in found.points:
+        if not (point.degenerate or (point.unsteady_alone if alone else point.unsteady)):
+            own.setdefault(point.family, []).append(point)
+    if not own:
+        return None
+    reach = min(
+        max(p.length / p.latency_seconds if alone else p.tokens_per_second for p in points)
+        for points in own.values()
     )
+    power = 10.0 ** math.floor(math.log10(reach))
+    speed = power * max(step for step in (1, 2, 5) if step * power <= reach)
+    return speed, {
+        family: replace(found, points=tuple(points)).recommend(speed, alone=alone)
+        for family, points in own.items()
+    }
 
 
-def _win_words(win: ThroughputRange) -> str:
-    where = f"up to {short(win.tokens_per_second_to)} tokens/s"
-    steps = _step_words(win)
-    who = f"{win.family}, {win.sampler}" + (f" ({steps} steps)" if steps else "")
-    return f"{where} {who} [{win.confidence:.0%} sure]"
+def sampler_cell(found: FrontierResult, point: SamplerPoint | None) -> Cell:
+    """A sampler with its steps and its loss."""
+    if point is None:
+        return Cell("–", note="none that counts")
+    steps = "" if point.steps is None else f", {point.steps} steps"
+    measure = MEASURES[found.measure].removeprefix("generative ")
+    note = f"{measure} {with_error(_mean(point, found.measure))}"
+    return Cell(f"{point.sampler}{steps}", note=note)
 
 
 def _step_words(win: ThroughputRange) -> str:

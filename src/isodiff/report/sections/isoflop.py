@@ -85,7 +85,7 @@ def _loss_points(study: StudyFolder, family: str) -> Rows:
         validation, size = run.record.validation, study.parameters(run)
         if run.family != family or validation is None or not size:
             continue
-        nats = validation.nats_per_token
+        nats, plateau = validation.nats_per_token, ", on the unigram plateau" * run.on_plateau
         rows.append(
             {
                 "parameters": size,
@@ -95,9 +95,7 @@ def _loss_points(study: StudyFolder, family: str) -> Rows:
                 "on_plateau": run.on_plateau,
                 "budget": run.budget,
                 "note": f"{family}, {scientific(run.budget)} FLOPs, {short(size)} parameters: "
-                f"{with_error(nats)} nats per token, run {run.record.id}"
-                + ", on the unigram plateau"
-                * run.on_plateau,
+                f"{with_error(nats)} nats per token, run {run.record.id}{plateau}",
             }
         )
     return rows
@@ -162,8 +160,7 @@ def _runs_with_errors(points: Rows, place: int, x: Any, y: Any) -> list[Chart]:
         mark = alt.Chart(charts.data(rows)).mark_point(
             color=color(place), filled=not hollow, opacity=1, size=38, shape=shape(place)
         )
-        marked = mark.encode(x=alt.X(**x), y=alt.Y(**y), description="note:N")
-        drawn += [marked] if rows else []
+        drawn += [mark.encode(x=alt.X(**x), y=alt.Y(**y), description="note:N")] if rows else []
     return drawn
 
 

@@ -1,19 +1,22 @@
-"""Scaling laws: L*(C) and N*(C) through the minima of the IsoFLOP curves, checked at the largest budget."""
+"""The IsoFLOP laws: a figure of L*(C), exponents, what the smaller budgets predict, multipliers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import mean
 from typing import Any
 
 import altair as alt
 
 from isodiff.report import charts
-from isodiff.report.blocks import Cell, Column, Figure, Section, Table, missing
+from isodiff.report.blocks import Block, Cell, Column, Table, Text
 from isodiff.report.charts import Chart, Rows
-from isodiff.report.format import scientific, spread, with_interval
+from isodiff.report.format import MARKS, ratio, scientific, spread, with_error, with_interval
+from isodiff.report.lead import BestSize
+from isodiff.report.ranking import FamilyRanking
 from isodiff.report.study_folder import StudyFolder
-from isodiff.scaling.fitting.bootstrap import LEVEL
-from isodiff.scaling.laws.isoflop_result import IsoflopFamily, Minimum
+from isodiff.scaling.laws.isoflop_result import BandPoint, IsoflopFamily
+from isodiff.scaling.laws.law import REFERENCE
 from isodiff.units import short
 
 _CAPTION = (
@@ -21,19 +24,21 @@ _CAPTION = (
     "of the parabola does to N* on these sizes, by the surface that fits the runs; it is in no "
     "interval."
 )
+_MULTIPLIERS = (
+    f"How many times the training compute of {REFERENCE} a family needs for the same loss: the {REFERENCE} "
+    "law read at the loss of the family's law at each budget; below it, how many times below its smallest "
+    "budget that law is read: the farther, the more its form decides. As a check, that law at the lowest "
+    "loss of the family's parabola alone, with no other budget in it."
+)
 
 
-def laws_section(study: StudyFolder) -> Section:
-    """The laws with their intervals, and how well the smaller budgets predict the largest."""
-    title, anchor = "Scaling laws", "laws"
-    wide, narrow = (_chart(study, narrow) for narrow in (False, True))
-    if wide is None:
-        return missing(title, anchor, why_no_laws(study))
-    figure, table = Figure(anchor, wide, narrow, _figure_caption(study)), _table(study)
-    return Section(title, [figure, table] if table else [figure], anchor)
+def law_tables(study: StudyFolder) -> list[Block]:
+    """The laws with their intervals, how well the smaller budgets predict the largest, multipliers."""
+    tables = [table for table in (_table(study), _multipliers(study)) if table]
+    return [*tables] or [Text([_why_none(study)], "missing")]
 
 
-def why_no_laws(study: StudyFolder) -> str:
+def _why_none(study: StudyFolder) -> str:
     """Why there are no laws."""
     if study.fits is None:
         return "The folder holds no fits.json; isodiff fit with --out writes one."
@@ -42,77 +47,53 @@ def why_no_laws(study: StudyFolder) -> str:
     return "A power law needs trusted minima at two budgets or more; no family has them."
 
 
-def _figure_caption(study: StudyFolder) -> str:
-    counted = study.fits.flops if study.fits else "budget"
-    return (
-        "Power laws through the minima of the IsoFLOP curves, drawn half a decade beyond the "
-        f"budgets either way. Bands and bars are {LEVEL:.0%} bootstrap intervals, cut where they leave "
-        f"a panel. FLOPs convention: {counted}."
-    )
+def loss_chart(study: StudyFolder, families: Sequence[FamilyRanking], narrow: bool) -> Chart:
+    """Loss against compute: the best size of each family at each budget, and L*(C) with its band.
 
-
-def _chart(study: StudyFolder, narrow: bool) -> Chart | None:
-    """L*(C) and N*(C): power laws through the minima."""
-    shown = [family for family in study.families if study.fit(family).bands.L]
-    if not shown:
-        return None
-    counted = study.parameters_convention.replace("_", "-")
-    loss = _panel(study, shown, "L", "L*, nats per token", "Loss at the best size", narrow)
-    size = _panel(study, shown, "N", f"N*, {counted} parameters", "Best size", narrow)
-    return charts.panels([loss, size], 1 if narrow else 2)
-
-
-def _panel(
-    study: StudyFolder, shown: Sequence[str], symbol: str, axis: str, title: str, narrow: bool
-) -> Chart:
-    """One law against training compute, all families in one panel."""
-    bands: Rows = [
-        {"family": family, **vars(point)}
-        for family in shown
-        for point in getattr(study.fit(family).bands, symbol)
+    In bits per byte; compute in the convention of the laws. Where a family has no law its points are joined.
+    """
+    laws: Rows = []
+    points: Rows = []
+    for one in families:
+        fit = study.fit(one.family)
+        spent = {curve.budget: curve.flops for curve in fit.curves}
+        own = [_point(one.family, best, spent.get(best.budget, best.budget)) for best in one.best]
+        bits = [best.bits / best.nats_per_token.value for best in one.best]
+        laws += [_in_bits(one.family, band, mean(bits)) for band in fit.bands.L if bits] or [
+            {**row, "low": None, "high": None} for row in own
+        ]
+        points += own
+    compute = charts.around_log([row["flops"] for row in laws], 0.01, 0.01)
+    losses = [row["value"] for row in laws] + [
+        row[end] for row in points for end in ("low", "high")
     ]
-    points: Rows = [
-        _point(family, minimum, symbol) for family in shown for minimum in study.fit(family).budgets
-    ]
-    ends = [row["value"] for row in bands]
-    ends += [row[end] for row in points for end in ("value", "low", "high") if row[end]]
-    compute = charts.around_log([row["flops"] for row in bands + points], 0.01, 0.01)
-    x = alt.X(**charts.logarithmic("flops", "training compute C, FLOPs", compute, scientific))
-    vertical = charts.logarithmic("value", axis, charts.around_log(ends, 0.15, 0.15), short)
+    x = alt.X(**charts.logarithmic("flops", "training FLOPs", compute, scientific))
+    vertical = charts.logarithmic("value", "loss, bits per byte", charts.around_log(losses), short)
     y, low = alt.Y(**vertical), alt.Y(**{**vertical, "shorthand": "low:Q"})
+    shown = [one.family for one in families if one.best]
     ink, lines, forms = charts.family_channels(study.families, shown, narrow)
-    area, minima = (
-        alt.Chart(charts.data([r for r in bands if r["low"]])),
-        alt.Chart(charts.data(points)),
-    )
+    every, found = (alt.Chart(charts.data(rows)).encode(x=x, color=ink) for rows in (laws, points))
+    bands = alt.Chart(charts.data([row for row in laws if row["low"]])).encode(x=x, color=ink)
     return alt.layer(
-        area.mark_area(opacity=0.13, clip=True, aria=False).encode(
-            x=x, y=low, y2="high:Q", color=ink
+        bands.mark_area(opacity=0.13, clip=True, aria=False).encode(y=low, y2="high:Q"),
+        every.mark_line(strokeWidth=1.75, aria=False).encode(y=y, strokeDash=lines),
+        found.mark_rule(aria=False).encode(y=low, y2="high:Q"),
+        found.mark_point(filled=True, opacity=1, size=50).encode(
+            y=y, shape=forms, description="note:N"
         ),
-        alt.Chart(charts.data(bands))
-        .mark_line(strokeWidth=1.75, aria=False)
-        .encode(x=x, y=y, color=ink, strokeDash=lines),
-        alt.Chart(charts.data([row for row in points if row["low"]]))
-        .mark_rule(aria=False)
-        .encode(x=x, y=low, y2="high:Q", color=ink),
-        minima.mark_point(filled=True, opacity=1, size=50).encode(
-            x=x, y=y, color=ink, shape=forms, description="note:N"
-        ),
-    ).properties(
-        width=charts.layout(2, narrow, all_named=True)[1], height=290, title=charts.heading(title)
-    )
+    ).properties(width=(charts.NARROW if narrow else charts.WIDE) - 70, height=300)
 
 
-def _point(family: str, minimum: Minimum, symbol: str) -> dict[str, Any]:
-    if symbol == "L":
-        value, ends = minimum.L_opt, (minimum.L_low, minimum.L_high)
-        shown = f"L* {value:.4f} nats per token"
-    else:
-        value, ends = minimum.N_opt, (minimum.N_low, minimum.N_high)
-        shown = f"N* {spread(value, ends)} parameters"
-    note = f"{family} at {scientific(minimum.compute)} FLOPs: {shown}"
-    where = {"family": family, "flops": minimum.flops, "note": note}
-    return {**where, "value": value, "low": ends[0], "high": ends[1]}
+def _point(family: str, best: BestSize, flops: float) -> dict[str, Any]:
+    error, where = best.bits_per_byte.standard_error, f"{scientific(best.budget)} FLOPs"
+    said = f"{MARKS[best.kind]} {with_error(best.bits_per_byte)} bits per byte, run {best.runs[0]}"
+    at = {"family": family, "flops": flops, "note": f"{family} at {where}: {said}"}
+    return {**at, "value": best.bits, "low": best.bits - error, "high": best.bits + error}
+
+
+def _in_bits(family: str, band: BandPoint, bits: float) -> dict[str, Any]:
+    ends = {name: end and bits * end for name, end in (("low", band.low), ("high", band.high))}
+    return {"family": family, "flops": band.flops, "value": bits * band.value, **ends}
 
 
 def _table(study: StudyFolder) -> Table | None:
@@ -157,3 +138,26 @@ def _bias(fit: IsoflopFamily) -> str:
         return "–"
     low, high = f"{min(known):+.0%}", f"{max(known):+.0%}"
     return low if low == high else f"{low} to {high}"
+
+
+def _multipliers(study: StudyFolder) -> Table | None:
+    """The multiplier of every family at each of its budgets; None where no family has two."""
+    found = {family: study.fit(family).multipliers for family in study.families}
+    shown = [family for family, rows in found.items() if len(rows) > 1]
+    budgets = sorted({row.budget for family in shown for row in found[family]})
+    if not shown:
+        return None
+
+    def cell(family: str, budget: float) -> Cell:
+        row = next((row for row in found[family] if row.budget == budget), None)
+        below = (row and row.extrapolation) or 0.0
+        check = row and row.by_parabola and f"by its parabola {with_interval(row.by_parabola)}"
+        notes = (f"{ratio(below)} below" if below > 1 else "", check)
+        return Cell(with_interval(row), note="; ".join(filter(None, notes)))
+
+    columns = (Column("FLOPs", numeric=False), *map(Column, shown))
+    rows = tuple(
+        (Cell(scientific(budget)), *(cell(family, budget) for family in shown))
+        for budget in budgets
+    )
+    return Table(columns, rows, title="Compute multipliers", caption=_MULTIPLIERS)

@@ -47,9 +47,8 @@ def _entries(study: StudyFolder) -> _Entries:
         (
             "±",
             "One standard error of the evaluation: the spread over validation windows, noise draws "
-            "averaged first. It leaves out the noise between seeds and data orders, and the choice "
-            "of the best of several runs favors low numbers. All runs meet the same windows; the "
-            "error of a difference takes them as independent, which is cautious.",
+            "averaged first; in the verdict also the scatter between runs. The choice of the best of "
+            "several sizes favors low numbers. All runs meet the same windows.",
         ),
         (
             "Units",
@@ -70,18 +69,12 @@ def _fit_entries(study: StudyFolder) -> _Entries:
     entries = [("Fits", fits.protocol)] if fits.protocol else []
     meaning = _CONVENTIONS.get(fits.flops)
     counted = f"C: {fits.flops}" + (f" ({meaning})" if meaning else "")
-    entries.append(
-        ("Conventions of the fits", f"{counted}. N: {fits.parameters_convention} parameters.")
-    )
+    counted += f". N: {fits.parameters_convention} parameters."
+    entries.append(("Conventions of the fits", counted))
     if fits.bootstrap:
         seed = "" if fits.seed is None else f", seed {fits.seed}"
-        entries.append(
-            (
-                "[low, high]",
-                f"{LEVEL:.0%} intervals of {fits.bootstrap} bootstrap replicates{seed}. What they "
-                "hold is said under Fits and in the warnings.",
-            )
-        )
+        text = f"{LEVEL:.0%} intervals of {fits.bootstrap} bootstrap replicates{seed}. What they hold is "
+        entries.append(("[low, high]", f"{text}said under Fits and in the warnings."))
     return entries
 
 
@@ -151,12 +144,10 @@ def versions_section(study: StudyFolder) -> Section:
             entries.setdefault(key.replace("_", " "), []).extend([] if value is None else [value])
     entries["device"] = [run.record.device for run in study.runs if run.record.device]
     rows = [(key, _distinct(values)) for key, values in entries.items() if values]
-    if study.study.wall_seconds is not None:
-        rows.append(("wall time of the study", clock(study.study.wall_seconds)))
-    if study.study.minutes is not None:
-        rows.append(("time asked for", f"{study.study.minutes:g} minutes"))
-    if study.study.id:
-        rows.append(("study id", study.study.id))
+    took, asked = study.study.wall_seconds, study.study.minutes
+    rows += [("wall time of the study", clock(took))] if took is not None else []
+    rows += [("time asked for", f"{asked:g} minutes")] if asked is not None else []
+    rows += [("study id", study.study.id)] if study.study.id else []
     rows = rows or [("unknown", "No file of the study names them.")]
     return Section("Versions and machine", [Table.of_terms(rows)], "versions")
 

@@ -29,13 +29,8 @@ def runs_section(study: StudyFolder) -> Section:
     """The runs by family, budget and size."""
     if not study.runs:
         return missing("Runs", "runs", "The study has no runs yet.")
-    table = Table(
-        _COLUMNS,
-        tuple(map(_row, study.runs)),
-        caption=_CAPTION,
-        style="sortable",
-        anchors=tuple(run.record.id for run in study.runs),
-    )
+    rows, anchors = tuple(map(_row, study.runs)), tuple(run.record.id for run in study.runs)
+    table = Table(_COLUMNS, rows, caption=_CAPTION, style="sortable", anchors=anchors)
     return Section("Runs", [table], "runs")
 
 

@@ -1,4 +1,4 @@
-"""What a study's laws say besides the IsoFLOP figure: other laws, conventions, ten times the budget."""
+"""Scaling laws: IsoFLOP, every other one that was fitted, conventions, ten times the budget."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from isodiff.report.blocks import Block, Cell, Column, Section, Table, Text
 from isodiff.report.format import decay, ratio, spread, with_interval
 from isodiff.report.sections.extrapolation import extrapolation
+from isodiff.report.sections.laws import law_tables
 from isodiff.report.study_folder import StudyFolder
 from isodiff.scaling.fitting.bootstrap import LEVEL
 from isodiff.scaling.fitting.holdout import RunsHeldOut
@@ -27,7 +28,7 @@ def scaling_section(study: StudyFolder) -> Section:
     """Every law that was fitted, and the plan."""
     laws = study.laws.values()
     parametric = next((law for law in laws if isinstance(law, ParametricResult)), None)
-    blocks = [_constants(study, parametric)]
+    blocks = [*law_tables(study), _constants(study, parametric)]
     if parametric is not None and parametric.comparison:
         blocks.append(_comparison(parametric.comparison))
     for law in laws:
@@ -40,7 +41,7 @@ def scaling_section(study: StudyFolder) -> Section:
     blocks += [
         _conventions(law.conventions, _ordered(study, law)) for law in laws if law.conventions
     ]
-    return Section("Scaling", [*blocks, *extrapolation(study)], "scaling")
+    return Section("Scaling laws", [*blocks, *extrapolation(study)], "laws")
 
 
 def _ordered(study: StudyFolder, law: LawResult) -> list[str]:

@@ -4,30 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
-from isodiff.record import Kind
-from isodiff.report.blocks import Block, Cell, Column, Section, Table, Text
+from isodiff.report.blocks import Block, Cell, Column, Figure, Section, Table, Text
 from isodiff.report.format import MARKS, listed, scientific, spread, with_error, with_interval
 from isodiff.report.lead import Lead, RunScatter, lead_of, run_scatter
 from isodiff.report.ranking import FAR, FamilyRanking, family_ranking, run_counts
-from isodiff.report.sections.frontier import frontier_sentence
+from isodiff.report.sections.frontier import sampler_cell, samplers_at_speed
+from isodiff.report.sections.laws import loss_chart
+from isodiff.report.sections.undecided import undecided_sentence
 from isodiff.report.study_folder import StudyFolder
 from isodiff.scaling.fitting.bootstrap import LEVEL
 from isodiff.scaling.laws.law import REFERENCE
 from isodiff.units import short
 
-_CAPTION = (
-    "Budgets are training FLOPs (convention: exact). Bits per byte of the best size at each, ± one "
-    "standard error, with its non-embedding parameters, a mean over seeds; = exact, ≤ upper bound; "
-    "marked where it is best beyond noise. N* and D* "
-    "at the largest budget with a trusted minimum. Compute: times that of the reference family. "
-    f"[low, high] are {LEVEL:.0%} intervals."
+_PICTURE = (
+    "The best size of each family at each budget, a mean over seeds, ± one standard error. Lines: the laws "
+    f"of the best loss, half a decade beyond the budgets, with {LEVEL:.0%} bands; joins without a law."
 )
 _LEGEND = (
-    "\nbits per byte: the best size at each budget, mean over seeds, ± one standard error (= exact, "
-    "≤ upper bound)\nN*: {convention} parameters, D*: tokens, at the largest budget with a trusted "
-    "minimum\ncompute: for equal loss, as a multiple of the reference family's"
+    "Bits per byte of the best size, a mean over seeds, ± one standard error; = exact, ≤ upper bound; bold "
+    f"where it is best beyond noise. Compute: what a family spends over what {REFERENCE} needs for the same "
+    "loss. Best size: at the largest budget with a trusted minimum. "
+    f"[low, high] are {LEVEL:.0%} intervals."
 )
+_SPEEDS = " Samplers: the best of those at least so fast; perplexity is the reference model's."
+_LIMITS = {  # what a bound does to the difference of two families
+    ("exact", "exact"): ("", ""),
+    ("exact", "bound"): ("at most ", ""),
+    ("bound", "exact"): ("at least ", ""),
+    ("bound", "bound"): ("", " (upper bounds both: true losses may be in another order)"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +42,10 @@ class Verdict:
     """What a study found.
 
     Attributes:
-        study: its name.
         budgets: FLOPs at which any run finished, ascending.
         families: in the order of the study.
         lead: who is ahead at the largest budget; None where no run finished.
-        sentences: the verdict in words.
+        sentences: the verdict in words, the most important one first.
         num_runs: how many runs are done, diverged, failed, missing.
     """
 
@@ -51,6 +57,7 @@ class Verdict:
     num_runs: dict[str, int]
 
 
+@lru_cache(maxsize=8)  # what is undecided takes seconds
 def study_verdict(study: StudyFolder) -> Verdict:
     """What a study found, by the bits per byte of its finished runs and by its fits."""
     budgets = tuple(sorted({run.budget for run in study.finished}))
@@ -60,9 +67,8 @@ def study_verdict(study: StudyFolder) -> Verdict:
     ahead = _lead(families, budgets[-1], scatter) if budgets else None
     words = [
         _best_sentence(ahead),
+        undecided_sentence(study, families, budgets[-1], scatter) if ahead else None,
         multiplier_sentence(families) if ahead else None,
-        _optimum_sentence(families, ahead.first, _convention(study)) if ahead else None,
-        frontier_sentence(study.frontier) if study.frontier else None,
         _count_sentence(runs),
         errors_sentence(families, scatter) if ahead else None,
     ]
@@ -83,37 +89,61 @@ def _lead(families: Sequence[FamilyRanking], budget: float, scatter: RunScatter 
 
 
 def verdict_section(study: StudyFolder) -> Section:
-    """The sentences, and families x (bits per byte at each budget, N*, D*, multiplier)."""
+    """One sentence, one picture, one table; then what is undecided, what it rests on, and every budget."""
     found = study_verdict(study)
     first, *others = found.sentences
-    blocks: list[Block] = [Text([first], "lead"), Text(others)]
-    return Section("Verdict", blocks + ([_table(study, found)] if found.budgets else []), "verdict")
-
-
-def _convention(study: StudyFolder) -> str:
-    return study.parameters_convention.replace("_", "-")
+    blocks: list[Block] = [Text([first], "lead")]
+    if found.budgets:
+        wide, narrow = (loss_chart(study, found.families, narrow) for narrow in (False, True))
+        blocks += [Figure("loss", wide, narrow, _PICTURE), _table(study, found)]
+    blocks.append(Text(others))
+    if len(found.budgets) > 1:
+        blocks.append(_by_budget(study, found))
+    return Section("Verdict", blocks, "verdict")
 
 
 def _table(study: StudyFolder, found: Verdict) -> Table:
-    convention, scatter = _convention(study), run_scatter(study)
-    ahead = {budget: _lead(found.families, budget, scatter) for budget in found.budgets}
+    """Of each family the loss, the price, the best size, the best sampler at a speed."""
+    largest, frontier = found.budgets[-1], study.frontier
+    lead = _lead(found.families, largest, run_scatter(study))
+    samplers = {
+        f"{short(there[0])} tokens/s {how}": there[1]
+        for how, alone in (("in batches", False), ("one text alone", True))
+        if frontier and (there := samplers_at_speed(frontier, alone=alone))
+    }
     columns = (
         Column("family", numeric=False),
-        *(Column(f"{scientific(budget)} FLOPs", "bits per byte") for budget in found.budgets),
-        Column("N*", f"{convention} parameters"),
-        Column("D*", "tokens"),
+        Column("bits per byte", f"at {scientific(largest)} FLOPs"),
         Column("compute", "for equal loss, times"),
+        Column("best size", f"{study.parameters_convention.replace('_', '-')} parameters"),
+        *(Column(name, "best sampler", numeric=False) for name in samplers),
     )
     rows = tuple(
         (
             Cell(one.family),
-            *(_score(study, one, ahead[budget]) for budget in found.budgets),
-            *_optimum(one, found.budgets[-1]),
+            _score(study, one, lead),
             _price(one),
+            _optimum(one, largest),
+            *(
+                sampler_cell(frontier, best.get(one.family))
+                for best in samplers.values()
+                if frontier
+            ),
         )
         for one in found.families
     )
-    return Table(columns, rows, caption=_CAPTION, legend=_LEGEND.format(convention=convention))
+    return Table(columns, rows, caption=_LEGEND + _SPEEDS * bool(samplers))
+
+
+def _by_budget(study: StudyFolder, found: Verdict) -> Table:
+    """The loss of every family at every budget."""
+    scatter = run_scatter(study)
+    leads = [_lead(found.families, budget, scatter) for budget in found.budgets]
+    losses = (Column(f"{scientific(budget)} FLOPs", "bits per byte") for budget in found.budgets)
+    rows = tuple(
+        (Cell(one.family), *(_score(study, one, lead) for lead in leads)) for one in found.families
+    )
+    return Table((Column("family", numeric=False), *losses), rows, fold="The loss at every budget")
 
 
 def _score(study: StudyFolder, one: FamilyRanking, ahead: Lead) -> Cell:
@@ -129,105 +159,61 @@ def _score(study: StudyFolder, one: FamilyRanking, ahead: Lead) -> Cell:
         f"mean of {seeds} seeds" if seeds > 1 else "",
     ]
     mark = "best" if ahead.told_apart and one.family == ahead.first else ""
-    note = ", ".join(filter(None, parts))
-    return Cell(f"{MARKS[best.kind]} {with_error(best.bits_per_byte)}", note=note, mark=mark)
+    text = f"{MARKS[best.kind]} {with_error(best.bits_per_byte)}"
+    return Cell(text, note=", ".join(filter(None, parts)), mark=mark)
 
 
-def _optimum(one: FamilyRanking, largest: float) -> tuple[Cell, Cell]:
+def _optimum(one: FamilyRanking, largest: float) -> Cell:
     best = one.optimum
     if best is None:
-        return Cell("–"), Cell("–")
-    where = f"at {scientific(best.compute)}" if best.compute != largest else ""
-    size = Cell(spread(best.N_opt, (best.N_low, best.N_high)), note=where)
-    return size, Cell(short(best.D_opt) if best.D_opt else "–")
+        return Cell("–", note="no trusted minimum")
+    parts = [f"{short(best.D_opt)} tokens"] if best.D_opt else []
+    parts += [f"at {scientific(best.compute)} FLOPs"] if best.compute != largest else []
+    return Cell(spread(best.N_opt, (best.N_low, best.N_high)), note=", ".join(parts))
 
 
 def _price(one: FamilyRanking) -> Cell:
     if one.family == REFERENCE:
         return Cell("1", note="reference")
-    note = "extrapolated" if one.extrapolated else ""
-    return Cell(with_interval(one.multiplier_vs_autoregressive), note=note)
+    price = with_interval(one.multiplier_vs_autoregressive)
+    return Cell(price, note="extrapolated" * one.extrapolated)
 
 
 def _best_sentence(lead: Lead | None) -> str:
-    """The best family at the largest budget, and by how much."""
+    """The best family at the largest budget, and by how much; what bounds leave of that."""
     if lead is None:
         return "No run has finished, so there is nothing to compare yet."
     best, first = lead.best, lead.first
-    kind = "exact" if best.kind == "exact" else "an upper bound"
-    score = f"{with_error(best.bits_per_byte)} bits per byte ({kind})"
-    where = f"At {scientific(lead.budget)} training FLOPs, the largest budget,"
+    score = f"{with_error(best.bits_per_byte)} bits per byte"
+    where = f"At {scientific(lead.budget)} training FLOPs"
     if lead.second is None or lead.next_best is None or lead.difference is None:
         return f"{where} {first} reaches {score}; no other family has a finished run there."
-    gap = with_error(lead.difference)
-    note = _caveat(first, best.kind, lead.second, lead.next_best.kind)
+    limit, note = _LIMITS[best.kind, lead.next_best.kind]
+    gap = f"{limit}{with_error(lead.difference)}"
     if lead.told_apart:
-        return f"{where} {first} is best: {score}, {gap} below {lead.second}, the next.{note}"
+        return f"{where} {first} is best: {score}, {gap} below {lead.second}, the next{note}."
     why = "" if lead.scatter else ", as nothing shows how runs scatter: train more seeds or sizes"
     return (
-        f"{where} {first} and {lead.second} cannot be told apart{why}: {first} reaches {score}, "
-        f"{lead.second} is {gap} above it.{note}"
+        f"{where} {first} and {listed(lead.tied)} cannot be told apart{why}: {first} reaches {score}, "
+        f"{lead.second} is {gap} above it{note}."
     )
 
 
-def _caveat(first: str, best: Kind, second: str, other: Kind) -> str:
-    """What a bound does to the difference of two families."""
-    match best, other:
-        case "exact", "exact":
-            return ""
-        case "exact", "bound":
-            return (
-                f" The number of {second} is an upper bound, so the true difference may be smaller."
-            )
-        case "bound", "exact":
-            return f" The number of {first} is an upper bound, so the true difference can only be larger."
-    return " Both numbers are upper bounds; the true losses may lie closer, or in another order."
-
-
-def multiplier_sentence(families: Sequence[FamilyRanking]) -> str:
-    """What each family pays for equal loss."""
-    prices = {one.family: price for one in families if (price := one.multiplier_vs_autoregressive)}
-    known = [
-        f"{with_interval(price)} for {family}"
-        for family, price in prices.items()
-        if family != REFERENCE and price.value is not None
-    ]
-    reasons = {price.reason for price in prices.values() if price.value is None and price.reason}
-    why = "; ".join(sorted(reasons))
-    if not known:
-        return f"What each family would pay for equal loss is not known{why and f': {why}'}."
-    text = (
-        f"Compute for equal loss, as a multiple of {REFERENCE} by its law, at the largest budget: "
-        f"{listed(known)}."
-    )
-    if far := [one.family for one in families if one.extrapolated]:
-        text += (
-            f" For {listed(far)} that law is read more than {FAR:g} times below its smallest "
-            "budget: take the order of magnitude only."
-        )
-    return text + (why and f" Not known elsewhere: {why}.")
-
-
-def _optimum_sentence(families: Sequence[FamilyRanking], first: str, convention: str) -> str:
-    """Best size and tokens at the largest budget with trusted minima, for the `first` if known."""
-    found = {one.family: one.optimum for one in families if one.optimum}
-    if not found:
-        return "No IsoFLOP curve has a minimum that can be trusted, so the best size is not known."
-    largest = max(best.compute for best in found.values())
-    there = {name: best for name, best in found.items() if best.compute == largest}
-    name = first if first in there else next(iter(there))
-    best = there.pop(name)
-    tokens = f" on {short(best.D_opt)} tokens" if best.D_opt else ""
-    text = (
-        f"At {scientific(largest)} FLOPs the best size of {name} is {short(best.N_opt)} "
-        f"{convention} parameters{tokens}"
-    )
-    others = sorted(other.N_opt for other in there.values())
-    if not others:
-        return f"{text}."
-    ends = [short(others[0]), short(others[-1])]
-    sizes = ends[0] if len(others) == 1 else f"{ends[0]} to {ends[1]}"
-    return f"{text}; that of {listed(list(there))} is {sizes}."
+def multiplier_sentence(families: Sequence[FamilyRanking]) -> str | None:
+    """Which multipliers are not known, or rest on a law far outside its budgets."""
+    prices = [one.multiplier_vs_autoregressive for one in families]
+    reasons = {one.reason for one in prices if one and one.value is None and one.reason}
+    far = [one.family for one in families if one.extrapolated]
+    said = []
+    if far:
+        below = f"is read more than {FAR:g} times below its smallest budget"
+        said = [
+            f"For {listed(far)} the law of {REFERENCE} {below}: trust only compute's magnitude."
+        ]
+    if reasons or not any(one and one.value is not None for one in prices):
+        why = f": {'; '.join(sorted(reasons))}" if reasons else ""
+        said.append(f"Compute for equal loss is not known where no number stands{why}.")
+    return " ".join(said) or None
 
 
 def _count_sentence(runs: dict[str, int]) -> str:
@@ -255,9 +241,7 @@ def errors_sentence(families: Sequence[FamilyRanking], scatter: RunScatter | Non
             f"({scatter.bits:.2g} bits per byte, by {shown[scatter.source]}, "
             f"{scatter.degrees_of_freedom} degrees of freedom)"
         )
-    if all(one.scatter_known for one in families):
-        return f"{words}."
-    return (
-        f"{words}. With three sizes a budget [low, high] hold the evaluation alone, and the noise "
-        "between runs may well move them by more."
-    )
+    if not all(one.scatter_known for one in families):
+        words += ". With three sizes a budget [low, high] hold the evaluation alone, and the noise "
+        words += "between runs may well move them by more"
+    return f"{words}."
