@@ -149,6 +149,7 @@ BAD = [
 def test_bad_input_is_one_line(which, lines, words, message, tmp_path, request, capsys):
     folder = request.getfixturevalue(which)
     what = "validation" if lines is None else str(texts(tmp_path, *lines))
+    capsys.readouterr()  # of the run's training, where this test is the first to need it
     assert main(["classify", str(folder), what, *words]) == 2
     said = capsys.readouterr().err.strip()
     assert message in said and "\n" not in said
