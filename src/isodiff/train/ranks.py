@@ -230,6 +230,7 @@ def joined(
 def _met(parallel: Parallel, device: str, timeout: float) -> tuple[Ranks, Any]:
     """This process as a rank, and the store that all share."""
     import torch.distributed as dist
+    from torch.distributed.rendezvous import rendezvous
 
     kind, backend = device.partition(":")[0], "gloo"
     if kind == device != "cpu":
@@ -238,7 +239,7 @@ def _met(parallel: Parallel, device: str, timeout: float) -> tuple[Ranks, Any]:
         torch.accelerator.set_device_index(int(device.partition(":")[2]))
     wait = timedelta(seconds=timeout)
     try:
-        store, number, count = next(iter(dist.rendezvous("env://", timeout=wait)))
+        store, number, count = next(iter(rendezvous("env://", timeout=wait)))
         dist.init_process_group(backend, store=store, rank=number, world_size=count, timeout=wait)
     except (RuntimeError, ValueError) as error:
         variables = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
