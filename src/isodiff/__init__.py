@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from isodiff.scaling.laws.data_constrained import fit_data_constrained
     from isodiff.scaling.laws.isoflop import fit_isoflop
     from isodiff.scaling.laws.parametric import fit_parametric
-    from isodiff.study.study import Study, read_study
+    from isodiff.study.study import Study
+    from isodiff.study.study_file import read_study
 
 PUBLIC = {
     "prepare": "isodiff.data.corpora",
@@ -39,7 +40,7 @@ PUBLIC = {
     "fit_parametric": "isodiff.scaling.laws.parametric",
     "fit_data_constrained": "isodiff.scaling.laws.data_constrained",
     "Study": "isodiff.study.study",
-    "read_study": "isodiff.study.study",
+    "read_study": "isodiff.study.study_file",
     "load": "isodiff.runs.build",
     "Recipe": "isodiff.runs.spec",
     "RunSpec": "isodiff.runs.spec",

@@ -27,7 +27,8 @@ from isodiff.network.shape import Backbone, Shape
 from isodiff.runs.build import make_family, measure
 from isodiff.runs.device import check_device
 from isodiff.runs.spec import CorpusIdentity, Recipe, RunSpec, Validation
-from isodiff.study.study import Budget, FrontierSettings, Sampling, Study, read_study
+from isodiff.study.study import Budget, FrontierSettings, Sampling, Study
+from isodiff.study.study_file import read_study
 from isodiff.train.memory import check_memory
 
 HUGE = "9" * 5000

@@ -8,7 +8,7 @@ from isodiff.cli.options import STUDIES
 from isodiff.errors import InputError
 from isodiff.network.shape import Backbone
 from isodiff.runs.build import describe, make_family
-from isodiff.study.study import read_study
+from isodiff.study.study_file import read_study
 
 GOOD = """
 name: tiny

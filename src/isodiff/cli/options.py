@@ -125,7 +125,7 @@ class _StudyPlace:
 
     def read(self, file: Path) -> tuple[Study, Path]:
         """The study of a YAML file or that comes along, and its folder."""
-        from isodiff.study.study import read_study
+        from isodiff.study.study_file import read_study
 
         study = read_study(_study_file(file))
         return study, self.out or Path("runs") / study.name

@@ -134,7 +134,7 @@ def _next(
     from isodiff.scaling.planning.experimental_design import next_runs
 
     if any(source.endswith((".yaml", ".yml")) for source in sources):
-        from isodiff.study.study import read_study
+        from isodiff.study.study_file import read_study
 
         study, *more = sources
         if more:

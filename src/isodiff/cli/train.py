@@ -64,8 +64,8 @@ def _train(
 def _trained(
     options: _Options,
     family: dict[str, Any],
-    recipe: Recipe,
-    backbone: Backbone,
+    recipe: dict[str, Any],
+    backbone: dict[str, Any],
     validation: Validation,
     ranks: Ranks,
 ) -> Answer:
