@@ -222,7 +222,7 @@ MALFORMED = {
     b'{"question": "a", "question": "b", "answer": "#### 1"}': "the key 'question' stands there twice",
     b'{"question": "a\\ud800", "answer": "#### 1"}': "half of a surrogate pair",
     b'{"question": "a", "answer": ' + b"9" * 5000 + b"}": "not JSON",
-    b'{"question": NaN, "answer": "#### 1"}': "question: ",
+    b'{"question": NaN, "answer": "#### 1"}': "question must be text",
     b'{"question": "a", "answer": "#### "}': "the answer does not end with",
     b"a,b,c": "not JSON",
     b"\0\0\0": "not JSON",

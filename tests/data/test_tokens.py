@@ -163,9 +163,9 @@ def edit(folder, **changes):
         ({"content_sha256": "0"}, "its hash does not fit"),
         ({"cut": "lines"}, "its hash does not fit"),
         ({"test": 0.051}, "its hash does not fit"),
-        ({"vocab_size": "many"}, ": vocab_size: "),
+        ({"vocab_size": "many"}, ": vocab_size must be a whole number, got 'many'"),
         ({"splits": {}}, "does not have the splits train, validation, test"),
-        ({"dtype": "O"}, ": dtype: "),
+        ({"dtype": "O"}, ": dtype must be one of"),
     ],
 )
 def test_foreign_or_altered_manifest(corpus, changes, message):

@@ -142,7 +142,7 @@ def read_manifest(folder: Path) -> Manifest:
             "prepare the corpus again"
         )
     manifest = from_json(Manifest, value, path, mend=_MEND, strict=True)
-    if set(manifest.splits) not in (set(SPLITS), set()):
+    if set(manifest.splits) != (set(SPLITS) if manifest.source else set()):
         raise InputError(f"{path} does not have the splits {', '.join(SPLITS)}; prepare it again")
     if value.get("hash") != manifest.hash:
         raise InputError(f"{path} was altered: its hash does not fit its fields; prepare it again")

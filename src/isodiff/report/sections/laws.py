@@ -27,8 +27,8 @@ _CAPTION = (
 _MULTIPLIERS = (
     f"How many times the training compute of {REFERENCE} a family needs for the same loss: the {REFERENCE} "
     "law read at the loss of the family's law at each budget; below it, how many times below its smallest "
-    "budget that law is read: the farther, the more its form decides. As a check, that law at the lowest "
-    "loss of the family's parabola alone, with no other budget in it."
+    "budget that law is read: the farther, the more its form decides. Alone: that law at the "
+    "lowest loss of the budget's parabola, with no other budget in it, as a check."
 )
 
 
@@ -151,7 +151,7 @@ def _multipliers(study: StudyFolder) -> Table | None:
     def cell(family: str, budget: float) -> Cell:
         row = next((row for row in found[family] if row.budget == budget), None)
         below = (row and row.extrapolation) or 0.0
-        check = row and row.by_parabola and f"by its parabola {with_interval(row.by_parabola)}"
+        check = row and row.by_parabola and f"alone {with_interval(row.by_parabola)}"
         notes = (f"{ratio(below)} below" if below > 1 else "", check)
         return Cell(with_interval(row), note="; ".join(filter(None, notes)))
 
