@@ -3,8 +3,8 @@
     isodiff corpus prepare sotu --tokenizer bytes --out corpus
     python benchmarks/small_models.py corpus --out benchmarks/results/small_models_cpu.json
 
-Steps of the demo's recipe on one thread. A round times one step of every variant; the figure is the median over
-rounds. `ratio` is FLOP/s over those of the smallest batch: what several runs of one shape, trained as one
+Steps of the demo's recipe on one thread. A round times one step of every variant; the figure is the median
+over rounds. `ratio` is FLOP/s over those of the smallest batch: what several runs of one shape, trained as one
 batched model, could gain at most.
 """
 
