@@ -4,8 +4,8 @@
     python benchmarks/small_models.py corpus --out benchmarks/results/small_models_cpu.json
 
 Steps of the demo's recipe on one thread. A round times one step of every variant; the figure is the median
-over rounds. `ratio` is FLOP/s over those of the smallest batch: what several runs of one shape, trained as one
-batched model, could gain at most.
+over rounds. `ratio` is FLOP/s over those of the smallest batch: what several runs of one shape, trained as
+one batched model, could gain at most.
 """
 
 from __future__ import annotations
