@@ -121,7 +121,7 @@ def test_without_a_corpus_it_has_a_tokenizer_and_takes_any_corpus_of_that(place,
     words = ["--corpus", place / "corpus", "--windows", "8"]
     assert tiny_runs.answer("evaluate", "split", folder, *words)["kind"] == "exact"
     (place / "other").mkdir(exist_ok=True)
-    tiny_runs.corpus(place / "other", "bpe:300")
+    tiny_runs.corpus(place / "other", "bpe:257")
     assert (
         main(["evaluate", "split", str(folder), "--corpus", str(place / "other" / "corpus")]) == 2
     )

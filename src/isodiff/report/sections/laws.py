@@ -155,9 +155,9 @@ def _multipliers(study: StudyFolder) -> Table | None:
         notes = (f"{ratio(below)} below" if below > 1 else "", check)
         return Cell(with_interval(row), note="; ".join(filter(None, notes)))
 
-    columns = (Column("FLOPs", numeric=False), *map(Column, shown))
-    rows = tuple(
-        (Cell(scientific(budget)), *(cell(family, budget) for family in shown))
-        for budget in budgets
+    columns = (
+        Column("family", numeric=False),
+        *(Column(f"{scientific(budget)} FLOPs") for budget in budgets),
     )
+    rows = tuple((Cell(family), *(cell(family, budget) for budget in budgets)) for family in shown)
     return Table(columns, rows, title="Compute multipliers", caption=_MULTIPLIERS)
